@@ -1,0 +1,239 @@
+"""How far a disparity map is from the truth, counted the way the stereo benchmarks count.
+
+Conventions shared by every function here:
+
+- ``estimate`` and ``truth`` are (H, W) disparities in pixels of the same picture; a value that
+  is not finite (NaN or infinity) is unknown.
+- Only pixels with a known truth are looked at, and of these only the ones in ``region``
+  (a boolean (H, W) mask, for example the non-occluded pixels); ``None`` means all of them.
+- The error of a pixel is ``e = |estimate - truth|``; where the estimate is unknown, e is
+  infinite.
+- An estimate with unknown pixels is scored in one of two ways. ``unknown="wrong"``: an unknown
+  pixel counts among the pixels and is a bad one (Middlebury's *total bad*). ``"ignored"``: it is
+  left out, and the density says how much was left out (KITTI's *Est* columns). KITTI's third
+  way, interpolation before scoring, is `crestereo.holes`.
+- Rates are fractions, 0..1. A figure over no pixel at all is NaN.
+
+References
+----------
+.. [1] Middlebury Stereo Evaluation v3, evaluation code ``evaldisp``: bad pixels and invalid
+       pixels are fractions of the same pixels, *total bad* is their sum, and the average error
+       is taken over the valid pixels. https://vision.middlebury.edu/stereo/eval3/
+.. [2] A. Geiger, P. Lenz, R. Urtasun, "Are we ready for Autonomous Driving? The KITTI Vision
+       Benchmark Suite", CVPR 2012, with its development kit.
+.. [3] M. Menze, A. Geiger, "Object Scene Flow for Autonomous Vehicles", CVPR 2015: D1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+from .types import DisparityMap
+
+Mask: TypeAlias = NDArray[np.bool_]
+Unknown: TypeAlias = Literal["wrong", "ignored"]
+
+BAD_THRESHOLDS_PX = (0.5, 1.0, 2.0, 3.0, 4.0)
+D1_ABSOLUTE_PX = 3.0
+D1_RELATIVE = 0.05
+
+
+@dataclass(frozen=True)
+class Score:
+    """Hold every figure of one estimate over one region.
+
+    Parameters
+    ----------
+    pixels : int
+        Pixels the rates refer to.
+    density : float
+        Share of the pixels with known truth for which there is an estimate.
+    epe_px, rms_px : float
+        `end_point_error` and `root_mean_square`.
+    bad : dict of float to float
+        `bad_rate` for each of `BAD_THRESHOLDS_PX`.
+    d1 : float
+        `d1_rate`.
+    a50_px, a90_px, a99_px : float
+        `error_quantile` at 0.5, 0.9 and 0.99.
+    """
+
+    pixels: int
+    density: float
+    epe_px: float
+    rms_px: float
+    bad: dict[float, float]
+    d1: float
+    a50_px: float
+    a90_px: float
+    a99_px: float
+
+
+def _errors(
+    estimate: DisparityMap, truth: DisparityMap, region: Mask | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the errors (infinite where unknown) and the truth of the pixels looked at."""
+    if estimate.shape != truth.shape or (region is not None and region.shape != truth.shape):
+        raise UsageError(
+            "estimate, truth and region must have one shape, not "
+            f"{estimate.shape}, {truth.shape}, {truth.shape if region is None else region.shape}: "
+            "resize the estimate first"
+        )
+    looked_at = np.isfinite(truth) if region is None else np.isfinite(truth) & region
+    wanted = truth[looked_at].astype(np.float64)
+    got = estimate[looked_at].astype(np.float64)
+    known = np.isfinite(got)
+    errors = np.full(wanted.shape, np.inf)
+    errors[known] = np.abs(got[known] - wanted[known])
+    return errors, wanted
+
+
+def _mean(values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def end_point_error(
+    estimate: DisparityMap, truth: DisparityMap, region: Mask | None = None
+) -> float:
+    """Return the mean of e over the estimated pixels [px].
+
+    Notes
+    -----
+    EPE, *avgerr* at Middlebury. Unknown estimates cannot enter a mean, so they are left out
+    whichever way the rates count them [1]_.
+    """
+    errors, _ = _errors(estimate, truth, region)
+    return _mean(errors[np.isfinite(errors)])
+
+
+def root_mean_square(
+    estimate: DisparityMap, truth: DisparityMap, region: Mask | None = None
+) -> float:
+    """Return the square root of the mean of e² over the estimated pixels [px]."""
+    errors, _ = _errors(estimate, truth, region)
+    return float(np.sqrt(_mean(errors[np.isfinite(errors)] ** 2)))
+
+
+def bad_rate(
+    estimate: DisparityMap,
+    truth: DisparityMap,
+    threshold_px: float,
+    region: Mask | None = None,
+    *,
+    unknown: Unknown = "wrong",
+) -> float:
+    """Return the share of pixels with e > threshold: *bad-t*, KITTI 2012's *Out-t*.
+
+    An error of exactly the threshold is not bad, as in both benchmarks' code.
+    """
+    errors, _ = _errors(estimate, truth, region)
+    return _mean(_counted(errors, unknown) > threshold_px)
+
+
+def d1_rate(
+    estimate: DisparityMap,
+    truth: DisparityMap,
+    region: Mask | None = None,
+    *,
+    unknown: Unknown = "wrong",
+) -> float:
+    """Return the share of pixels with e > 3 px and e > 5 % of the true disparity: D1 [3]_."""
+    errors, wanted = _errors(estimate, truth, region)
+    outlier = (errors > D1_ABSOLUTE_PX) & (errors > D1_RELATIVE * np.abs(wanted))
+    return _mean(outlier if unknown == "wrong" else outlier[np.isfinite(errors)])
+
+
+def error_quantile(
+    estimate: DisparityMap,
+    truth: DisparityMap,
+    quantile: float,
+    region: Mask | None = None,
+    *,
+    unknown: Unknown = "wrong",
+) -> float:
+    """Return the smallest error that at least this share of the pixels does not exceed [px].
+
+    Notes
+    -----
+    Middlebury's A50, A90 and A99 are the quantiles 0.5, 0.9 and 0.99. No interpolation between
+    pixels: the result is the error of a pixel, and infinite where too many are unknown.
+    """
+    errors, _ = _errors(estimate, truth, region)
+    counted = _counted(errors, unknown)
+    if not counted.size:
+        return float("nan")
+    return float(np.quantile(counted, quantile, method="inverted_cdf"))
+
+
+def density(estimate: DisparityMap, truth: DisparityMap, region: Mask | None = None) -> float:
+    """Return the share of the pixels with known truth for which there is an estimate."""
+    errors, _ = _errors(estimate, truth, region)
+    return _mean(np.isfinite(errors))
+
+
+def _counted(errors: NDArray[np.float64], unknown: Unknown) -> NDArray[np.float64]:
+    return errors if unknown == "wrong" else errors[np.isfinite(errors)]
+
+
+def score(
+    estimate: DisparityMap,
+    truth: DisparityMap,
+    region: Mask | None = None,
+    *,
+    unknown: Unknown = "wrong",
+) -> Score:
+    """Return every figure of this module for one estimate.
+
+    Parameters
+    ----------
+    estimate, truth : (H, W) float32
+        Disparities in pixels, not finite where unknown.
+    region : (H, W) bool, optional
+        Pixels to look at; default all.
+    unknown : {"wrong", "ignored"}
+        How the rates and quantiles count pixels without an estimate.
+
+    Raises
+    ------
+    UsageError
+        The shapes differ, or no pixel of the region has a known truth.
+    """
+    errors, _ = _errors(estimate, truth, region)
+    if not errors.size:
+        raise UsageError("the ground truth has no known pixel in this region: nothing to score")
+    quantiles = (
+        error_quantile(estimate, truth, q, region, unknown=unknown) for q in (0.5, 0.9, 0.99)
+    )
+    a50, a90, a99 = quantiles
+    return Score(
+        pixels=_counted(errors, unknown).size,
+        density=density(estimate, truth, region),
+        epe_px=end_point_error(estimate, truth, region),
+        rms_px=root_mean_square(estimate, truth, region),
+        bad={t: bad_rate(estimate, truth, t, region, unknown=unknown) for t in BAD_THRESHOLDS_PX},
+        d1=d1_rate(estimate, truth, region, unknown=unknown),
+        a50_px=a50,
+        a90_px=a90,
+        a99_px=a99,
+    )
+
+
+def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """Return sum(w v) / sum(w).
+
+    Notes
+    -----
+    Middlebury v3 gives half weight to its hardest scenes; KITTI adds up pixels over all
+    pictures, which is a mean weighted by their number of pixels.
+    """
+    if len(values) != len(weights) or not sum(weights) > 0:
+        raise UsageError("a weighted mean needs one weight per value and a positive total weight")
+    return float(
+        np.average(np.asarray(values, np.float64), weights=np.asarray(weights, np.float64))
+    )
