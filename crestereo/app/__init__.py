@@ -1,0 +1,1 @@
+"""The interactive layer that the scripts and tools share."""
