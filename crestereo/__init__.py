@@ -1,0 +1,1 @@
+"""Depth from stereo pictures with CREStereo networks in ONNX Runtime."""

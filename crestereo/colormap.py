@@ -1,0 +1,175 @@
+"""Pictures of disparity and depth: near is bright, far is dark, unknown is black."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+from .types import BGRImage, DepthMap
+
+COLORMAPS = tuple(
+    sorted(
+        name.removeprefix("COLORMAP_").lower() for name in dir(cv2) if name.startswith("COLORMAP_")
+    )
+)
+"""Names of OpenCV's colour maps, in lower case."""
+
+_RANGE_SAMPLES = 100_000  # percentiles of this many values are stable to 0.1 % of the range
+
+
+def check_colormap(name: str) -> str:
+    """Return the name as `COLORMAPS` spells it, or raise UsageError listing the choices."""
+    lower = name.lower()
+    if lower not in COLORMAPS:
+        raise UsageError(
+            f"the colour map {name!r} does not exist; choose one of {', '.join(COLORMAPS)}"
+        )
+    return lower
+
+
+@functools.cache
+def _palette(name: str) -> NDArray[np.uint8]:
+    """Return the (256, 3) BGR colours of a map."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(256, 1)
+    code = int(getattr(cv2, "COLORMAP_" + check_colormap(name).upper()))
+    return np.asarray(cv2.applyColorMap(ramp, code), dtype=np.uint8).reshape(256, 3)
+
+
+def colorize(
+    values: NDArray[np.float32],
+    *,
+    low: float,
+    high: float,
+    colormap: str = "magma",
+    invert: bool = False,
+) -> BGRImage:
+    """Colour a map of numbers.
+
+    Parameters
+    ----------
+    values : (H, W) float32
+        Disparity, confidence or any other map; NaN where unknown.
+    low, high : float
+        Values that get the first and the last colour; values outside are clipped.
+    colormap : str
+        A name of `COLORMAPS`.
+    invert : bool
+        Give `low` the last colour and `high` the first.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        BGR, black where unknown.
+
+    Raises
+    ------
+    UsageError
+        When the colour map does not exist.
+    """
+    span = max(high - low, 1e-6)
+    start, gain = (high, -255 / span) if invert else (low, 255 / span)
+    unknown = np.isnan(values)
+    levels = (values - np.float32(start)) * np.float32(gain)
+    levels[unknown] = 0
+    levels = np.clip(levels, 0, 255, out=levels)
+    colored = cv2.applyColorMap(np.rint(levels).astype(np.uint8), _palette(colormap)[:, None])
+    colored[unknown] = 0
+    return np.asarray(colored, dtype=np.uint8)
+
+
+def colorize_depth(depth: DepthMap, *, max_distance_m: float, colormap: str = "magma") -> BGRImage:
+    """Colour depth from 0 to `max_distance_m` [m]: near bright, far dark, beyond black.
+
+    Parameters
+    ----------
+    depth : (H, W) float32
+        Metres, NaN where unknown.
+    max_distance_m : float
+        Distance of the darkest colour [m].
+    colormap : str
+        A name of `COLORMAPS`.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        BGR, black where unknown or beyond.
+
+    Raises
+    ------
+    UsageError
+        When the distance is not above zero or the colour map does not exist.
+    """
+    if not max_distance_m > 0:
+        raise UsageError(f"max_distance must be above zero metres, not {max_distance_m!r}")
+    seen = np.where(depth <= max_distance_m, depth, np.float32(np.nan))
+    return colorize(seen, low=0.0, high=max_distance_m, colormap=colormap, invert=True)
+
+
+def robust_range(
+    values: NDArray[np.float32], percentiles: tuple[float, float] = (2.0, 98.0)
+) -> tuple[float, float]:
+    """Measure the range of a map without its outliers.
+
+    Parameters
+    ----------
+    values : (H, W) float32
+        NaN where unknown.
+    percentiles : (float, float)
+        Which to take as lowest and highest.
+
+    Returns
+    -------
+    (float, float)
+        Low and high; at least 1 apart, so that a flat map does not show its noise; (0, 1) when
+        nothing is known.
+    """
+    flat = values.ravel()
+    sample = flat[:: max(1, flat.size // _RANGE_SAMPLES)]
+    known = sample[np.isfinite(sample)]
+    if known.size == 0:
+        return 0.0, 1.0
+    low, high = (float(value) for value in np.percentile(known, percentiles))
+    missing = max(0.0, 1.0 - (high - low))
+    return low - missing / 2, high + missing / 2
+
+
+@dataclass(frozen=True)
+class RangeSmoother:
+    """Follow the colour range of a video calmly: `updated` returns the next state.
+
+    Parameters
+    ----------
+    low, high : float or None
+        The range so far; None before the first frame.
+    weight : float
+        Share of a new frame in the range, above 0 to 1.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    weight: float = 0.1
+
+    def updated(self, values: NDArray[np.float32]) -> RangeSmoother:
+        """Return the state after a frame of values (H, W), NaN where unknown.
+
+        A frame without any known value changes nothing.
+        """
+        if not np.isfinite(values).any():
+            return self
+        low, high = robust_range(values)
+        if self.low is not None and self.high is not None:
+            low = self.low + self.weight * (low - self.low)
+            high = self.high + self.weight * (high - self.high)
+        return RangeSmoother(low, high, self.weight)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return (low, high); (0, 1) before the first frame."""
+        if self.low is None or self.high is None:
+            return 0.0, 1.0
+        return self.low, self.high

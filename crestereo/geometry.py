@@ -1,0 +1,145 @@
+"""From disparity to other sizes, to depth and to points in space.
+
+Axes are OpenCV's: x right, y down, z forward, the origin in the left camera.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import UsageError
+from .settings import CameraConfig
+from .types import BGRImage, DepthMap, DisparityMap
+
+
+def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> DisparityMap:
+    """Bring a disparity onto another grid, in the pixels of that grid.
+
+    Parameters
+    ----------
+    disparity : (H, W) float32
+        Pixels of its own grid, NaN where unknown.
+    shape : tuple of int
+        (height, width) of the new grid.
+
+    Returns
+    -------
+    (height, width) float32
+        Values multiplied by width / W; NaN where less than half of the pixels around is known.
+
+    Notes
+    -----
+    Interpolation is linear among the known pixels only, so that holes keep their size.
+    """
+    height, width = shape
+    if disparity.shape == (height, width):
+        return disparity.copy()
+    scale = np.float32(width / disparity.shape[1])
+    known = np.isfinite(disparity)
+    if known.all():
+        return _resize_linear(disparity * scale, shape)
+    values = np.where(known, disparity * scale, np.float32(0))
+    weights = _resize_linear(known.astype(np.float32), shape)
+    resized = _resize_linear(values, shape)
+    enough = weights >= 0.5
+    resized[enough] /= weights[enough]
+    resized[~enough] = np.nan
+    return resized
+
+
+def _resize_linear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    resized = cv2.resize(values, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMap:
+    """Turn disparity into depth: Z = focal * baseline / (disparity + doffs).
+
+    Parameters
+    ----------
+    disparity : (H, W) float32
+        Pixels of a picture W wide, NaN where unknown.
+    camera : CameraConfig
+        Scaled to the width W by itself.
+
+    Returns
+    -------
+    (H, W) float32
+        Depth [m]; NaN where the disparity is unknown or disparity + doffs is not above zero.
+    """
+    scaled = camera.scaled_to(disparity.shape[1])
+    return _quotient(scaled.focal_px * scaled.baseline_m, disparity + np.float32(scaled.doffs_px))
+
+
+def depth_to_disparity(depth: DepthMap, camera: CameraConfig) -> DisparityMap:
+    """Turn depth into disparity: d = focal * baseline / Z - doffs.
+
+    Parameters
+    ----------
+    depth : (H, W) float32
+        Metres, NaN where unknown.
+    camera : CameraConfig
+        Scaled to the width W by itself.
+
+    Returns
+    -------
+    (H, W) float32
+        Pixels of a picture W wide; NaN where the depth is unknown or not above zero.
+    """
+    scaled = camera.scaled_to(depth.shape[1])
+    return _quotient(scaled.focal_px * scaled.baseline_m, depth) - np.float32(scaled.doffs_px)
+
+
+def _quotient(numerator: float, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    result = np.full(values.shape, np.nan, np.float32)
+    np.divide(np.float32(numerator), values, out=result, where=values > 0)  # NaN > 0 is False
+    return result
+
+
+def point_cloud(
+    depth: DepthMap, image: BGRImage, camera: CameraConfig, *, max_depth_m: float | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Place every pixel of known depth in space.
+
+    Parameters
+    ----------
+    depth : (H, W) float32
+        Metres, NaN where unknown.
+    image : (H, W, 3) uint8
+        The left picture, BGR.
+    camera : CameraConfig
+        Scaled to the width W by itself.
+    max_depth_m : float, optional
+        Points farther away are left out.
+
+    Returns
+    -------
+    points : (N, 3) float32
+        x, y, z [m] in OpenCV's camera axes.
+    colors : (N, 3) uint8
+        Red, green, blue.
+
+    Raises
+    ------
+    UsageError
+        When depth and picture differ in size.
+    """
+    height, width = depth.shape
+    if image.shape[:2] != (height, width):
+        raise UsageError(
+            f"the depth is {width}x{height} but its picture {image.shape[1]}x{image.shape[0]}"
+        )
+    scaled = camera.scaled_to(width)
+    centre_x, centre_y = scaled.principal_px or ((width - 1) / 2, (height - 1) / 2)
+    known = np.isfinite(depth)
+    if max_depth_m is not None:
+        known &= depth <= max_depth_m
+    rows, columns = np.nonzero(known)
+    z = depth[known]
+    points = np.empty((z.size, 3), np.float32)
+    points[:, 0] = (columns - centre_x) * z / scaled.focal_px
+    points[:, 1] = (rows - centre_y) * z / scaled.focal_px
+    points[:, 2] = z
+    return points, np.ascontiguousarray(image[known][:, ::-1])
