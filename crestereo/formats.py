@@ -28,9 +28,11 @@ from .types import BGRImage, DepthMap, DisparityMap
 
 _KITTI_STEPS_PER_PX = 256
 _MM_PER_M = 1000
-_PLY_VERTEX = np.dtype(
-    [(axis, "<f4") for axis in ("x", "y", "z")] + [(c, "u1") for c in ("red", "green", "blue")]
+_PLY_PROPERTIES = (
+    *((axis, "float") for axis in ("x", "y", "z")),
+    *((channel, "uchar") for channel in ("red", "green", "blue")),
 )
+_PLY_VERTEX = np.dtype([(n, "<f4" if k == "float" else "u1") for n, k in _PLY_PROPERTIES])
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -163,7 +165,10 @@ def _read_png16(path: str | Path, steps: int) -> NDArray[np.float32]:
     raw = _decode(read_bytes(path), path, cv2.IMREAD_UNCHANGED)
     if raw.ndim != 2 or raw.dtype != np.uint16:
         raise SourceError(f"{path} is not a 16-bit grey PNG, as a map of numbers must be")
-    return np.where(raw > 0, raw / np.float32(steps), np.float32(np.nan)).astype(np.float32)
+    values = np.array(raw, dtype=np.float32)
+    values /= steps
+    values[raw == 0] = np.nan
+    return values
 
 
 def write_kitti_png(path: str | Path, disparity: DisparityMap) -> None:
@@ -231,10 +236,7 @@ def write_ply(path: str | Path, points: NDArray[np.float32], colors: NDArray[np.
         vertices[name] = points[:, axis]
     for channel, name in enumerate(("red", "green", "blue")):
         vertices[name] = colors[:, channel]
-    properties = "".join(
-        f"property {'float' if kind == '<f4' else 'uchar'} {name}\n"
-        for name, kind in _PLY_VERTEX.descr
-    )
+    properties = "".join(f"property {kind} {name}\n" for name, kind in _PLY_PROPERTIES)
     header = (
         "ply\nformat binary_little_endian 1.0\ncomment OpenCV camera axes, metres\n"
         f"element vertex {len(points)}\n{properties}end_header\n"

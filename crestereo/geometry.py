@@ -35,7 +35,7 @@ def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> Dispari
     """
     height, width = shape
     if disparity.shape == (height, width):
-        return disparity.copy()
+        return np.array(disparity, dtype=np.float32)
     scale = np.float32(width / disparity.shape[1])
     known = np.isfinite(disparity)
     if known.all():
@@ -89,7 +89,9 @@ def depth_to_disparity(depth: DepthMap, camera: CameraConfig) -> DisparityMap:
         Pixels of a picture W wide; NaN where the depth is unknown or not above zero.
     """
     scaled = camera.scaled_to(depth.shape[1])
-    return _quotient(scaled.focal_px * scaled.baseline_m, depth) - np.float32(scaled.doffs_px)
+    disparity = _quotient(scaled.focal_px * scaled.baseline_m, depth)
+    disparity -= np.float32(scaled.doffs_px)
+    return disparity
 
 
 def _quotient(numerator: float, values: NDArray[np.float32]) -> NDArray[np.float32]:

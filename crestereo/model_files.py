@@ -1,0 +1,187 @@
+"""Which network serves which settings, and where its file is."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .errors import ModelFileError, UnknownModelError, UsageError
+from .settings import VERSIONS, ModelSpec, check_iters, check_model_shape
+
+ChannelOrder = Literal["BGR", "RGB"]
+
+MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
+"""Folder of the models: in the checkout, whatever the current folder is."""
+
+BUNDLED_NAME = "crestereo_lite.onnx"
+"""File name of the network that ships with the program."""
+
+PUBLISHED_ITERS = (2, 5, 10, 20)
+_INIT_SHAPES = ((120, 160), (160, 240), (180, 320), (240, 320), (360, 640), (480, 640), (720, 1280))
+_COMBINED_SHAPES = ((240, 320), (320, 480), (360, 640), (480, 640), (720, 1280))
+
+PUBLISHED: frozenset[ModelSpec] = frozenset(
+    ModelSpec(version, iters, *shape)
+    for version, shapes in (("init", _INIT_SHAPES), ("combined", _COMBINED_SHAPES))
+    for iters in PUBLISHED_ITERS
+    for shape in shapes
+)
+"""Every published ONNX file, but for one with a misspelt size (combined_iter5_380x480)."""
+
+PUBLISHED_CHANNEL_ORDER: ChannelOrder = "BGR"
+"""The published networks were trained and tested on pictures as OpenCV reads them, so they get
+what they know; the scripts that spread with the ONNX files swap to RGB."""
+
+DEFAULT_CHANNEL_ORDER: ChannelOrder = "RGB"
+"""For a file that neither says its order nor is known by its name."""
+
+_AUTO_ORDER = ("combined", "init")  # combined is the more accurate: 0.93 against 0.96 px at 5 iters
+_NAME = re.compile(r"crestereo_(init|combined|next)_iter(\d+)_(\d+)x(\d+)\.onnx", re.IGNORECASE)
+
+
+def file_name(spec: ModelSpec) -> str:
+    """Return the name of the file of a network, for example crestereo_init_iter5_480x640.onnx."""
+    if spec.version == "lite":
+        return BUNDLED_NAME
+    return f"crestereo_{spec.version}_iter{spec.iters}_{spec.height}x{spec.width}.onnx"
+
+
+def parse_file_name(name: str) -> ModelSpec | None:
+    """Return what a published file's name says, None for any other name."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return ModelSpec(match[1].lower(), int(match[2]), int(match[3]), int(match[4]))
+    except UsageError:  # shaped like a published name, with numbers that no network has
+        return None
+
+
+def iters_in_name(name: str) -> int | None:
+    """Return n of a name with ``iter<n>`` in it, as converted recurrent networks carry it."""
+    match = re.search(r"iters?[_-]?(\d{1,3})", name, re.IGNORECASE)
+    return int(match[1]) if match else None
+
+
+def recorded_channel_order(path: Path) -> ChannelOrder:
+    """Return the channel order on record for a file that does not tell itself."""
+    known = parse_file_name(path.name) is not None
+    return PUBLISHED_CHANNEL_ORDER if known else DEFAULT_CHANNEL_ORDER
+
+
+def find_model(spec: ModelSpec, folder: Path = MODELS_DIR) -> Path | None:
+    """Find the file of a network in a folder or below it, the least deep first."""
+    wanted = file_name(spec)
+    found = [path for path in folder.rglob(wanted) if path.is_file()]
+    return min(found, key=lambda path: (len(path.parts), path), default=None)
+
+
+def nearest_published(spec: ModelSpec) -> list[ModelSpec]:
+    """Return all published networks, the most similar first: its version, then size and iters."""
+
+    def distance(other: ModelSpec) -> tuple[bool, float, str]:
+        ratios = (other.height / spec.height, other.width / spec.width, other.iters / spec.iters)
+        return other.version != spec.version, sum(abs(math.log(r)) for r in ratios), str(other)
+
+    return sorted(PUBLISHED, key=distance)
+
+
+def check_published(spec: ModelSpec) -> ModelSpec:
+    """Return `spec` when it was published, else raise UnknownModelError naming the nearest."""
+    if spec in PUBLISHED:
+        return spec
+    nearest = "; ".join(str(other) for other in nearest_published(spec)[:6])
+    raise UnknownModelError(
+        f"no model was published for {spec}; the nearest that were: {nearest} "
+        '(version = "lite" takes any iters from 1 to 32 and any size)'
+    )
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Say which network serves the settings.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The network.
+    path : Path or None
+        Its file; None when it has to be downloaded.
+    note : str
+        One line for the user: which network runs and how to get another.
+    """
+
+    spec: ModelSpec
+    path: Path | None
+    note: str
+
+
+def choose_model(
+    version: str, iters: int, model_shape: tuple[int, int], folder: Path = MODELS_DIR
+) -> ModelChoice:
+    """Choose the network for the user's settings.
+
+    Parameters
+    ----------
+    version : str
+        One of `settings.VERSIONS`. "auto" takes the published combined file when it is there,
+        then the published init file, else the bundled network.
+    iters : int
+        Refinement steps.
+    model_shape : tuple of int
+        (height, width) of the network's input [px].
+    folder : Path
+        Where the files are, at any depth.
+
+    Returns
+    -------
+    ModelChoice
+        Its `path` is None when a published file has to be downloaded.
+
+    Raises
+    ------
+    UsageError
+        When a setting cannot be.
+    UnknownModelError
+        When "init" or "combined" was asked for with settings that were never published.
+    ModelFileError
+        When the bundled network is not in its place.
+    """
+    if version not in VERSIONS:
+        raise UsageError(f"version must be one of {', '.join(VERSIONS)}, not {version!r}")
+    check_iters(iters)
+    height, width = check_model_shape(model_shape)
+    if version in ("init", "combined"):
+        spec = check_published(ModelSpec(version, iters, height, width))
+        return ModelChoice(spec, find_model(spec, folder), f"model: {file_name(spec)}")
+    if version == "lite":
+        return _bundled(iters, model_shape, folder, "")
+    for kind in _AUTO_ORDER:
+        spec = ModelSpec(kind, iters, height, width)
+        path = find_model(spec, folder) if spec in PUBLISHED else None
+        if path is not None:
+            return ModelChoice(
+                spec, path, f'model: {path.name}; version = "lite" takes the faster bundled one'
+            )
+    return _bundled(iters, model_shape, folder, _how_to_get_published(iters, model_shape))
+
+
+def _how_to_get_published(iters: int, model_shape: tuple[int, int]) -> str:
+    kinds = [k for k in _AUTO_ORDER if ModelSpec(k, iters, *model_shape) in PUBLISHED]
+    if kinds:
+        return f'; version = "{kinds[0]}" downloads the slower published CREStereo'
+    return "; the published CREStereo does not exist for these iters and model_shape"
+
+
+def _bundled(iters: int, shape: tuple[int, int], folder: Path, hint: str) -> ModelChoice:
+    spec = ModelSpec("lite", iters, *shape)
+    path = find_model(spec, folder)
+    if path is None:
+        raise ModelFileError(
+            f"the bundled network {BUNDLED_NAME} is not in {folder}; it belongs to the checkout, "
+            "so fetch it again with git"
+        )
+    return ModelChoice(spec, path, f"model: {BUNDLED_NAME}, {iters} iterations{hint}")
