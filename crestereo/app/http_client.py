@@ -29,6 +29,10 @@ class Patience:
     stall_s: float = 30.0
 
 
+PATIENCE = Patience()
+"""The deadlines where nothing else is said."""
+
+
 # urllib knows one timeout for everything; these give the time after the connection its own.
 class _PlainConnection(http.client.HTTPConnection):
     def __init__(self, *args: Any, stall_s: float, **kwargs: Any) -> None:

@@ -1,0 +1,133 @@
+"""Fetch, list and verify the published CREStereo models.
+
+Examples
+--------
+::
+
+    python tools/download_models.py --iters 5 --model-shape 240x320,480x640 --model-version init
+    python tools/download_models.py --list
+    python tools/download_models.py --verify
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from crestereo.app.download import fetch_models
+from crestereo.app.inventory import unfinished_downloads, verify_models
+from crestereo.errors import CREStereoError, ModelFileError, UsageError
+from crestereo.model_files import MODELS_DIR, PUBLISHED, check_published, file_name, find_model
+from crestereo.settings import ModelSpec, parse_model_shape
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    parser = _parser()
+    flags = parser.parse_args(arguments)
+    try:
+        if flags.list:
+            _list_models(flags.folder)
+        elif flags.verify:
+            _verify(flags.folder)
+        else:
+            _fetch(_wanted(flags), flags.folder)
+    except CREStereoError as exc:
+        if flags.debug:
+            raise
+        print(f"{parser.prog}: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; the next run goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="download_models.py",
+        description="Fetch, list and verify the published CREStereo models.",
+    )
+    parser.add_argument("--iters", default="", metavar="N,...", help="2, 5, 10, 20; default: all")
+    parser.add_argument(
+        "--model-shape", default="", metavar="HxW,...", help="default: every published shape"
+    )
+    parser.add_argument(
+        "--model-version", default="", metavar="V,...", help="init, combined; default: both"
+    )
+    parser.add_argument("--all", action="store_true", help="fetch everything that was published")
+    parser.add_argument("--list", action="store_true", help="show what is published and present")
+    parser.add_argument(
+        "--verify", action="store_true", help="check digest and interface of what is present"
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=MODELS_DIR, help="where models are kept; default: models/"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def _wanted(flags: argparse.Namespace) -> list[ModelSpec]:
+    """Return the published models that the flags name; a flag left out means every value."""
+    versions, shapes, iters = (
+        [part for part in text.split(",") if part.strip()]
+        for text in (flags.model_version, flags.model_shape, flags.iters)
+    )
+    if not (versions or shapes or iters or flags.all):
+        raise UsageError(
+            "nothing was asked for; name --iters, --model-shape or --model-version, or say --all"
+        )
+    if not all(text.strip().isdecimal() for text in iters):
+        raise UsageError(f"--iters takes whole numbers with commas between, not {flags.iters!r}")
+    if versions and shapes and iters:  # complete names: a wrong one is an error that says so
+        named = product(versions, map(int, iters), map(parse_model_shape, shapes))
+        return [check_published(ModelSpec(v.strip(), n, *shape)) for v, n, shape in named]
+    wanted = [
+        spec
+        for spec in _by_size(PUBLISHED)
+        if (not versions or spec.version in {v.strip() for v in versions})
+        and (not iters or spec.iters in {int(n) for n in iters})
+        and (not shapes or spec.shape in {parse_model_shape(shape) for shape in shapes})
+    ]
+    if not wanted:
+        raise UsageError("no published model fits these flags; --list shows all of them")
+    return wanted
+
+
+def _by_size(specs: frozenset[ModelSpec]) -> list[ModelSpec]:
+    return sorted(specs, key=lambda s: (s.version, s.iters, s.height, s.width))
+
+
+def _fetch(specs: list[ModelSpec], folder: Path) -> None:
+    for path in fetch_models(specs, folder):
+        print(path)
+
+
+def _list_models(folder: Path) -> None:
+    for spec in _by_size(PUBLISHED):
+        path = find_model(spec, folder)
+        print(f"{file_name(spec):40} {path or '-'}")
+    for part, size in unfinished_downloads(folder):
+        print(f"{part.name:40} unfinished, {size / 1e6:.1f} MB so far")
+
+
+def _verify(folder: Path) -> None:
+    findings = verify_models(folder)
+    for finding in findings:
+        print(f"{finding.verdict:10}  {finding.path}: {finding.text}")
+    if not findings:
+        print(f"no published model is in {folder}")
+    wrong = [finding.path.name for finding in findings if finding.verdict == "wrong"]
+    if wrong:
+        raise ModelFileError(
+            f"{', '.join(wrong)} in {folder} must not be used; delete and fetch again"
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
