@@ -1,0 +1,114 @@
+"""Measure the networks and OpenCV's matcher on stereo pairs with ground truth.
+
+For example::
+
+    python tools/evaluate.py DATASET_DIR --iters 2,5,10,20 --model-shape 240x320,480x640,native \
+        --baseline sgbm --csv results.csv --plots plots
+
+reads Middlebury v3, ETH3D two-view and KITTI 2012/2015 folders as they are downloaded, and the
+samples in input_files/. The definitions of the figures are in crestereo/metrics.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
+
+from crestereo.errors import CREStereoError, SourceError
+from tools.lib.cli import add_model_options, chosen_contestants, run_tool
+from tools.lib.contestants import Contestant, open_contestant
+from tools.lib.datasets import Scene, SceneData, find_scenes, load_scene
+from tools.lib.records import Record, measure, write_csv, write_json
+from tools.lib.tables import scene_table, summary_table
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n", 1)[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("dataset", type=Path, help="folder of stereo pairs with ground truth")
+    add_model_options(parser, iters="5", shapes="native")
+    parser.add_argument("--scenes", default="", help="only these, comma separated, by name")
+    parser.add_argument("--per-scene", action="store_true", help="also print bad-2 of each scene")
+    parser.add_argument("--csv", type=Path, help="write every figure of every scene")
+    parser.add_argument("--json", type=Path, help="the same as JSON")
+    parser.add_argument("--plots", type=Path, help="folder for charts")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the tool and return its exit code."""
+    options = parse(arguments)
+    scenes = find_scenes(options.dataset)
+    wanted = {name for name in options.scenes.split(",") if name}
+    if wanted - {scene.name for scene in scenes}:
+        missing = ", ".join(sorted(wanted - {scene.name for scene in scenes}))
+        raise SourceError(f"no scene {missing} in {options.dataset}; check the spelling")
+    scenes = [scene for scene in scenes if not wanted or scene.name in wanted]
+    contestants = chosen_contestants(options)
+    broken: dict[str, str] = {}
+    records = list(evaluate(contestants, scenes, broken, options.device, options.threads))
+    if records:
+        print(summary_table(records))
+        if options.per_scene:
+            print("\nbad-2 [%], all pixels\n\n" + scene_table(records, "bad-2"))
+        if options.csv:
+            write_csv(options.csv, records)
+        if options.json:
+            write_json(options.json, records)
+        if options.plots:
+            from tools.lib.plots import evaluation_charts  # late: matplotlib  # noqa: PLC0415
+
+            for path in evaluation_charts(options.plots, records):
+                print(f"wrote {path}", file=sys.stderr)
+    for name, reason in broken.items():
+        print(f"skipped {name}: {reason}", file=sys.stderr)
+    return SourceError.exit_code if broken else 0
+
+
+def evaluate(
+    contestants: Sequence[Contestant],
+    scenes: Sequence[Scene],
+    broken: dict[str, str],
+    device: str,
+    threads: int | None,
+) -> Iterator[Record]:
+    """Yield the records of every contestant on every scene.
+
+    A scene that cannot be read is put into ``broken`` with the reason and left out.
+    """
+    with tqdm(total=len(contestants) * len(scenes), unit="pair", disable=None) as bar:
+        for contestant in contestants:
+            run = open_contestant(contestant, device=device, threads=threads)
+            warm = False
+            for scene in scenes:
+                bar.set_postfix_str(f"{contestant.model} {scene.name}")
+                bar.update()
+                data = _load(scene, broken)
+                if data is None:
+                    continue
+                if not warm:  # the first run allocates; its time would not be the network's
+                    run(data.pair, data.disparities)
+                    warm = True
+                result = run(data.pair, data.disparities)
+                yield from measure(contestant, scene, data, result)
+
+
+def _load(scene: Scene, broken: dict[str, str]) -> SceneData | None:
+    try:
+        return load_scene(scene)
+    except CREStereoError as exc:
+        broken[f"{scene.group}/{scene.name}"] = str(exc)
+        return None
+
+
+if __name__ == "__main__":
+    sys.exit(run_tool(main))

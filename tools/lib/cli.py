@@ -1,0 +1,97 @@
+"""The options the measuring tools share, and how they end."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from crestereo.errors import CREStereoError, ModelFileError, UsageError
+from crestereo.model_files import BUNDLED_NAME, MODELS_DIR, check_published, file_name, find_model
+from crestereo.settings import ModelSpec, check_iters, parse_model_shape
+
+from .contestants import BASELINES, Contestant, baseline
+
+VERSIONS = ("lite", "init", "combined", "none")
+
+
+def add_model_options(parser: argparse.ArgumentParser, *, iters: str, shapes: str) -> None:
+    """Add the options that say which networks run, at which iterations and sizes."""
+    add = parser.add_argument
+    add("--model-version", choices=VERSIONS, default="lite", help="none: only the others named")
+    add(
+        "--model-path", type=Path, action="append", default=[], help="another ONNX file; repeatable"
+    )
+    add("--iters", default=iters, help="iterations, comma separated")
+    add("--model-shape", default=shapes, help="HxW or native, comma separated")
+    add("--baseline", default="", help=f"comma separated: {', '.join(BASELINES)}")
+    add("--prior", choices=("none", "sgbm"), default="none", help="what the networks start from")
+    add("--device", default="auto", help="cpu, cuda, ...")
+    add("--threads", type=int, default=None, help="of the networks")
+
+
+def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
+    """Return what the options name: networks at every iters and shape, then baselines.
+
+    Raises
+    ------
+    UsageError
+        An option has an impossible value, or nothing is left to run.
+    ModelFileError
+        A network that was asked for is not there.
+    """
+    iters = [_whole_number(text) for text in options.iters.split(",")]
+    shapes = [
+        None if text.strip() == "native" else parse_model_shape(text)
+        for text in options.model_shape.split(",")
+    ]
+    prior = options.prior == "sgbm"
+    chosen = []
+    for path in options.model_path:
+        chosen += [_file(path, n, shape, prior) for n in iters for shape in shapes]
+    if options.model_version == "lite":
+        path = MODELS_DIR / BUNDLED_NAME
+        chosen += [_file(path, n, shape, prior) for n in iters for shape in shapes]
+    elif options.model_version != "none":
+        chosen += [_published(options.model_version, n, shape) for n in iters for shape in shapes]
+    chosen += [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
+    if not chosen:
+        raise UsageError("nothing to measure: name a --model-version, --model-path or --baseline")
+    return list(dict.fromkeys(chosen))
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return check_iters(int(text))
+    except ValueError as exc:
+        raise UsageError(f"--iters takes whole numbers like 2,5,10, not {text!r}") from exc
+
+
+def _file(path: Path, iters: int, shape: tuple[int, int] | None, prior: bool) -> Contestant:
+    if not path.is_file():
+        raise ModelFileError(f"there is no file {path}; name an ONNX file with --model-path")
+    return Contestant(path.stem, path, iters, shape, prior)
+
+
+def _published(version: str, iters: int, shape: tuple[int, int] | None) -> Contestant:
+    if shape is None:
+        raise UsageError(f"the {version} models have a fixed size: give --model-shape HxW")
+    spec = check_published(ModelSpec(version, iters, *shape))
+    path = find_model(spec)
+    if path is None:
+        raise ModelFileError(
+            f"{file_name(spec)} is not in {MODELS_DIR}; tools/download_models.py fetches it"
+        )
+    return Contestant(path.stem, path, iters, shape)
+
+
+def run_tool(main: Callable[[Sequence[str] | None], int]) -> int:
+    """Run a tool; an error becomes one sentence and its exit code."""
+    try:
+        return main(None)
+    except CREStereoError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130

@@ -1,0 +1,245 @@
+"""Stereo pairs with ground truth, found in the folders of the benchmarks as they are downloaded.
+
+====================  ==========================================================================
+layout                what is looked for below the folder
+====================  ==========================================================================
+Middlebury v3, 2014   ``SCENE/im0.png im1.png``, ``disp0GT.pfm`` (or ``disp0.pfm``),
+                      ``mask0nocc.png``, ``calib.txt``
+ETH3D two-view        the same; the truth may lie in a neighbour folder called ``..._gt``
+KITTI 2015            ``image_2/N_10.png image_3/``, ``disp_occ_0/``, ``disp_noc_0/``
+KITTI 2012            ``colored_0/ colored_1/`` or ``image_0/ image_1/``, ``disp_occ/ disp_noc/``
+rendered samples      ``NAME_left.png NAME_right.png NAME_disparity.pfm``
+====================  ==========================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crestereo.errors import SourceError
+from crestereo.formats import read_disparity, read_image
+from crestereo.types import DisparityMap, StereoPair
+
+MIDDLEBURY_V3_HALF_WEIGHT = frozenset({"PianoL", "Playroom", "Playtable", "Shelves", "Vintage"})
+"""Training scenes that count half in the benchmark's averages.
+
+From the row of weights (8 or 4) above the results table, https://vision.middlebury.edu/stereo/eval3/
+"""
+
+KITTI_FOLDERS = (
+    # left, right, truth of all pixels, truth of non-occluded pixels
+    ("image_2", "image_3", "disp_occ_0", "disp_noc_0"),
+    ("colored_0", "colored_1", "disp_occ", "disp_noc"),
+    ("image_0", "image_1", "disp_occ", "disp_noc"),
+)
+KITTI_DISPARITIES = 256  # the largest value its 16-bit files can hold
+
+MASK_NON_OCCLUDED = 255  # mask0nocc.png: 255 seen by both cameras, 128 occluded, 0 unknown
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Say where the files of one pair are.
+
+    Parameters
+    ----------
+    name, group : str
+        Scene and the folder it belongs to.
+    benchmark : {"middlebury", "middlebury v3", "kitti", "samples"}
+        Whose rules average it.
+    left, right, truth : Path
+    non_occluded : Path or None
+        Mask, or the truth of the non-occluded pixels (KITTI).
+    calibration : Path or None
+    """
+
+    name: str
+    group: str
+    benchmark: str
+    left: Path
+    right: Path
+    truth: Path
+    non_occluded: Path | None = None
+    calibration: Path | None = None
+
+    @property
+    def weight(self) -> float:
+        """Return the weight of the scene in the averages of Middlebury v3, else 1."""
+        hard = self.benchmark == "middlebury v3" and self.name in MIDDLEBURY_V3_HALF_WEIGHT
+        return 0.5 if hard else 1.0
+
+
+@dataclass(frozen=True)
+class SceneData:
+    """Hold the pictures and the truth of one scene.
+
+    Parameters
+    ----------
+    pair : StereoPair
+    truth : (H, W) float32
+        Disparity of the left picture [px], NaN where unknown.
+    non_occluded : (H, W) bool or None
+        Pixels that both cameras see; None where the data set does not tell.
+    disparities : int
+        Number of disparities to search, from 0 up: what the benchmark tells every method.
+    """
+
+    pair: StereoPair
+    truth: DisparityMap
+    non_occluded: NDArray[np.bool_] | None
+    disparities: int
+
+
+def find_scenes(root: Path) -> list[Scene]:
+    """Return every scene below a folder, sorted by group and name.
+
+    Raises
+    ------
+    SourceError
+        There is no such folder, or no scene of a known layout in it.
+    """
+    if not root.is_dir():
+        raise SourceError(f"{root} is not a folder: name the folder of a stereo data set")
+    scenes = [*_middlebury(root), *_kitti(root), *_samples(root)]
+    if not scenes:
+        raise SourceError(
+            f"no stereo scene in {root}: looked for im0.png (Middlebury, ETH3D), disp_occ_0 or "
+            "disp_occ (KITTI) and NAME_left.png with NAME_disparity.pfm (rendered samples)"
+        )
+    return sorted(scenes, key=lambda scene: (scene.group, scene.name))
+
+
+def load_scene(scene: Scene) -> SceneData:
+    """Read the files of a scene.
+
+    Raises
+    ------
+    SourceError
+        A file is missing or broken, or the sizes do not agree.
+    """
+    left, right = read_image(scene.left), read_image(scene.right)
+    truth = read_disparity(scene.truth)
+    if left.shape != right.shape or left.shape[:2] != truth.shape:
+        raise SourceError(
+            f"the files of {scene.name} differ in size: left {left.shape[:2]}, "
+            f"right {right.shape[:2]}, truth {truth.shape}"
+        )
+    if not np.isfinite(truth).any():
+        raise SourceError(f"{scene.truth} knows no disparity at all: nothing to measure against")
+    return SceneData(
+        StereoPair(left, right, f"{scene.group}/{scene.name}"),
+        truth,
+        _non_occluded(scene, truth),
+        _disparities(scene, truth),
+    )
+
+
+def _middlebury(root: Path) -> list[Scene]:
+    scenes = []
+    for left in sorted(root.rglob("im0.png")):
+        folder = left.parent
+        beside = folder.parent.with_name(folder.parent.name + "_gt") / folder.name
+        homes = [home for home in (folder, beside) if home.is_dir()]
+        truth = _first(homes, "disp0GT.pfm", "disp0.pfm") or folder / "disp0GT.pfm"
+        v3 = any(re.fullmatch(r"MiddEval3.*|training[FHQ]", part.name) for part in folder.parents)
+        scenes.append(
+            Scene(
+                folder.name,
+                folder.parent.name or root.name,
+                "middlebury v3" if v3 else "middlebury",
+                left,
+                folder / "im1.png",
+                truth,
+                _first(homes, "mask0nocc.png"),
+                _first(homes, "calib.txt"),
+            )
+        )
+    return scenes
+
+
+def _first(folders: list[Path], *names: str) -> Path | None:
+    return next((f / n for f in folders for n in names if (f / n).is_file()), None)
+
+
+def _kitti(root: Path) -> list[Scene]:
+    scenes = []
+    found = set()
+    for left, right, everywhere, non_occluded in KITTI_FOLDERS:
+        for folder in sorted(
+            {*root.rglob(everywhere), *([root] if root.name == everywhere else [])}
+        ):
+            base = folder.parent
+            if folder in found or not (base / left).is_dir():
+                continue
+            found.add(folder)
+            scenes += [
+                Scene(
+                    truth.stem,
+                    base.name,
+                    "kitti",
+                    base / left / truth.name,
+                    base / right / truth.name,
+                    truth,
+                    _first([base / non_occluded], truth.name),
+                )
+                for truth in sorted(folder.glob("*_10.png"))
+            ]
+    return scenes
+
+
+def _samples(root: Path) -> list[Scene]:
+    scenes = []
+    for truth in sorted(root.rglob("*_disparity.pfm")):
+        name = truth.name.removesuffix("_disparity.pfm")
+        left, right = (truth.with_name(f"{name}_{side}.png") for side in ("left", "right"))
+        if left.is_file():
+            scenes.append(Scene(name, truth.parent.name, "samples", left, right, truth))
+    return scenes
+
+
+def _non_occluded(scene: Scene, truth: DisparityMap) -> NDArray[np.bool_] | None:
+    if scene.benchmark == "samples":
+        return seen_by_both(truth)
+    if scene.non_occluded is None:
+        return None
+    if scene.benchmark == "kitti":
+        mask = np.isfinite(read_disparity(scene.non_occluded))
+    else:
+        mask = read_image(scene.non_occluded)[..., 0] == MASK_NON_OCCLUDED
+    if mask.shape != truth.shape:
+        raise SourceError(f"{scene.non_occluded} has not the size of the truth")
+    return mask
+
+
+def seen_by_both(truth: DisparityMap) -> NDArray[np.bool_]:
+    """Return which pixels of the left picture the right camera sees, from dense exact truth.
+
+    A pixel at x with disparity d lies at x - d in the right picture. It is hidden where that is
+    outside, or where another pixel of its row lands within half a pixel of it and is nearer by
+    more than one pixel of disparity.
+    """
+    height, width = truth.shape
+    known = np.isfinite(truth)
+    disparity = np.where(known, truth, 0.0)
+    target = np.rint(np.arange(width) - disparity).astype(np.intp)
+    inside = known & (target >= 0) & (target < width)
+    rows = np.broadcast_to(np.arange(height)[:, None], truth.shape)
+    nearest = np.full(truth.shape, -np.inf, np.float32)
+    np.maximum.at(nearest, (rows[inside], target[inside]), disparity[inside].astype(np.float32))
+    front = nearest[rows, np.clip(target, 0, width - 1)]
+    return np.asarray(inside & (disparity >= front - 1), np.bool_)
+
+
+def _disparities(scene: Scene, truth: DisparityMap) -> int:
+    if scene.benchmark == "kitti":
+        return KITTI_DISPARITIES
+    if scene.calibration is not None:
+        match = re.search(r"^ndisp\s*=\s*(\d+)", scene.calibration.read_text("utf-8"), re.MULTILINE)
+        if match:
+            return int(match[1])
+    return int(np.ceil(np.nanmax(truth))) + 1

@@ -1,0 +1,115 @@
+"""The networks among the contestants: those of this package, and one foreign interface."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from crestereo.errors import ModelFileError, UsageError
+from crestereo.estimator import CREStereo
+from crestereo.geometry import resize_disparity
+from crestereo.types import DisparityMap, DisparityResult, StereoPair
+
+from .contestants import Runner
+from .sgbm import half_size_prior
+
+GREY_MULTIPLE_PX = 64  # the sides of HITNet's input must be divisible by this
+
+
+def open_network(
+    path: Path,
+    *,
+    iters: int | None,
+    shape: tuple[int, int] | None,
+    prior: bool,
+    device: str,
+    threads: int | None,
+) -> Runner:
+    """Open a file of this package's interfaces, or of the stacked grey one.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be opened.
+    UsageError
+        The network was to start from a prior and takes none.
+    """
+    try:
+        network = CREStereo(path, iters=iters, model_shape=shape, device=device, threads=threads)
+    except ModelFileError:
+        if not StackedGrey.fits(path):
+            raise
+        return StackedGrey(path, shape, threads)
+    if prior and not network.accepts_prior:
+        raise UsageError(f"{path.name} takes no prior; leave --prior out")
+    return Network(network, prior)
+
+
+class Network:
+    """Run a network of this package, from a classical prior if wanted."""
+
+    def __init__(self, network: CREStereo, prior: bool) -> None:
+        self._network = network
+        self._prior = prior
+
+    def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
+        """Return the estimate; its time includes that of the prior."""
+        start = time.perf_counter()
+        prior = half_size_prior(pair.left, pair.right, disparities) if self._prior else None
+        result = self._network.estimate(pair.left, pair.right, prior=prior)
+        return dataclasses.replace(result, seconds=time.perf_counter() - start)
+
+
+class StackedGrey:
+    """Run a network whose one input is both pictures in grey, as HITNet's is.
+
+    Input float32 [1, 2, H, W], left and right, 0..1, sides divisible by 64; output the disparity
+    in pixels of the input, [1, H, W, 1]. Pictures are extended to such sides by repeating their
+    right and lower borders.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int] | None, threads: int | None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or 0
+        self._session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        self._shape = shape
+        self._name = path.name
+
+    @staticmethod
+    def fits(path: Path) -> bool:
+        """Return whether the file has this interface."""
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+        inputs = session.get_inputs()
+        return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 2
+
+    def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
+        """Return the estimate at the pictures' own size."""
+        start = time.perf_counter()
+        height, width = self._shape or pair.left.shape[:2]
+        below, beside = -height % GREY_MULTIPLE_PX, -width % GREY_MULTIPLE_PX
+        planes = []
+        for picture in (pair.left, pair.right):
+            grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+            fitted = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+            planes.append(
+                cv2.copyMakeBorder(fitted, 0, below, 0, beside, borderType=cv2.BORDER_REPLICATE)
+            )
+        stacked = np.stack(planes)[None].astype(np.float32) / 255
+        (output,) = self._session.run(None, {self._session.get_inputs()[0].name: stacked})
+        inner: DisparityMap = output.reshape(stacked.shape[2:])[:height, :width]
+        disparity = resize_disparity(inner, (pair.left.shape[0], pair.left.shape[1]))
+        return DisparityResult(
+            disparity, None, time.perf_counter() - start, self._name, "CPUExecutionProvider"
+        )

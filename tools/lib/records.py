@@ -1,0 +1,145 @@
+"""One row per contestant and scene: measured, averaged, written as CSV, JSON and Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from crestereo.files import write_bytes
+from crestereo.metrics import Score, Unknown, score, weighted_mean
+from crestereo.sparsification import area_under_curve, sparsification_curve
+from crestereo.types import DisparityResult
+
+from .contestants import Contestant
+from .datasets import Scene, SceneData
+
+SUREST_SHARE = 0.8
+CONFIDENCE_THRESHOLD_PX = 2.0
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Record:
+    """Hold what one contestant did on one scene.
+
+    Parameters
+    ----------
+    contestant, scene
+    unknown : {"wrong", "ignored"}
+        How pixels without an estimate were counted.
+    figures : dict of str to float
+        Named as in the tables: rates in per cent, errors in pixels, time in seconds. Those of
+        the non-occluded pixels end in " nonocc".
+    """
+
+    contestant: Contestant
+    scene: Scene
+    unknown: Unknown
+    figures: Figures = field(repr=False)
+
+
+def measure(
+    contestant: Contestant, scene: Scene, data: SceneData, result: DisparityResult
+) -> list[Record]:
+    """Score one estimate; with unknown pixels, once in each of the benchmarks' ways."""
+    truth = data.truth
+    dense = bool(np.isfinite(result.disparity[np.isfinite(truth)]).all())
+    ways: tuple[Unknown, ...] = ("wrong",) if dense else ("wrong", "ignored")
+    records = []
+    for unknown in ways:
+        figures = _named(score(result.disparity, truth, unknown=unknown), "")
+        if data.non_occluded is not None:
+            inner = score(result.disparity, truth, data.non_occluded, unknown=unknown)
+            figures |= _named(inner, " nonocc")
+        figures |= _confidence(data, result)
+        figures["seconds"] = result.seconds
+        records.append(Record(contestant, scene, unknown, figures))
+    return records
+
+
+def _named(result: Score, ending: str) -> Figures:
+    figures = {
+        "pixels": float(result.pixels),
+        "density": 100 * result.density,
+        "EPE": result.epe_px,
+        "RMS": result.rms_px,
+        **{f"bad-{threshold:g}": 100 * rate for threshold, rate in result.bad.items()},
+        "D1": 100 * result.d1,
+        "A50": result.a50_px,
+        "A90": result.a90_px,
+        "A99": result.a99_px,
+    }
+    return {name + ending: value for name, value in figures.items()}
+
+
+def _confidence(data: SceneData, result: DisparityResult) -> Figures:
+    if result.confidence is None:
+        return {}
+    known = np.isfinite(data.truth)
+    errors = np.abs(result.disparity[known] - data.truth[known])
+    wrong = ~(errors <= CONFIDENCE_THRESHOLD_PX)  # an unknown estimate is wrong too
+    shares, rates = sparsification_curve(wrong, result.confidence[known])
+    surest = float(np.interp(SUREST_SHARE, shares, rates))
+    return {"bad-2 surest 80 %": 100 * surest, "area": 100 * area_under_curve(shares, rates)}
+
+
+def mean_figures(
+    records: Sequence[Record], weight: Callable[[Record], float] = lambda _: 1.0
+) -> Figures:
+    """Return the mean of each figure over the records that have it."""
+    means = {}
+    for name in dict.fromkeys(name for record in records for name in record.figures):
+        having = [record for record in records if name in record.figures]
+        means[name] = weighted_mean(
+            [record.figures[name] for record in having], [weight(record) for record in having]
+        )
+    return means
+
+
+def benchmark_weight(record: Record) -> float:
+    """Return what the record's benchmark multiplies it by before adding up.
+
+    Middlebury v3 halves five scenes; KITTI adds up pixels, not pictures.
+    """
+    if record.scene.benchmark == "kitti":
+        return record.figures["pixels"]
+    return record.scene.weight
+
+
+def write_csv(path: Path, records: Sequence[Record]) -> None:
+    """Write one line per record."""
+    rows = [_flat(record) for record in records]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, names, restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
+
+
+def write_json(path: Path, records: Sequence[Record]) -> None:
+    """Write a list with one object per record; a figure that is not finite is null."""
+    rows = [
+        {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
+        for row in map(_flat, records)
+    ]
+    write_bytes(path, json.dumps(rows, indent=1).encode())
+
+
+def _flat(record: Record) -> dict[str, str | float | int | None]:
+    contestant = record.contestant
+    return {
+        "model": contestant.model,
+        "iters": contestant.iters,
+        "shape": contestant.shape_text,
+        "group": record.scene.group,
+        "scene": record.scene.name,
+        "unknown": record.unknown,
+        **record.figures,
+    }

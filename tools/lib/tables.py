@@ -1,0 +1,113 @@
+"""Records as one table that can be read in a terminal and pasted into a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .records import Figures, Record, benchmark_weight, mean_figures
+
+COLUMNS = {
+    # figure: heading, decimals, factor
+    "EPE": ("EPE", 2, 1),
+    "bad-1": ("bad-1", 1, 1),
+    "bad-2": ("bad-2", 1, 1),
+    "bad-2 nonocc": ("bad-2 nonocc", 1, 1),
+    "D1": ("D1", 1, 1),
+    "A90": ("A90", 2, 1),
+    "bad-2 surest 80 %": ("bad-2 surest 80 %", 1, 1),
+    "area": ("area", 2, 1),
+    "seconds": ("ms", 0, 1000),
+}
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> str:
+    """Return a Markdown table padded to line up; all but the first columns to the right."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = (
+            cell.ljust(width) if i < text_columns else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return f"| {' | '.join(cells)} |"
+
+    rule = [
+        "-" * width if i < text_columns else "-" * (width - 1) + ":"
+        for i, width in enumerate(widths)
+    ]
+    return "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, rows)])
+
+
+def summary_table(records: Sequence[Record]) -> str:
+    """Return means over all scenes, then over each folder, then as its benchmark weights."""
+    shown = {
+        name: column
+        for name, column in COLUMNS.items()
+        if any(name in record.figures for record in records)
+    }
+    rows = []
+    for title, subset, weighted in _subsets(records):
+        for run in _runs(subset):
+            means = mean_figures(run, benchmark_weight) if weighted else mean_figures(run)
+            rows.append([title, *_titles(run[0], means), *_cells(means, shown)])
+    header = ["scenes", "model", "iters", "size", *(heading for heading, _, _ in shown.values())]
+    return markdown_table(header, rows, text_columns=2)
+
+
+def scene_table(records: Sequence[Record], figure: str) -> str:
+    """Return one figure for every scene, one column per run."""
+    runs = _runs(records)
+    header = ["scene", *(" ".join(filter(None, _titles(run[0], {}))) for run in runs)]
+    names = dict.fromkeys((record.scene.group, record.scene.name) for record in records)
+    rows = []
+    for group, name in names:
+        values = [
+            next(r.figures[figure] for r in run if (r.scene.group, r.scene.name) == (group, name))
+            for run in runs
+        ]
+        rows.append([f"{group}/{name}", *(f"{value:.1f}" for value in values)])
+    return markdown_table(header, rows, text_columns=1)
+
+
+def _subsets(records: Sequence[Record]) -> list[tuple[str, Sequence[Record], bool]]:
+    """Return (title, records, whether weighted) for each block of the table."""
+    groups = list(dict.fromkeys(record.scene.group for record in records))
+    blocks: list[tuple[str, Sequence[Record], bool]] = []
+    if len(groups) > 1:
+        blocks.append((f"all ({_count(records)})", records, False))
+    for group in groups:
+        inside = [record for record in records if record.scene.group == group]
+        blocks.append((f"{group} ({_count(inside)})", inside, False))
+        if len({benchmark_weight(record) for record in inside}) > 1:
+            blocks.append((f"{group}, weighted", inside, True))
+    return blocks
+
+
+def _count(records: Sequence[Record]) -> int:
+    return len({(record.scene.group, record.scene.name) for record in records})
+
+
+def _runs(records: Sequence[Record]) -> list[list[Record]]:
+    """Return the records of each contestant apart; where some kept holes, each way apart."""
+    runs: dict[tuple[object, str], list[Record]] = {}
+    for record in records:
+        runs.setdefault((record.contestant, record.unknown), []).append(record)
+    return list(runs.values())
+
+
+def _titles(record: Record, means: Figures) -> list[str]:
+    contestant = record.contestant
+    model = contestant.model + (" + prior" if contestant.prior else "")
+    if record.unknown == "ignored":
+        model += f", {means['density']:.0f} % known" if means else ", known"
+    iters = "" if contestant.iters is None else str(contestant.iters)
+    return [model, iters, contestant.shape_text]
+
+
+def _cells(means: Figures, shown: dict[str, tuple[str, int, int]]) -> list[str]:
+    cells = []
+    for name, (_, decimals, factor) in shown.items():
+        value = means.get(name, math.nan) * factor
+        cells.append("" if math.isnan(value) else f"{value:.{decimals}f}")
+    return cells
