@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             write_json(options.json, records)
         if options.plots:
-            from tools.lib.plots import evaluation_charts  # late: matplotlib  # noqa: PLC0415
+            from tools.lib.charts import evaluation_charts  # late: matplotlib  # noqa: PLC0415
 
             for path in evaluation_charts(options.plots, records):
                 print(f"wrote {path}", file=sys.stderr)

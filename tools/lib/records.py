@@ -36,12 +36,16 @@ class Record:
     figures : dict of str to float
         Named as in the tables: rates in per cent, errors in pixels, time in seconds. Those of
         the non-occluded pixels end in " nonocc".
+    curve : tuple of float
+        Share of bad-2 pixels among the most confident 1 %, 2 %, ... 100 %; empty without
+        confidence.
     """
 
     contestant: Contestant
     scene: Scene
     unknown: Unknown
     figures: Figures = field(repr=False)
+    curve: tuple[float, ...] = field(default=(), repr=False)
 
 
 def measure(
@@ -57,9 +61,9 @@ def measure(
         if data.non_occluded is not None:
             inner = score(result.disparity, truth, data.non_occluded, unknown=unknown)
             figures |= _named(inner, " nonocc")
-        figures |= _confidence(data, result)
-        figures["seconds"] = result.seconds
-        records.append(Record(contestant, scene, unknown, figures))
+        confidence, curve = _confidence(data, result)
+        figures |= confidence | {"seconds": result.seconds}
+        records.append(Record(contestant, scene, unknown, figures, curve))
     return records
 
 
@@ -78,15 +82,16 @@ def _named(result: Score, ending: str) -> Figures:
     return {name + ending: value for name, value in figures.items()}
 
 
-def _confidence(data: SceneData, result: DisparityResult) -> Figures:
+def _confidence(data: SceneData, result: DisparityResult) -> tuple[Figures, tuple[float, ...]]:
     if result.confidence is None:
-        return {}
+        return {}, ()
     known = np.isfinite(data.truth)
     errors = np.abs(result.disparity[known] - data.truth[known])
     wrong = ~(errors <= CONFIDENCE_THRESHOLD_PX)  # an unknown estimate is wrong too
     shares, rates = sparsification_curve(wrong, result.confidence[known])
     surest = float(np.interp(SUREST_SHARE, shares, rates))
-    return {"bad-2 surest 80 %": 100 * surest, "area": 100 * area_under_curve(shares, rates)}
+    area = area_under_curve(shares, rates)
+    return {"bad-2 surest 80 %": 100 * surest, "area": 100 * area}, tuple(rates.tolist())
 
 
 def mean_figures(

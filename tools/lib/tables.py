@@ -39,6 +39,24 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_co
     return "\n".join([line(header), f"| {' | '.join(rule)} |", *map(line, rows)])
 
 
+def runs_of(records: Sequence[Record]) -> list[list[Record]]:
+    """Return the records of each contestant apart; where some kept holes, each way apart."""
+    runs: dict[tuple[object, str], list[Record]] = {}
+    for record in records:
+        runs.setdefault((record.contestant, record.unknown), []).append(record)
+    return list(runs.values())
+
+
+def run_titles(record: Record, density: float | None = None) -> list[str]:
+    """Return model, iterations and size of a run as the tables show them."""
+    contestant = record.contestant
+    model = contestant.model + (" + prior" if contestant.prior else "")
+    if record.unknown == "ignored":
+        model += ", known only" if density is None else f", {density:.0f} % known"
+    iters = "" if contestant.iters is None else str(contestant.iters)
+    return [model, iters, contestant.shape_text]
+
+
 def summary_table(records: Sequence[Record]) -> str:
     """Return means over all scenes, then over each folder, then as its benchmark weights."""
     shown = {
@@ -48,17 +66,17 @@ def summary_table(records: Sequence[Record]) -> str:
     }
     rows = []
     for title, subset, weighted in _subsets(records):
-        for run in _runs(subset):
+        for run in runs_of(subset):
             means = mean_figures(run, benchmark_weight) if weighted else mean_figures(run)
-            rows.append([title, *_titles(run[0], means), *_cells(means, shown)])
+            rows.append([title, *run_titles(run[0], means["density"]), *_cells(means, shown)])
     header = ["scenes", "model", "iters", "size", *(heading for heading, _, _ in shown.values())]
     return markdown_table(header, rows, text_columns=2)
 
 
 def scene_table(records: Sequence[Record], figure: str) -> str:
     """Return one figure for every scene, one column per run."""
-    runs = _runs(records)
-    header = ["scene", *(" ".join(filter(None, _titles(run[0], {}))) for run in runs)]
+    runs = runs_of(records)
+    header = ["scene", *(" ".join(filter(None, run_titles(run[0]))) for run in runs)]
     names = dict.fromkeys((record.scene.group, record.scene.name) for record in records)
     rows = []
     for group, name in names:
@@ -86,23 +104,6 @@ def _subsets(records: Sequence[Record]) -> list[tuple[str, Sequence[Record], boo
 
 def _count(records: Sequence[Record]) -> int:
     return len({(record.scene.group, record.scene.name) for record in records})
-
-
-def _runs(records: Sequence[Record]) -> list[list[Record]]:
-    """Return the records of each contestant apart; where some kept holes, each way apart."""
-    runs: dict[tuple[object, str], list[Record]] = {}
-    for record in records:
-        runs.setdefault((record.contestant, record.unknown), []).append(record)
-    return list(runs.values())
-
-
-def _titles(record: Record, means: Figures) -> list[str]:
-    contestant = record.contestant
-    model = contestant.model + (" + prior" if contestant.prior else "")
-    if record.unknown == "ignored":
-        model += f", {means['density']:.0f} % known" if means else ", known"
-    iters = "" if contestant.iters is None else str(contestant.iters)
-    return [model, iters, contestant.shape_text]
 
 
 def _cells(means: Figures, shown: dict[str, tuple[str, int, int]]) -> list[str]:

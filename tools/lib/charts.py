@@ -1,0 +1,150 @@
+"""Charts drawn with matplotlib, in colours that colour-blind readers can tell apart.
+
+References
+----------
+.. [1] M. Okabe, K. Ito, "Color Universal Design", 2008: the eight colours.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from crestereo.errors import UsageError
+from crestereo.files import write_bytes
+
+from .records import Record, mean_figures
+from .tables import run_titles, runs_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+DPI = 150
+
+
+def new_figure(
+    width_in: float, height_in: float, rows: int = 1, columns: int = 1
+) -> tuple[Any, Any]:
+    """Return a matplotlib figure and its axes, without touching any window system.
+
+    Raises
+    ------
+    UsageError
+        Matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra requirement
+    except ImportError as exc:
+        raise UsageError(
+            "charts need matplotlib; install it with pip install -r requirements-dev.txt"
+        ) from exc
+    figure = Figure(figsize=(width_in, height_in), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=DPI)
+    write_bytes(path, data.getvalue())
+    return path
+
+
+def tidy(axes: Any) -> None:
+    """Leave a light grid and no frame on the right and above."""
+    axes.grid(alpha=0.25)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def time_axis(axis: Any) -> None:
+    """Make the x axis a logarithmic one of milliseconds, with plain numbers."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter  # noqa: PLC0415
+
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+    axis.set_xlabel("time of a pair [ms]")
+
+
+def evaluation_charts(folder: Path, records: Sequence[Record]) -> list[Path]:
+    """Draw the figures of an evaluation and return the files written."""
+    dense = [record for record in records if record.unknown == "wrong"]
+    written = [_by_scene(folder, dense), _error_over_time(folder, dense)]
+    if any(record.curve for record in dense):
+        written.append(_sparsification(folder, dense))
+    return written
+
+
+def _by_scene(folder: Path, records: Sequence[Record]) -> Path:
+    """Draw bad-2 of every scene, one row per scene and one mark per run."""
+    runs = runs_of(records)
+    first = sorted(runs[0], key=lambda record: record.figures["bad-2"])
+    places = {record.scene: i for i, record in enumerate(first)}
+    figure, axes = new_figure(8, 1.5 + 0.28 * len(places))
+    (axis,) = axes.ravel()
+    for i, run in enumerate(runs):
+        axis.scatter(
+            [record.figures["bad-2"] for record in run],
+            [places[record.scene] for record in run],
+            color=OKABE_ITO[i % len(OKABE_ITO)],
+            marker=MARKERS[i % len(MARKERS)],
+            s=36,
+            alpha=0.85,
+            label=" ".join(filter(None, run_titles(run[0]))),
+        )
+    axis.set_yticks(
+        list(places.values()), [f"{scene.group}/{scene.name}" for scene in places], fontsize=8
+    )
+    axis.set_xlabel("bad-2, all pixels with ground truth [%]")
+    axis.set_xlim(left=0)
+    figure.legend(loc="outside upper center", ncols=3)
+    tidy(axis)
+    return save_figure(figure, folder / "bad2_by_scene.png")
+
+
+def _error_over_time(folder: Path, records: Sequence[Record]) -> Path:
+    """Draw the mean error of every run over its mean time."""
+    figure, axes = new_figure(8, 3.6, columns=2)
+    for axis, name, unit in ((axes[0, 0], "EPE", "px"), (axes[0, 1], "bad-2", "%")):
+        for i, run in enumerate(runs_of(records)):
+            means = mean_figures(run)
+            axis.scatter(
+                [1000 * means["seconds"]],
+                [means[name]],
+                color=OKABE_ITO[i % len(OKABE_ITO)],
+                marker=MARKERS[i % len(MARKERS)],
+                s=60,
+                label=" ".join(filter(None, run_titles(run[0]))),
+            )
+        time_axis(axis)
+        axis.set_ylim(bottom=0)
+        axis.set_ylabel(f"{name}, mean over scenes [{unit}]")
+        tidy(axis)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return save_figure(figure, folder / "error_over_time.png")
+
+
+def _sparsification(folder: Path, records: Sequence[Record]) -> Path:
+    """Draw bad-2 among the most confident pixels over their share."""
+    figure, axes = new_figure(6, 3.6)
+    (axis,) = axes.ravel()
+    for i, run in enumerate(runs_of([record for record in records if record.curve])):
+        mean = 100 * np.mean([record.curve for record in run], axis=0)
+        shares = 100 * np.arange(1, mean.size + 1) / mean.size
+        colour = OKABE_ITO[i % len(OKABE_ITO)]
+        axis.plot(shares, mean, color=colour, label=" ".join(filter(None, run_titles(run[0]))))
+    axis.set_xlabel("share of pixels kept, the most confident first [%]")
+    axis.set_ylabel("bad-2 among them [%]")
+    axis.set_xlim(0, 100)
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize=8)
+    tidy(axis)
+    return save_figure(figure, folder / "sparsification.png")
