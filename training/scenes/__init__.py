@@ -1,0 +1,7 @@
+"""Rendered stereo pairs with exact ground truth, deterministic by seed; numpy and OpenCV only."""
+
+from __future__ import annotations
+
+from .scene import Sample, render_scene
+
+__all__ = ["Sample", "render_scene"]

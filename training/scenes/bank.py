@@ -1,0 +1,155 @@
+"""The texture bank: made once per process from a fixed seed, recoloured and cropped at each use.
+
+Photographs ship inside the scikit-image wheel. Used are only those its documentation declares CC0 or public domain:
+``astronaut`` (NASA, public domain), ``brick``, ``grass``, ``gravel`` (CC0Textures, CC0), ``camera`` (L. Varshney, CC0),
+``chelsea`` (S. van der Walt, CC0), ``coffee`` (R. Michetti, CC0), ``rocket`` (SpaceX, public domain), ``hubble_deep_field``
+(NASA, public domain), ``text`` (public domain), ``clock_motion`` (S. van der Walt, public domain). Never the stereo pair
+``motorcycle``: it belongs to Middlebury. Where scikit-image is absent the bank is procedural only.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .textures import GENERATORS, Image, Rng
+
+PHOTOS = (
+    "astronaut.png",
+    "brick.png",
+    "grass.png",
+    "gravel.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "rocket.jpg",
+    "hubble_deep_field.jpg",
+    "text.png",
+    "clock_motion.png",
+)
+TEXTURE_SIZE = 256
+_BANK_SEED = 20240501
+
+
+def _photographs() -> list[Image]:
+    spec = find_spec("skimage")
+    if spec is None or spec.origin is None:
+        return []
+    folder = Path(spec.origin).parent / "data"
+    pictures = []
+    for name in PHOTOS:
+        if (folder / name).is_file():
+            picture = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+            if picture is not None:
+                pictures.append(np.asarray(picture, np.uint8))
+    return pictures
+
+
+def _photo_crops(rng: Rng) -> list[Image]:
+    """Cut squares of several scales out of each photograph."""
+    crops = []
+    for picture in _photographs():
+        height, width = picture.shape[:2]
+        for _ in range(7):
+            side = int(min(height, width) * rng.uniform(0.35, 1.0))
+            y = int(rng.integers(0, height - side + 1))
+            x = int(rng.integers(0, width - side + 1))
+            crop = picture[y : y + side, x : x + side]
+            size = (TEXTURE_SIZE, TEXTURE_SIZE)
+            how = cv2.INTER_AREA if side > TEXTURE_SIZE else cv2.INTER_CUBIC
+            crops.append(np.asarray(cv2.resize(crop, size, interpolation=how), np.uint8))
+    return crops
+
+
+@lru_cache(maxsize=1)
+def texture_bank() -> tuple[Image, ...]:
+    """Make all textures: (N, N, 3) uint8 BGR each, always the same."""
+    rng = np.random.default_rng(_BANK_SEED)
+    made = [
+        make(np.random.default_rng([_BANK_SEED, kind, index]), TEXTURE_SIZE)
+        for kind, (make, count) in enumerate(GENERATORS)
+        for index in range(count)
+    ]
+    return tuple(np.ascontiguousarray(t) for t in made + _photo_crops(rng))
+
+
+@lru_cache(maxsize=1)
+def _kind_ranges() -> dict[str, tuple[int, int]]:
+    ranges, start = {}, 0
+    for make, count in GENERATORS:
+        ranges[make.__name__] = (start, start + count)
+        start += count
+    ranges["photo"] = (start, len(texture_bank()))
+    return ranges
+
+
+def _recolour_matrix(rng: Rng) -> NDArray[np.float32]:
+    """Draw a (3, 4) colour transform: rotation of the channels, gain, contrast, offset."""
+    mix = np.eye(3)
+    if rng.random() < 0.4:
+        mix = mix[rng.permutation(3)]
+    if rng.random() < 0.3:
+        mix = mix * 0.5 + 0.5 / 3
+    contrast = rng.choice([1.0, 1.0, rng.uniform(0.05, 0.5), rng.uniform(1.0, 1.5)])
+    gain = contrast * rng.uniform(0.75, 1.15, 3)
+    level = rng.uniform(40, 200)
+    offset = level * (1 - contrast) + rng.uniform(-25, 25)
+    if rng.random() < 0.1:
+        gain, offset = gain * 0.25, offset * 0.2
+    return np.concatenate([mix * gain[:, None], np.full((3, 1), offset)], axis=1).astype(np.float32)
+
+
+def choose_texture(
+    rng: Rng, height: int, width: int, *kinds: str, zoom: tuple[float, float] = (0.5, 2.5)
+) -> Image:
+    """Give a recoloured crop of a texture at the wanted size.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    height, width : int
+        Size of the wanted picture, px.
+    *kinds : str
+        Names of generators (or ``"photo"``) to choose from; none means all.
+    zoom : (float, float)
+        Range of wanted pixels per texel; the crop covers ``size / zoom`` texels, mirrored where that is more than the
+        texture has.
+
+    Returns
+    -------
+    (height, width, 3) uint8
+    """
+    bank = texture_bank()
+    ranges = _kind_ranges()
+    known = [ranges[k] for k in kinds if ranges[k][1] > ranges[k][0]]
+    low, high = known[int(rng.integers(len(known)))] if known else (0, len(bank))
+    texture = bank[int(rng.integers(low, high))]
+    if rng.random() < 0.5:
+        texture = texture[:, ::-1]
+    if not kinds and rng.random() < 0.5:
+        texture = texture.transpose(1, 0, 2)
+    scale = float(np.exp(rng.uniform(*np.log(zoom))))
+    crop_h, crop_w = max(2, int(height / scale)), max(2, int(width / scale))
+    crop = _mirror_crop(texture, rng, crop_h, crop_w)
+    coloured = cv2.transform(np.ascontiguousarray(crop), _recolour_matrix(rng))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(coloured, (width, height), interpolation=how), np.uint8)
+
+
+def _mirror_crop(texture: Image, rng: Rng, height: int, width: int) -> Image:
+    size = TEXTURE_SIZE
+    if height > size or width > size:
+        texture = np.asarray(
+            cv2.copyMakeBorder(
+                texture, 0, max(0, height - size), 0, max(0, width - size), cv2.BORDER_REFLECT_101
+            ),
+            np.uint8,
+        )
+    y = int(rng.integers(0, texture.shape[0] - height + 1))
+    x = int(rng.integers(0, texture.shape[1] - width + 1))
+    return texture[y : y + height, x : x + width]

@@ -1,0 +1,93 @@
+"""The rectified pair: two equal pinhole cameras side by side, and the frames in which things are placed.
+
+World units are free. The left camera sits at the origin (x right, y down, z forward), the right one at ``(baseline, 0, 0)``;
+disparity = focal length * baseline / Z. Surfaces are handled by ``inv`` = focal length / Z [px per unit of baseline], which
+is linear in x and y on any plane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Describe one eye.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the picture, px.
+    focal : float
+        Focal length, px.
+    eye : float
+        Position along the baseline, world units: 0 for the left camera.
+    """
+
+    height: int
+    width: int
+    focal: float
+    eye: float = 0.0
+
+    @property
+    def cx(self) -> float:
+        """Column of the principal point, px."""
+        return (self.width - 1) / 2
+
+    @property
+    def cy(self) -> float:
+        """Row of the principal point, px."""
+        return (self.height - 1) / 2
+
+    def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Project (N, 3) points to (N, 2) px; points must lie before the camera."""
+        z = points[:, 2]
+        x = self.focal * (points[:, 0] - self.eye) / z + self.cx
+        y = self.focal * points[:, 1] / z + self.cy
+        return np.stack([x, y], axis=-1)
+
+    def point(self, x: float, y: float, depth: float) -> Vector:
+        """Give the point at a pixel and a depth."""
+        scale = depth / self.focal
+        return np.array([(x - self.cx) * scale + self.eye, (y - self.cy) * scale, depth])
+
+    def inverse_depth_coefficients(
+        self, normal: Vector, offset: float
+    ) -> tuple[float, float, float]:
+        """Give (a, b, c) with inv = a x + b y + c for the plane ``normal . P = offset``."""
+        scale = 1.0 / (offset - self.eye * normal[0])
+        a, b = normal[0] * scale, normal[1] * scale
+        return a, b, self.focal * normal[2] * scale - a * self.cx - b * self.cy
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Hold a place and three orthonormal directions (right, down, forward) in camera coordinates."""
+
+    origin: Vector
+    axes: NDArray[np.float64]  # (3, 3), rows are the directions
+
+    def at(self, right: float, down: float, forward: float) -> Vector:
+        """Give the camera coordinates of a local point."""
+        return self.origin + np.array([right, down, forward]) @ self.axes
+
+    def turned(self, angle: float, origin: Vector | None = None) -> Frame:
+        """Turn about the local vertical [rad] and move to another origin."""
+        cos, sin = np.cos(angle), np.sin(angle)
+        turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+        return Frame(self.origin if origin is None else origin, turn @ self.axes)
+
+
+def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
+    """Compose a rotation matrix from angles about y, x and z [rad]."""
+    cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
+    cr, sr = np.cos(roll), np.sin(roll)
+    about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    about_x = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.asarray(about_z @ about_x @ about_y)

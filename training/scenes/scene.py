@@ -1,0 +1,176 @@
+"""From a seed to a finished training pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .camera import Camera
+from .compose import compose
+from .lighting import Atmosphere, draw_atmosphere
+from .photometric import develop, draw_developments, draw_misalignment
+from .raster import View, occlusion, paint_view
+from .surfaces import Surface
+from .textures import Field, Image, Rng
+
+MAX_FRACTION = 1 / 3
+"""Largest disparity as a part of the width."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Hold a rendered pair with its exact truth.
+
+    Parameters
+    ----------
+    left, right : (H, W, 3) uint8
+        BGR pictures.
+    disparity_left, disparity_right : (H, W) float32
+        Px; the point at x in the left picture lies at x - disparity_left in the right one, and the point at x in the
+        right picture at x + disparity_right in the left one. Known everywhere, 0 or more.
+    occluded_left, occluded_right : (H, W) bool
+        The point is not seen in the other picture, be it hidden or outside of it.
+    """
+
+    left: Image
+    right: Image
+    disparity_left: Field
+    disparity_right: Field
+    occluded_left: NDArray[np.bool_]
+    occluded_right: NDArray[np.bool_]
+
+
+def render_scene(
+    seed: int, height: int, width: int, augment: bool = True, view_dependent: bool = True
+) -> Sample:
+    """Render a random scene.
+
+    Parameters
+    ----------
+    seed : int
+        The same seed and size give the same sample.
+    height, width : int
+        Size of both pictures, px, at least 64.
+    augment : bool
+        Develop each eye differently (exposure, noise, blur, JPEG) and misalign the right camera slightly.
+    view_dependent : bool
+        Allow highlights and reflections that lie at another disparity than the surface.
+
+    Returns
+    -------
+    Sample
+
+    Raises
+    ------
+    ValueError
+        If the size is smaller than 64 px.
+
+    Notes
+    -----
+    The scene is painted from the left camera first; only then the baseline is chosen, so that the largest disparity
+    is the wanted part of the width (log-uniform from 4 % to 32 %).
+    """
+    if min(height, width) < 64:
+        raise ValueError(f"a scene needs at least 64x64 pixels, not {height}x{width}")
+    rng = np.random.default_rng(seed)
+    target = width * float(np.exp(rng.uniform(np.log(0.04), np.log(0.32))))
+    camera = Camera(height, width, width / 2 / np.tan(np.radians(rng.uniform(35, 85)) / 2))
+    surfaces = compose(rng, camera, target / width)
+    atmosphere = draw_atmosphere(rng, camera, view_dependent)
+    sample = render_pair(surfaces, camera, target, atmosphere)
+    return _photograph(sample, rng) if augment else sample
+
+
+def render_pair(
+    surfaces: list[Surface], camera: Camera, target: float, atmosphere: Atmosphere | None
+) -> Sample:
+    """Render both views of a list of surfaces (far to near), largest left disparity ``target`` px."""
+    left = paint_view(camera, surfaces)
+    baseline = target / max(float(left.inv.max()), 1e-6)
+    limit = camera.width * MAX_FRACTION
+    for _ in range(4):
+        right_camera = replace(camera, eye=baseline)
+        right = paint_view(right_camera, surfaces)
+        # The right eye may see something nearer beyond the left picture's edge.
+        excess = float(right.inv.max()) * baseline / limit
+        if excess <= 1:
+            break
+        baseline *= 0.97 / excess
+    return finish_pair(left, right, baseline, camera, atmosphere)
+
+
+def finish_pair(
+    left: View, right: View, baseline: float, camera: Camera, atmosphere: Atmosphere | None
+) -> Sample:
+    """Light two painted views and read their truth off the z-buffers."""
+    disparity_left = left.inv * np.float32(baseline)
+    disparity_right = right.inv * np.float32(baseline)
+    colours = (left.colour, right.colour)
+    if atmosphere is not None:
+        colours = atmosphere.apply(left, right, disparity_left, disparity_right, camera)
+    return Sample(
+        colours[0],
+        colours[1],
+        disparity_left,
+        disparity_right,
+        occlusion(disparity_left, disparity_right, -1),
+        occlusion(disparity_right, disparity_left, 1),
+    )
+
+
+def _photograph(sample: Sample, rng: Rng) -> Sample:
+    height, width = sample.left.shape[:2]
+    first, second = draw_developments(rng)
+    matrix = draw_misalignment(rng, height, width)
+    if matrix is not None:
+        sample = misalign(sample, matrix)
+    return replace(
+        sample, left=develop(sample.left, first, rng), right=develop(sample.right, second, rng)
+    )
+
+
+def misalign(sample: Sample, matrix: NDArray[np.float64]) -> Sample:
+    """Move the right picture by an affine map and correct the truth: horizontal displacement of the moved picture.
+
+    The map is shifted sideways where needed so that no disparity becomes negative.
+    """
+    height, width = sample.left.shape[:2]
+    xs = np.arange(width, dtype=np.float32)
+    ys = np.arange(height, dtype=np.float32)[:, None]
+    a, b, c = (np.float32(v) for v in matrix[0])
+    left = xs - (a * (xs - sample.disparity_left) + b * ys + c)
+    lack = max(0.0, -float(left.min()))
+    matrix = matrix - np.array([[0, 0, lack], [0, 0, 0]])
+    left += np.float32(lack)
+    inverse = cv2.invertAffineTransform(matrix)
+    size = (width, height)
+    right = cv2.warpAffine(
+        sample.right, matrix, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    at_x = (
+        np.float32(inverse[0, 0]) * xs + np.float32(inverse[0, 1]) * ys + np.float32(inverse[0, 2])
+    )
+    ideal = cv2.warpAffine(
+        sample.disparity_right,
+        matrix,
+        size,
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    hidden = cv2.warpAffine(
+        sample.occluded_right.view(np.uint8), matrix, size, flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_CONSTANT, borderValue=(1,),
+    )  # fmt: skip
+    moved = np.maximum(at_x + ideal - xs, 0)
+    outside = (xs - left < -0.5) | (xs - left > width - 0.5)
+    return Sample(
+        sample.left,
+        np.asarray(right, np.uint8),
+        left.astype(np.float32),
+        moved.astype(np.float32),
+        sample.occluded_left | outside,
+        hidden.astype(bool),
+    )

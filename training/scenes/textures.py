@@ -1,0 +1,397 @@
+"""Procedural textures: each generator returns a (N, N, 3) uint8 BGR picture made from one random generator.
+
+The spectra are broad on purpose: from flat colour to fine grain, from pure noise to strictly periodic
+patterns, because a matcher meets all of them and fails in a different way on each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Field = NDArray[np.float32]
+Rng = np.random.Generator
+
+
+def random_palette(rng: Rng, count: int) -> NDArray[np.float32]:
+    """Draw related colours, mostly of low saturation, as (count, 3) BGR floats in 0..255."""
+    hue = rng.uniform(0, 180) + rng.normal(0, rng.choice([5, 20, 60]), count)
+    saturation = 255 * np.clip(rng.beta(1.3, 2.5) + rng.normal(0, 0.12, count), 0, 1)
+    value = 255 * np.clip(
+        rng.uniform(0.15, 0.9) + rng.normal(0, rng.choice([0.06, 0.2, 0.35]), count), 0.02, 1
+    )
+    hsv = np.stack([hue % 180, saturation, value], axis=-1).astype(np.uint8)[None]
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0].astype(np.float32)
+
+
+def apply_palette(grey: Field, rng: Rng, count: int | None = None) -> Image:
+    """Colour a field of values 0..1 by a smooth run through a random palette."""
+    count = int(rng.integers(2, 6)) if count is None else count
+    colours = random_palette(rng, count)
+    stops = np.linspace(0, 255, count)
+    table = np.stack([np.interp(np.arange(256), stops, colours[:, c]) for c in range(3)], axis=-1)
+    return table.astype(np.uint8)[np.clip(grey * 255, 0, 255).astype(np.uint8)]
+
+
+def power_noise(
+    rng: Rng, size: int, exponent: float, stretch: tuple[float, float] = (1, 1)
+) -> Field:
+    """Draw periodic noise with amplitude spectrum 1/f^exponent, values 0..1 (2nd to 98th percentile)."""
+    fy = np.fft.fftfreq(size)[:, None] * stretch[0]
+    fx = np.fft.rfftfreq(size)[None] * stretch[1]
+    radius = np.sqrt(fx * fx + fy * fy)
+    radius[0, 0] = 1
+    phase = np.exp(2j * np.pi * rng.random(radius.shape))
+    noise = np.fft.irfft2(phase * radius**-exponent, s=(size, size)).astype(np.float32)
+    low, high = np.percentile(noise[::4, ::4], [2, 98])
+    return np.clip((noise - low) / max(float(high - low), 1e-9), 0, 1)
+
+
+def _coordinates(size: int, rng: Rng, slanted: bool = True) -> tuple[Field, Field]:
+    angle = rng.uniform(0, np.pi) if slanted else float(rng.choice([0, np.pi / 2]))
+    y, x = np.mgrid[0:size, 0:size].astype(np.float32)
+    return (
+        (np.cos(angle) * x + np.sin(angle) * y).astype(np.float32),
+        (np.cos(angle) * y - np.sin(angle) * x).astype(np.float32),
+    )
+
+
+def noise(rng: Rng, size: int) -> Image:
+    """Grain, clouds, plaster: 1/f^a noise."""
+    return apply_palette(power_noise(rng, size, rng.uniform(0.5, 2.2)), rng)
+
+
+def colour_noise(rng: Rng, size: int) -> Image:
+    """Three independent noises, mixed with a common one."""
+    exponent = rng.uniform(0.8, 2.0)
+    shared = power_noise(rng, size, exponent)
+    own = [power_noise(rng, size, exponent) for _ in range(3)]
+    weight = rng.uniform(0.3, 0.9)
+    mixed = np.stack([weight * shared + (1 - weight) * c for c in own], axis=-1)
+    low, high = sorted(rng.uniform(0, 255, 2))
+    return np.clip(low + mixed * (high - low + 40), 0, 255).astype(np.uint8)
+
+
+def wood(rng: Rng, size: int) -> Image:
+    """Elongated noise with bent rings."""
+    grain = power_noise(rng, size, rng.uniform(0.8, 1.6), (1, rng.uniform(6, 20)))
+    bend = power_noise(rng, size, 2.0)
+    across, _ = _coordinates(size, rng, slanted=False)
+    rings = 0.5 + 0.5 * np.sin(across * rng.uniform(0.05, 0.3) + bend * rng.uniform(2, 20))
+    weight = rng.uniform(0.1, 0.6)
+    grey = (weight * rings + (1 - weight) * grain).astype(np.float32)
+    hue = rng.uniform(6, 20)
+    dark, light = sorted(rng.uniform(30, 220, 2))
+    hsv = np.empty((size, size, 3), np.uint8)
+    hsv[..., 0] = hue
+    hsv[..., 1] = rng.uniform(40, 170)
+    hsv[..., 2] = dark + grey * (light - dark + 15)
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+
+
+def planks(rng: Rng, size: int) -> Image:
+    """Boards of slightly different brightness with dark joints."""
+    picture = wood(rng, size).astype(np.float32)
+    count = int(rng.integers(3, 12))
+    edges = np.linspace(0, size, count + 1).astype(int)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        picture[low:high] = np.roll(picture[low:high], int(rng.integers(size)), axis=1)
+        picture[low:high] *= rng.uniform(0.75, 1.2)
+        picture[low : low + 2] *= 0.4
+        joint = int(rng.integers(size))
+        picture[low:high, joint : joint + 2] *= 0.5
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def marble(rng: Rng, size: int) -> Image:
+    """Veins: a sine of noise."""
+    bend = power_noise(rng, size, rng.uniform(1.3, 2.0))
+    along, _ = _coordinates(size, rng)
+    grey = np.abs(np.sin(along * rng.uniform(0.01, 0.06) + bend * rng.uniform(4, 15)))
+    return apply_palette((grey ** rng.uniform(0.3, 1.5)).astype(np.float32), rng, 2)
+
+
+def dead_leaves(rng: Rng, size: int) -> Image:
+    """Overlapping discs, boxes and polygons with sizes of a power law, as in natural pictures."""
+    colours = random_palette(rng, 24)
+    picture = np.empty((size, size, 3), np.uint8)
+    picture[:] = colours[0].astype(np.uint8)
+    count = int(rng.integers(150, 700))
+    radii = np.clip(3 / rng.random(count) ** 0.6, 2, size / 4)
+    kind = int(rng.integers(4))
+    for radius in sorted(radii, reverse=True):
+        colour = tuple(
+            float(c) for c in colours[rng.integers(len(colours))] * rng.uniform(0.7, 1.2)
+        )
+        x, y = (int(v) for v in rng.integers(0, size, 2))
+        shape = kind if kind < 3 else int(rng.integers(3))
+        if shape == 0:
+            cv2.circle(picture, (x, y), int(radius), colour, thickness=-1, lineType=cv2.LINE_AA)
+        elif shape == 1:
+            half_w, half_h = (radius * rng.uniform(0.3, 1.5, 2)).astype(int)
+            cv2.rectangle(
+                picture, (x - half_w, y - half_h), (x + half_w, y + half_h), colour, thickness=-1
+            )
+        else:
+            angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
+            points = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1) + (x, y)
+            cv2.fillPoly(picture, [points.astype(np.int32)], colour, lineType=cv2.LINE_AA)
+    return picture
+
+
+def voronoi(rng: Rng, size: int) -> Image:
+    """Stones, scales or stained glass: cells of random points with or without joints."""
+    seeds = np.ones((size, size), np.uint8)
+    count = int(rng.integers(15, 600))
+    seeds[rng.integers(0, size, count), rng.integers(0, size, count)] = 0
+    distance, labels = cv2.distanceTransformWithLabels(
+        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    colours = random_palette(rng, 16)
+    picture = colours[labels % 16]
+    style = int(rng.integers(3))
+    if style == 1:
+        picture = picture * np.exp(-distance / rng.uniform(5, 30))[..., None]
+    elif style == 2:
+        joint = cv2.Laplacian(labels.astype(np.float32), cv2.CV_32F) != 0
+        picture[cv2.dilate(joint.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0] = (
+            colours[0] * 0.4
+        )
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def stripes(rng: Rng, size: int) -> Image:
+    """Periodic stripes, plain or crossed to checks and plaid."""
+    along, across = _coordinates(size, rng, slanted=bool(rng.random() < 0.4))
+    period = np.exp(rng.uniform(np.log(6), np.log(64)))
+    hard = rng.choice([1.0, 3.0, 20.0])
+    first = 0.5 + 0.5 * np.tanh(hard * np.sin(2 * np.pi * along / period))
+    if rng.random() < 0.5:
+        second = 0.5 + 0.5 * np.tanh(
+            hard * np.sin(2 * np.pi * across / period / rng.choice([1, 2]))
+        )
+        first = np.abs(first - second) if rng.random() < 0.5 else 0.5 * (first + second)
+    return apply_palette(first.astype(np.float32), rng)
+
+
+def fabric(rng: Rng, size: int) -> Image:
+    """Woven threads with slow colour changes."""
+    along, across = _coordinates(size, rng, slanted=bool(rng.random() < 0.5))
+    period = rng.uniform(3.5, 9)
+    weave = np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period)
+    base = apply_palette(power_noise(rng, size, rng.uniform(1, 2)), rng).astype(np.float32)
+    return np.clip(base * (1 + rng.uniform(0.05, 0.35) * weave[..., None]), 0, 255).astype(np.uint8)
+
+
+def _grid_cells(
+    rng: Rng, size: int, cell_h: int, cell_w: int, offset: float, joint: int, spread: float
+) -> Image:
+    base = random_palette(rng, 1)[0]
+    mortar = random_palette(rng, 1)[0]
+    picture = np.empty((size, size, 3), np.float32)
+    picture[:] = mortar
+    for row in range(-1, size // cell_h + 1):
+        start = -cell_w + int(offset * cell_w) * (row % 2)
+        for x in range(start, size, cell_w):
+            y = row * cell_h
+            colour = base * (1 + spread * rng.normal()) + rng.normal(0, 60 * spread, 3)
+            picture[
+                max(y, 0) : max(y + cell_h - joint, 0), max(x, 0) : max(x + cell_w - joint, 0)
+            ] = colour
+    grain = power_noise(rng, size, rng.uniform(0.6, 1.5)) - 0.5
+    picture += rng.uniform(5, 60) * grain[..., None]
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def bricks(rng: Rng, size: int) -> Image:
+    """Bricks in courses."""
+    height = int(rng.integers(8, 32))
+    width = int(height * rng.uniform(1.5, 3.5))
+    return _grid_cells(rng, size, height, width, 0.5, int(rng.integers(1, 4)), rng.uniform(0, 0.2))
+
+
+def tiles(rng: Rng, size: int) -> Image:
+    """Square tiles, all alike or nearly so."""
+    side = int(rng.integers(8, 64))
+    return _grid_cells(
+        rng, size, side, side, 0.0, int(rng.integers(1, 4)), rng.choice([0, 0.05, 0.3])
+    )
+
+
+def wallpaper(rng: Rng, size: int) -> Image:
+    """One small motif repeated strictly: the hardest texture for a matcher."""
+    cell = int(rng.choice([16, 24, 32, 43, 64]))
+    motif = dead_leaves(rng, 64) if rng.random() < 0.5 else noise(rng, 64)
+    motif = cv2.resize(motif, (cell, cell), interpolation=cv2.INTER_AREA)
+    repeats = size // cell + 1
+    return np.ascontiguousarray(np.tile(motif, (repeats, repeats, 1))[:size, :size])
+
+
+def dots(rng: Rng, size: int) -> Image:
+    """Discs on a regular or jittered grid."""
+    paper, ink = (tuple(float(v) for v in c) for c in random_palette(rng, 2))
+    picture = np.empty((size, size, 3), np.uint8)
+    picture[:] = np.asarray(paper, np.uint8)
+    step = int(rng.integers(8, 40))
+    jitter = rng.choice([0.0, 0.0, 0.3])
+    radius = max(1, int(step * rng.uniform(0.15, 0.45)))
+    for y in range(step // 2, size, step):
+        for x in range(step // 2, size, step):
+            dx, dy = (jitter * step * rng.normal(size=2)).astype(int)
+            cv2.circle(picture, (x + dx, y + dy), radius, ink, thickness=-1, lineType=cv2.LINE_AA)
+    return picture
+
+
+def page(rng: Rng, size: int) -> Image:
+    """A page of random letters."""
+    paper, ink = random_palette(rng, 2)
+    if rng.random() < 0.7:
+        paper, ink = np.float32([240, 245, 245]) * rng.uniform(0.7, 1), np.float32([30, 30, 30])
+    picture = np.empty((size, size, 3), np.uint8)
+    picture[:] = paper.astype(np.uint8)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyzABCDEFGHIKLMNOPRSTUVW0123456789    ,.;-"))
+    y, scale = 0, 0.35
+    while y < size:
+        scale = rng.choice([0.3, 0.35, 0.4, 0.8, 1.4]) if rng.random() < 0.25 else scale
+        y += int(32 * scale)
+        line = "".join(rng.choice(letters, int(size / 16 / scale)))
+        font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX]))
+        colour = tuple(float(v) for v in ink)
+        thickness = 1 if scale < 0.7 else 2
+        cv2.putText(
+            picture,
+            line,
+            (4, y),
+            font,
+            float(scale),
+            colour,
+            thickness=thickness,
+            lineType=cv2.LINE_AA,
+        )
+    return picture
+
+
+def books(rng: Rng, size: int) -> Image:
+    """Spines standing in rows on shelves."""
+    picture = np.zeros((size, size, 3), np.uint8)
+    rows = int(rng.integers(1, 4))
+    edges = np.linspace(0, size, rows + 1).astype(int)
+    same = rng.random() < 0.25
+    for top, bottom in zip(edges[:-1], edges[1:], strict=True):
+        x = 0
+        width, colour = int(rng.integers(8, 30)), random_palette(rng, 1)[0]
+        while x < size:
+            if not same:
+                width, colour = int(rng.integers(6, 36)), random_palette(rng, 1)[0]
+            head = top + int(rng.uniform(0, 0.25) * (bottom - top)) * (not same)
+            picture[head : bottom - 4, x : x + width - 1] = colour
+            band = head + int(rng.uniform(0.1, 0.8) * (bottom - head))
+            picture[band : band + int(rng.integers(2, 14)), x : x + width - 1] = random_palette(
+                rng, 1
+            )[0]
+            x += width
+        picture[bottom - 4 : bottom] = random_palette(rng, 1)[0]
+    return picture
+
+
+def keyboard(rng: Rng, size: int) -> Image:
+    """Rows of equal keys with small signs."""
+    paper, key, ink = random_palette(rng, 3)
+    picture = np.empty((size, size, 3), np.uint8)
+    picture[:] = paper.astype(np.uint8)
+    step = int(rng.integers(18, 44))
+    for row, y in enumerate(range(0, size, step)):
+        for x in range(-(row * step // 3) % step - step, size, step):
+            low, high = (x + 2, y + 2), (x + step - 3, y + step - 3)
+            cv2.rectangle(picture, low, high, tuple(float(v) for v in key), thickness=-1)
+            letter = chr(int(rng.integers(65, 91)))
+            at = (x + step // 3, y + 2 * step // 3)
+            cv2.putText(
+                picture, letter, at, cv2.FONT_HERSHEY_SIMPLEX, step / 70,
+                tuple(float(v) for v in ink), thickness=1, lineType=cv2.LINE_AA,
+            )  # fmt: skip
+    return picture
+
+
+def facade(rng: Rng, size: int) -> Image:
+    """A house front: plaster with rows of equal windows."""
+    wall = noise(rng, size).astype(np.float32) * 0.2 + random_palette(rng, 1)[0] * 0.8
+    picture = np.clip(wall, 0, 255).astype(np.uint8)
+    step_x, step_y = (int(v) for v in rng.integers(28, 90, 2))
+    glass, frame = random_palette(rng, 1)[0] * 0.4, random_palette(rng, 1)[0]
+    width, height = int(step_x * rng.uniform(0.3, 0.7)), int(step_y * rng.uniform(0.4, 0.75))
+    for y in range(step_y // 6, size, step_y):
+        for x in range(step_x // 6, size, step_x):
+            picture[y : y + height, x : x + width] = frame
+            picture[y + 2 : y + height - 2, x + 2 : x + width - 2] = glass * rng.uniform(0.6, 1.8)
+            picture[y + 2 : y + height - 2, x + width // 2 : x + width // 2 + 2] = frame
+    return picture
+
+
+def gradient(rng: Rng, size: int) -> Image:
+    """A slow change of colour: nearly textureless."""
+    along, _ = _coordinates(size, rng)
+    grey = (along - along.min()) / (along.max() - along.min())
+    return apply_palette(grey, rng, 2)
+
+
+def flat(rng: Rng, size: int) -> Image:
+    """One colour, with the faintest of grain or none."""
+    base = random_palette(rng, 1)[0]
+    grain = power_noise(rng, size, rng.uniform(0.5, 2.0)) - 0.5
+    amount = rng.choice([0, 2, 6, 12])
+    return np.clip(base + amount * grain[..., None], 0, 255).astype(np.uint8)
+
+
+def blotches(rng: Rng, size: int) -> Image:
+    """Thresholded noise: camouflage, rust, spilt paint."""
+    field = power_noise(rng, size, rng.uniform(1.2, 2.2))
+    levels = int(rng.integers(2, 6))
+    return apply_palette(np.floor(field * levels * 0.999) / max(levels - 1, 1), rng)
+
+
+def scratches(rng: Rng, size: int) -> Image:
+    """Fine lines over a quiet ground: straw, hair, scratches."""
+    picture = flat(rng, size)
+    colours = random_palette(rng, 6)
+    main, spread = rng.uniform(0, np.pi), rng.choice([0.1, 0.4, 3.0])
+    for _ in range(int(rng.integers(60, 500))):
+        start = rng.uniform(0, size, 2)
+        angle = main + spread * rng.normal()
+        end = start + np.exp(rng.uniform(2, 5)) * np.array([np.cos(angle), np.sin(angle)])
+        colour = tuple(float(v) for v in colours[rng.integers(6)])
+        cv2.line(
+            picture, tuple(int(v) for v in start), tuple(int(v) for v in end), colour,
+            thickness=int(rng.integers(1, 3)), lineType=cv2.LINE_AA,
+        )  # fmt: skip
+    return picture
+
+
+GENERATORS: tuple[tuple[Callable[[Rng, int], Image], int], ...] = (
+    (noise, 14),
+    (colour_noise, 8),
+    (wood, 8),
+    (planks, 6),
+    (marble, 5),
+    (dead_leaves, 14),
+    (voronoi, 8),
+    (stripes, 9),
+    (fabric, 8),
+    (bricks, 7),
+    (tiles, 6),
+    (wallpaper, 8),
+    (dots, 4),
+    (page, 8),
+    (books, 6),
+    (keyboard, 3),
+    (facade, 6),
+    (gradient, 5),
+    (flat, 12),
+    (blotches, 7),
+    (scratches, 6),
+)
+"""Every generator with the number of textures it contributes to the bank."""
