@@ -19,6 +19,7 @@ from gzip import BadGzipFile
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 from urllib.parse import urlsplit
 
 from crestereo.app.digests import LOCK_FILE, expected_digest, remember_digest, sha256_of
@@ -204,21 +205,20 @@ class _Group:
         problems: list[str] = []
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
-                if not self.missing:
-                    break
                 name = PurePosixPath(member.name).name
-                source = tar.extractfile(member) if name in self.missing else None
-                if source is None:
+                if name not in self.missing or not member.isfile():
                     continue
                 part = self._part(name)
                 discard(part)
                 require_room(self.folder, member.size)
-                with source, part.open("wb") as file:
-                    shutil.copyfileobj(source, file)
                 try:
+                    with part.open("wb") as file:
+                        shutil.copyfileobj(cast("IO[bytes]", tar.extractfile(member)), file)
                     self._accept(part, name, url)
                 except MirrorError as exc:
                     problems.append(str(exc))
+                finally:
+                    discard(part)
         return problems
 
     def _transfer(self, url: str, part: Path, label: str) -> None:

@@ -78,8 +78,12 @@ def transfer(url: str, part: Path, *, patience: Patience, progress: Progress) ->
         try:
             _attempt(url, part, patience, progress)
             return
-        except _CutOffError:
-            if cut == MAX_CUTS or _size(part) == before:  # neither went on nor starts anew
+        except MirrorError as exc:
+            have = _size(part)
+            if have == 0:
+                discard(part)
+            # a line was cut: try again where it went on meanwhile, or has to start anew
+            if not isinstance(exc, _CutOffError) or cut == MAX_CUTS or have == before:
                 raise
 
 
@@ -164,6 +168,8 @@ def _copy(
         progress(have, total)
     if total is not None and have != total:
         raise _CutOffError(f"stopped after {have} of {total} bytes")
+    if have == 0:
+        raise MirrorError("answers with an empty file")
 
 
 def require_room(folder: Path, needed: int) -> None:
