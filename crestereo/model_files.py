@@ -6,12 +6,13 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from .errors import ModelFileError, UnknownModelError, UsageError
 from .settings import VERSIONS, ModelSpec, check_iters, check_model_shape
 
-ChannelOrder = Literal["BGR", "RGB"]
+ChannelOrder: TypeAlias = Literal["BGR", "RGB"]
+CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("BGR", "RGB")
 
 MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
 """Folder of the models: in the checkout, whatever the current folder is."""

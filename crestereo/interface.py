@@ -1,0 +1,229 @@
+"""What the inputs and outputs of an ONNX file mean.
+
+A file is recognised by the names, number and shapes of its inputs, never by its own name:
+
+========  ==========================================================================  ===========
+kind      inputs                                                                      disparity
+========  ==========================================================================  ===========
+init      left, right [1,3,H,W]                                                       [1,2,H,W]
+next      left, right [1,3,H,W], flow_init [1,2,H/2,W/2]                              [1,2,H,W]
+combined  init_left, init_right [1,3,H/2,W/2], next_left, next_right [1,3,H,W]        [1,2,H,W]
+lite      left, right [1,3,H,W], iters [], prior [1,1,h,w]; one of the last two       [1,1,H,W]
+          at least
+========  ==========================================================================  ===========
+
+Disparity is plane 0 of the output. Inputs are matched by name, then by order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from .errors import ModelFileError
+from .model_files import ChannelOrder, recorded_channel_order
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Kind = Literal["init", "next", "combined", "lite"]
+FloatType: TypeAlias = "np.dtype[np.float32] | np.dtype[np.float16]"
+
+_FLOATS: dict[str, FloatType] = {
+    "tensor(float)": np.dtype(np.float32),
+    "tensor(float16)": np.dtype(np.float16),
+}
+_WHOLE = {"tensor(int64)": np.dtype(np.int64), "tensor(int32)": np.dtype(np.int32)}
+_PAIR_NAMES = ("left", "right")
+_COMBINED_NAMES = ("init_left", "init_right", "next_left", "next_right")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Describe an input or output: symbolic sides are None, optional inputs have a default."""
+
+    name: str
+    type: str
+    shape: tuple[int | None, ...]
+    optional: bool = False
+
+    def is_map(self, channels: int) -> bool:
+        """Tell whether it is [1, channels, h, w] of floats."""
+        return self.type in _FLOATS and len(self.shape) == 4 and self.shape[1] == channels
+
+
+@dataclass(frozen=True)
+class ModelInterface:
+    """Say which input and output of a file is what; names are None where it has no such thing.
+
+    Parameters
+    ----------
+    kind : str
+        "init", "next", "combined" or "lite".
+    left, right : str
+        Inputs for the pictures.
+    half : (str, str) or None
+        Inputs for left and right at half size.
+    flow_init, prior, iters : Tensor or None
+        The other inputs.
+    disparity, confidence : str, str or None
+        Outputs.
+    shape : (int, int) or None
+        Height and width of the pictures [px]; None when any will do.
+    dtype : numpy.dtype
+        Of the pictures: float32 or float16.
+    channel_order : str
+        "RGB" or "BGR".
+    """
+
+    kind: Kind
+    left: str
+    right: str
+    half: tuple[str, str] | None
+    flow_init: Tensor | None
+    prior: Tensor | None
+    iters: Tensor | None
+    disparity: str
+    confidence: str | None
+    shape: tuple[int, int] | None
+    dtype: FloatType
+    channel_order: ChannelOrder
+
+
+def numpy_type(name: str) -> np.dtype[Any]:
+    """Return the dtype of an input's type, for example float32 of "tensor(float)"."""
+    kinds: dict[str, np.dtype[Any]] = {**_FLOATS, **_WHOLE}
+    return kinds[name]
+
+
+def read_interface(session: onnxruntime.InferenceSession, path: Path) -> ModelInterface:
+    """Recognise the interface of an open model; raise ModelFileError when it is none of ours."""
+    inputs = [
+        *(_tensor(node, False) for node in session.get_inputs()),
+        *(_tensor(node, True) for node in session.get_overridable_initializers()),
+    ]
+    outputs = [_tensor(node, False) for node in session.get_outputs()]
+    return recognise(inputs, outputs, session.get_modelmeta().custom_metadata_map, path)
+
+
+def _tensor(node: onnxruntime.NodeArg, optional: bool) -> Tensor:
+    shape = tuple(side if isinstance(side, int) else None for side in node.shape)
+    return Tensor(node.name, node.type, shape, optional)
+
+
+def recognise(
+    inputs: Sequence[Tensor], outputs: Sequence[Tensor], metadata: Mapping[str, str], path: Path
+) -> ModelInterface:
+    """Recognise an interface from its parts.
+
+    Parameters
+    ----------
+    inputs, outputs : sequence of Tensor
+        In the order of the file.
+    metadata : mapping
+        Of the file; ``channel_order`` and ``kind`` are read.
+    path : Path
+        For messages, and for the record of channel orders.
+
+    Returns
+    -------
+    ModelInterface
+        What is what.
+
+    Raises
+    ------
+    ModelFileError
+        When it is none of the four interfaces.
+    """
+    pictures = [tensor for tensor in inputs if tensor.is_map(3)]
+    flow_init = next((tensor for tensor in inputs if tensor.is_map(2)), None)
+    prior = next((tensor for tensor in inputs if tensor.is_map(1)), None)
+    iters = next((t for t in inputs if t.type in _WHOLE and t.shape in ((), (1,))), None)
+    disparity = _disparity(outputs)
+    understood = [*pictures, *(each for each in (flow_init, prior, iters) if each is not None)]
+    rest = [tensor for tensor in inputs if tensor not in understood and not tensor.optional]
+    if rest or disparity is None or len(pictures) not in (2, 4):
+        raise _unknown(path, inputs, outputs)
+    *half, left, right = _ordered(pictures)
+    if left.shape != right.shape or left.type != right.type:
+        raise _unknown(path, inputs, outputs)
+    kind: Kind = "next" if flow_init else "init"
+    if half:
+        kind = "combined"
+        _check_half(path, half[0], left)
+    elif prior or iters or metadata.get("kind") == "lite":
+        kind = "lite"
+    return ModelInterface(
+        kind=kind,
+        left=left.name,
+        right=right.name,
+        half=(half[0].name, half[1].name) if half else None,
+        flow_init=flow_init,
+        prior=prior,
+        iters=iters,
+        disparity=disparity.name,
+        confidence=next((t.name for t in outputs if t.name.lower() == "confidence"), None),
+        shape=_fixed_shape(path, left),
+        dtype=_FLOATS[left.type],
+        channel_order=_channel_order(metadata, path),
+    )
+
+
+def _ordered(pictures: Sequence[Tensor]) -> list[Tensor]:
+    """Put inputs in order: by their names where all are known, else as the file has them."""
+    names = _COMBINED_NAMES if len(pictures) == 4 else _PAIR_NAMES
+    found = {tensor.name.lower(): tensor for tensor in pictures}
+    return [found[name] for name in names] if set(found) == set(names) else list(pictures)
+
+
+def _disparity(outputs: Sequence[Tensor]) -> Tensor | None:
+    maps = [t for t in outputs if (t.is_map(1) or t.is_map(2)) and t.name.lower() != "confidence"]
+    named = [t for t in maps if t.name.lower() in ("disparity", "next_output", "output")]
+    return next(iter(named or maps), None)
+
+
+def _fixed_shape(path: Path, picture: Tensor) -> tuple[int, int] | None:
+    height, width = picture.shape[2:]
+    if height is None and width is None:
+        return None
+    if height is None or width is None:
+        raise ModelFileError(
+            f"{path.name} fixes one side of its input only ({picture.shape[2:]}); both or none "
+            "must be fixed"
+        )
+    return height, width
+
+
+def _check_half(path: Path, half: Tensor, full: Tensor) -> None:
+    for small, large in zip(half.shape[2:], full.shape[2:], strict=True):
+        if (small is None) != (large is None) or (small and large and small * 2 != large):
+            raise ModelFileError(
+                f"{path.name} has four picture inputs, but the first two are not half the size of "
+                f"the last two: {_described([half, full])}"
+            )
+
+
+def _channel_order(metadata: Mapping[str, str], path: Path) -> ChannelOrder:
+    told = metadata.get("channel_order", "").upper()
+    if told == "RGB":
+        return "RGB"
+    return "BGR" if told == "BGR" else recorded_channel_order(path)
+
+
+def _unknown(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> ModelFileError:
+    return ModelFileError(
+        f"{path.name} is a network with an interface that is not CREStereo's (inputs "
+        f"{_described(inputs)}; outputs {_described(outputs)}); it must be of one of the "
+        "kinds init, next, combined or lite"
+    )
+
+
+def _described(tensors: Sequence[Tensor]) -> str:
+    return ", ".join(
+        f"{t.name} {'x'.join('?' if side is None else str(side) for side in t.shape) or 'scalar'}"
+        for t in tensors
+    )

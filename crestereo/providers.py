@@ -1,0 +1,180 @@
+"""ONNX Runtime: which device runs a network, and its errors in our words.
+
+The runtime is imported where it is used, because programs that only ask a question first should
+not wait for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import ModelFileError, ProviderError, UsageError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CPU = "CPUExecutionProvider"
+
+
+@dataclass(frozen=True)
+class _Device:
+    provider: str
+    package: str
+    options: tuple[tuple[str, str], ...] = ()
+
+
+# The default search of cuDNN tries every algorithm for every new size: seconds at each resize.
+_CUDA_OPTIONS = (("cudnn_conv_algo_search", "HEURISTIC"),)
+
+_DEVICES = {
+    "cpu": _Device(CPU, "onnxruntime"),
+    "cuda": _Device("CUDAExecutionProvider", "onnxruntime-gpu", _CUDA_OPTIONS),
+    "tensorrt": _Device("TensorrtExecutionProvider", "onnxruntime-gpu and tensorrt"),
+    "coreml": _Device("CoreMLExecutionProvider", "onnxruntime (on macOS)"),
+    "openvino": _Device("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "directml": _Device("DmlExecutionProvider", "onnxruntime-directml (on Windows)"),
+}
+
+DEVICES = ("auto", *_DEVICES)
+"""What `device` may say."""
+
+# TensorRT is not among them: it builds an engine for minutes, which nobody expects unasked.
+_AUTO_ORDER = ("cuda", "directml", "coreml", "openvino")
+
+
+def check_device(device: str) -> str:
+    """Return `device` when it is one of `DEVICES`, else raise UsageError."""
+    if device not in DEVICES:
+        raise UsageError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
+    return device
+
+
+@cache
+def runtime_errors() -> tuple[type[Exception], ...]:
+    """Return every exception that ONNX Runtime raises; they have no root of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415
+
+    own = [c for c in vars(state).values() if isinstance(c, type) and issubclass(c, Exception)]
+    return (*own, RuntimeError, ValueError)
+
+
+def open_session(
+    path: Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    trial: Callable[[onnxruntime.InferenceSession], object] | None = None,
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX file on a device.
+
+    Parameters
+    ----------
+    path : Path
+        The model.
+    device : str
+        One of `DEVICES`; "auto" takes the best one that works and the CPU at last.
+    threads : int or None
+        Threads of the CPU; None leaves it to the runtime: one for each core.
+    trial : callable, optional
+        Runs the session once; "auto" passes over a device on which it fails.
+
+    Returns
+    -------
+    onnxruntime.InferenceSession
+        The provider that runs it is ``session.get_providers()[0]``.
+
+    Raises
+    ------
+    UsageError
+        When the device or the number of threads cannot be.
+    ModelFileError
+        When the file is missing or no ONNX model.
+    ProviderError
+        When a device that was asked for cannot run.
+    """
+    check_device(device)
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads must be 1 or more, not {threads}")
+    _check_is_file(path)
+    if device != "auto":
+        return _open_on(device, path, threads)
+    for candidate in _AUTO_ORDER:
+        with contextlib.suppress(ProviderError, *runtime_errors()):
+            session = _open_on(candidate, path, threads)
+            if trial is not None:
+                trial(session)
+            return session
+    return _open_on("cpu", path, threads)
+
+
+def _check_is_file(path: Path) -> None:
+    """Tell apart what the runtime calls "Protobuf parsing failed" alike."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512).lstrip().lower()
+    except FileNotFoundError as exc:
+        raise ModelFileError(f"there is no model file {path}; check the path") from exc
+    except OSError as exc:
+        raise ModelFileError(f"cannot read the model file {path}: {exc.strerror}") from exc
+    if not start:
+        raise ModelFileError(f"the model file {path} is empty; fetch it again")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ModelFileError(
+            f"{path} is a web page, not an ONNX model; delete it and fetch the model again"
+        )
+
+
+def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    import onnxruntime  # noqa: PLC0415
+
+    wanted = _DEVICES[device]
+    if wanted.provider not in onnxruntime.get_available_providers():
+        raise ProviderError(
+            f"the device {device!r} needs {wanted.provider}, which the installed ONNX Runtime does "
+            f"not have; install {wanted.package} in place of onnxruntime, or use --device cpu"
+        )
+    if device in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
+        _load_cuda_libraries(onnxruntime)
+    providers = [(wanted.provider, dict(wanted.options)), *([] if device == "cpu" else [CPU])]
+    try:
+        session = onnxruntime.InferenceSession(
+            str(path), _session_options(threads), providers=providers, enable_fallback=0
+        )
+    except runtime_errors() as exc:
+        if device != "cpu":
+            _open_on("cpu", path, threads)  # raises ModelFileError when it is the file's fault
+            raise ProviderError(f"the device {device!r} cannot open {path.name}: {exc}") from exc
+        raise ModelFileError(
+            f"{path} is not an ONNX model that can be opened: it is damaged or cut off, fetch it "
+            "again"
+        ) from exc
+    running = session.get_providers()[0]
+    if running != wanted.provider:
+        raise ProviderError(
+            f"the device {device!r} was asked for but {running} would run; check the driver and "
+            f"the libraries that {wanted.package} needs, or use --device cpu"
+        )
+    return session
+
+
+def _load_cuda_libraries(onnxruntime: Any) -> None:
+    # It prints what it does not find; the error that matters is raised when the session opens.
+    with contextlib.redirect_stdout(None):
+        onnxruntime.preload_dlls()
+
+
+def _session_options(threads: int | None) -> onnxruntime.SessionOptions:
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong arrives as an exception
+    options.intra_op_num_threads = threads or 0
+    # Threads spin between the operators of one run, which is fast, but not between two runs, where
+    # decoding and drawing need the cores.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
