@@ -1,0 +1,193 @@
+"""Batches for the trainer: crops of rendered scenes, mirrored, relit, with initial disparities."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.losses import Truth
+from training.pool import SHAPES, Ring, Shape, rings
+from training.scenes import Sample, render_scene
+
+HELD_OUT_SEED = 1_000_000_000  # scenes from here on are never trained on
+BLIND_SHARE, MATCHER_SHARE = 0.5, 0.2  # samples without a prior; with a classical matcher's
+MAX_SHARE_OF_WIDTH = 0.4  # disparities beyond this do not count: the start cannot express them
+
+
+@dataclass
+class Batch:
+    """Hold what the network sees and what is true.
+
+    Parameters
+    ----------
+    left, right : (N, 3, H, W) float32
+        RGB, 0..255.
+    prior : (N, 1, H, W) float32
+        Initial disparity, NaN where unknown.
+    truth : Truth
+    """
+
+    left: Tensor
+    right: Tensor
+    prior: Tensor
+    truth: Truth
+
+    def to(self, device: torch.device) -> Batch:
+        """Move everything to a device."""
+
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=True)
+
+        truth = Truth(move(self.truth.disparity), move(self.truth.visible))
+        return Batch(move(self.left), move(self.right), move(self.prior), truth)
+
+
+def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
+    """Cut a crop, mirror it (which swaps the eyes), turn it upside down, change its colours."""
+    top = int(rng.integers(shape.height - shape.crop_height + 1))
+    side = int(rng.integers(shape.width - shape.crop_width + 1))
+    cut = np.s_[top : top + shape.crop_height, side : side + shape.crop_width]
+    flips = np.s_[:: -1 if rng.random() < 0.2 else 1, :: -1 if rng.random() < 0.5 else 1]
+    left, right = ((p[cut], d[cut], o[cut]) for p, d, o in _eyes(sample))
+    if flips[1].step == -1:
+        left, right = right, left
+    (a, da, oa), (b, db, ob) = ([x[flips] for x in eye] for eye in (left, right))
+    colours = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
+    gamma, gain = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.15))
+    curve = np.clip(255 * gain * (np.arange(256) / 255) ** gamma, 0, 255).astype(np.uint8)
+    return Sample(curve[a[..., colours]], curve[b[..., colours]], da, db, oa, ob)
+
+
+def _eyes(
+    sample: Sample,
+) -> tuple[tuple[NDArray[np.generic], ...], tuple[NDArray[np.generic], ...]]:
+    return (
+        (sample.left, sample.disparity_left, sample.occluded_left),
+        (sample.right, sample.disparity_right, sample.occluded_right),
+    )
+
+
+def matcher_prior(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Run OpenCV's semi-global matcher on the pair at half size: (H, W) float32, NaN unknown."""
+    height, width = left.shape[:2]
+    small = [
+        cv2.resize(p, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        for p in (left, right)
+    ]
+    matcher = cv2.StereoSGBM.create(
+        minDisparity=0,
+        numDisparities=(int(width // 2 * MAX_SHARE_OF_WIDTH) + 15) // 16 * 16,
+        blockSize=3,
+        P1=8 * 9,
+        P2=32 * 9,
+        disp12MaxDiff=1,
+        uniquenessRatio=10,
+        speckleWindowSize=50,
+        speckleRange=1,
+        mode=cv2.STEREO_SGBM_MODE_SGBM_3WAY,
+    )
+    found = matcher.compute(*small).astype(np.float32) / 16
+    found = cv2.resize(found * 2, (width, height), interpolation=cv2.INTER_NEAREST)
+    found[found < 0] = np.nan
+    return found
+
+
+def earlier_prior(truth: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Spoil the truth as the result for the frame before would be: moved, rough, with holes."""
+    height, width = truth.shape
+    motion = rng.normal(0, 3, 2)
+    move = np.array([[1, 0, motion[0]], [0, 1, motion[1]]], np.float32)
+    prior = cv2.warpAffine(
+        truth, move, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+    )
+    rough = rng.normal(0, rng.uniform(0, 1.5), (height // 16, width // 16)).astype(np.float32)
+    prior = prior * rng.normal(1, 0.02) + cv2.resize(
+        rough, (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    for _ in range(int(rng.integers(0, 5))):
+        top, side = int(rng.integers(height)), int(rng.integers(width))
+        patch = np.s_[top : top + int(rng.integers(8, 80)), side : side + int(rng.integers(8, 120))]
+        prior[patch] = np.nan if rng.random() < 0.5 else prior[patch] + rng.normal(0, 10)
+    return prior
+
+
+def make_prior(sample: Sample, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Choose what the network is told beforehand, most often nothing."""
+    kind = rng.random()
+    if kind < BLIND_SHARE:
+        return np.full(sample.left.shape[:2], np.nan, np.float32)
+    if kind < BLIND_SHARE + MATCHER_SHARE:
+        return matcher_prior(sample.left, sample.right)
+    return earlier_prior(sample.disparity_left, rng)
+
+
+def to_batch(samples: list[tuple[Sample, NDArray[np.float32]]]) -> Batch:
+    """Stack samples and their priors."""
+
+    def pictures(side: str) -> Tensor:
+        stack = np.stack([getattr(s, side)[:, :, ::-1] for s, _ in samples])
+        return torch.from_numpy(stack.transpose(0, 3, 1, 2).astype(np.float32))
+
+    disparity = np.stack([s.disparity_left for s, _ in samples])[:, None]
+    limit = MAX_SHARE_OF_WIDTH * disparity.shape[3] - 8
+    disparity = np.where((disparity >= 0) & (disparity < limit), disparity, np.nan)
+    visible = ~np.stack([s.occluded_left for s, _ in samples])[:, None]
+    prior = np.stack([p for _, p in samples])[:, None]
+    truth = Truth(torch.from_numpy(disparity.astype(np.float32)), torch.from_numpy(visible))
+    return Batch(
+        pictures("left"), pictures("right"), torch.from_numpy(prior.astype(np.float32)), truth
+    )
+
+
+def draw(ring: Ring, count: int, rng: np.random.Generator) -> Batch:
+    """Make a batch of one shape from random slots."""
+    samples = []
+    while len(samples) < count:
+        sample = ring.read(int(rng.choice(ring.filled())))
+        if sample is not None:
+            varied = vary(sample, ring.shape, rng)
+            samples.append((varied, make_prior(varied, rng)))
+    return to_batch(samples)
+
+
+def batches(
+    folder: Path, slots: int, batch_pixels: int, seed: int, threads: int = 1
+) -> Iterator[Batch]:
+    """Yield batches of about `batch_pixels` pixels for ever, made ahead by threads."""
+    ready: queue.Queue[Batch] = queue.Queue(maxsize=4 * threads)
+    mine = rings(folder, slots)
+
+    def fill(number: int) -> None:
+        rng = np.random.default_rng([seed, number])
+        while True:
+            # Equal pixels a batch, so batches in the proportion of the shares give that
+            # proportion of pixels.
+            ring = mine[int(rng.choice(len(mine), p=[r.shape.share for r in mine]))]
+            size = ring.shape.crop_height * ring.shape.crop_width
+            ready.put(draw(ring, max(1, round(batch_pixels / size)), rng))
+
+    for number in range(threads):
+        threading.Thread(target=fill, args=(number,), daemon=True).start()
+    while True:
+        yield ready.get()
+
+
+def held_out(count: int) -> list[Batch]:
+    """Render the scenes that judge: `count` of every shape, uncut, without a prior."""
+    result = []
+    for number, shape in enumerate(SHAPES):
+        for k in range(count):
+            seed = HELD_OUT_SEED + 1000 * number + k
+            sample = render_scene(seed, shape.height, shape.width)
+            blank = np.full((shape.height, shape.width), np.nan, np.float32)
+            result.append(to_batch([(sample, blank)]))
+    return result

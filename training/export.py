@@ -1,0 +1,246 @@
+"""Write the network as one ONNX file whose iteration count and picture size are free.
+
+    python -m training.export training/checkpoint.pt models/crestereo_lite.onnx
+
+Every stage of `LiteStereo` is traced into a graph of its own; the recurrent ones become the bodies
+of two ONNX `Loop`s, so that `iters` is an input. Padding to multiples of 32 and cropping are
+in the graph. `iters` and `prior` have defaults in the file: an overridable initializer each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import TensorProto, compose, helper, numpy_helper
+from torch import Tensor, nn
+
+from training.network import MULTIPLE, LiteStereo
+
+OPSET = 17
+LICENCE = "MIT"
+MAX_ITERS = 32
+DEFAULT_ITERS = 5
+
+
+class _Begin(nn.Module):
+    def __init__(self, net: LiteStereo) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, left: Tensor, right: Tensor, prior: Tensor) -> tuple[Tensor, ...]:
+        prior = prior + torch.zeros_like(left[:, :1])  # a single NaN becomes a whole map of it
+        bottom, side = -left.shape[2] % MULTIPLE, -left.shape[3] % MULTIPLE
+        left, right, prior = (
+            F.pad(x, (0, side, 0, bottom), mode="replicate") for x in (left, right, prior)
+        )
+        (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.net.begin(left, right, prior)
+        state, context = self.net.open_8(f8)
+        return f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8
+
+
+class _Stage(nn.Module):
+    """Give one method of the network the form that the tracer wants."""
+
+    def __init__(self, net: LiteStereo, method: str) -> None:
+        super().__init__()
+        self.net, self.method = net, method
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        outputs: tuple[Tensor, ...] = getattr(self.net, self.method)(*inputs)
+        return outputs
+
+
+class _Finish(nn.Module):
+    def __init__(self, net: LiteStereo) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(
+        self, left: Tensor, f2: Tensor, g2: Tensor, state: Tensor, d4: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        _, disparity, confidence = self.net.finish(f2, g2, state, d4)
+        h, w = left.shape[2], left.shape[3]
+        return disparity[:, :, :h, :w], torch.sigmoid(confidence)[:, :, :h, :w]
+
+
+def _trace(
+    module: nn.Module, values: Sequence[Tensor], inputs: list[str], outputs: list[str], prefix: str
+) -> tuple[onnx.GraphProto, tuple[Tensor, ...]]:
+    """Trace a stage; inside names get the prefix, inputs and outputs are called as given."""
+    module = module.eval()  # else the tracer leaves the network in training mode
+    buffer = io.BytesIO()
+    free = {name: {2: f"{name}_h", 3: f"{name}_w"} for name in inputs}
+    with warnings.catch_warnings():  # the tracer warns of every size that is read, and of its age
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            tuple(values),
+            buffer,
+            opset_version=OPSET,
+            input_names=[f"in.{n}" for n in inputs],
+            output_names=[f"out.{n}" for n in outputs],
+            dynamic_axes={f"in.{n}": axes for n, axes in free.items()},
+            dynamo=False,
+        )
+        result = module(*values)
+    graph = compose.add_prefix(onnx.load_from_string(buffer.getvalue()), prefix).graph
+    names = {f"{prefix}in.{n}": n for n in inputs} | {f"{prefix}out.{n}": n for n in outputs}
+    for node in graph.node:
+        node.input[:] = [names.get(n, n) for n in node.input]
+        node.output[:] = [names.get(n, n) for n in node.output]
+    return graph, result
+
+
+def _loop(
+    body: onnx.GraphProto, count: str, start: list[str], carried: list[str], prefix: str
+) -> onnx.NodeProto:
+    """Make a Loop that runs `body` `count` times; `start` enters and `carried` leaves it.
+
+    The body reads `NAME_in` and writes `NAME_out` of every carried name; everything else it reads comes from
+    the graph around it.
+    """
+    number = helper.make_tensor_value_info(f"{prefix}number", TensorProto.INT64, [])
+    going = helper.make_tensor_value_info(f"{prefix}going", TensorProto.BOOL, [])
+    still = helper.make_tensor_value_info(f"{prefix}still", TensorProto.BOOL, [])
+    shape = [1, None, None, None]
+    entering = [helper.make_tensor_value_info(f"{n}_in", TensorProto.FLOAT, shape) for n in carried]
+    leaving = [helper.make_tensor_value_info(f"{n}_out", TensorProto.FLOAT, shape) for n in carried]
+    keep = helper.make_node("Identity", [going.name], [still.name])
+    graph = helper.make_graph(
+        [keep, *body.node], f"{prefix}body", [number, going, *entering], [still, *leaving]
+    )
+    return helper.make_node("Loop", [count, "", *start], carried, body=graph, name=f"{prefix}loop")
+
+
+def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
+    """Put the traced stages, the two loops and the defaults together."""
+    net = net.eval()
+    picture = torch.rand(1, 3, 96, 128) * 255
+    unknown = torch.full((1, 1, 96, 128), torch.nan)
+    first = ["f2", "g2", "f4", "v4", "w4", "v8", "w8", "logits", "context_8", "state_8", "d8"]
+    begin, out = _trace(
+        _Begin(net), (picture, picture, unknown), ["left", "right", "prior"], first, "begin."
+    )
+    f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8 = out
+    step_8, _ = _trace(
+        _Stage(net, "iterate_8"),
+        (state, context, d8, v8, w8, logits),
+        ["s8_in", "context_8", "e8_in", "v8", "w8", "logits"],
+        ["s8_out", "e8_out"],
+        "step_8.",
+    )
+    open_4, (state4, context4, d4) = _trace(
+        _Stage(net, "open_4"), (f4, state, d8), ["f4", "s8", "e8"], ["state_4", "context_4", "d4"],
+        "open_4.",
+    )  # fmt: skip
+    step_4, _ = _trace(
+        _Stage(net, "iterate_4"),
+        (state4, context4, d4, v4, w4),
+        ["s4_in", "context_4", "e4_in", "v4", "w4"],
+        ["s4_out", "e4_out"],
+        "step_4.",
+    )
+    finish, _ = _trace(
+        _Finish(net),
+        (picture, f2, g2, state4, d4),
+        ["left", "f2", "g2", "s4", "e4"],
+        ["disparity", "confidence"],
+        "finish.",
+    )
+    nodes = [
+        *begin.node,
+        helper.make_node("Div", ["iters", "two"], ["iters_8"]),
+        helper.make_node("Sub", ["iters", "iters_8"], ["iters_4"]),
+        _loop(step_8, "iters_8", ["state_8", "d8"], ["s8", "e8"], "loop_8."),
+        *open_4.node,
+        _loop(step_4, "iters_4", ["state_4", "d4"], ["s4", "e4"], "loop_4."),
+        *finish.node,
+    ]
+    constants = [
+        numpy_helper.from_array(np.array(value, dtype), name)
+        for name, value, dtype in [
+            ("iters", DEFAULT_ITERS, np.int64),
+            ("prior", [[[[np.nan]]]], np.float32),
+            ("two", 2, np.int64),
+        ]
+    ]
+    for part in (begin, step_8, open_4, step_4, finish):
+        constants.extend(part.initializer)
+    graph = helper.make_graph(nodes, "crestereo_lite", _inputs(), _outputs(), constants)
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8,
+        producer_name="crestereo training.export",
+    )  # fmt: skip
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _inputs() -> list[onnx.ValueInfoProto]:
+    size = [1, 3, "height", "width"]
+    return [
+        helper.make_tensor_value_info("left", TensorProto.FLOAT, size),
+        helper.make_tensor_value_info("right", TensorProto.FLOAT, size),
+        helper.make_tensor_value_info("iters", TensorProto.INT64, []),
+        helper.make_tensor_value_info(
+            "prior", TensorProto.FLOAT, [1, 1, "prior_height", "prior_width"]
+        ),
+    ]
+
+
+def _outputs() -> list[onnx.ValueInfoProto]:
+    size = [1, 1, "height", "width"]
+    return [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
+        for name in ("disparity", "confidence")
+    ]
+
+
+def metadata_of(checkpoint: dict[str, object]) -> dict[str, str]:
+    """Tell what the file should say of itself."""
+    return {
+        "kind": "lite",
+        "channel_order": "RGB",
+        "licence": LICENCE,
+        "max_iters": str(MAX_ITERS),
+        "training_run": str(checkpoint["run"]),
+        "samples_seen": str(checkpoint["samples"]),
+        "description": "crestereo_lite: trained from scratch on rendered scenes; "
+        "not the published CREStereo",
+    }
+
+
+def export(checkpoint_path: Path, target: Path) -> None:
+    """Write the averaged weights of a checkpoint as ONNX, whole or not at all."""
+    checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+    net = LiteStereo()
+    net.load_state_dict({k: v.float() for k, v in checkpoint["ema"].items()}, strict=False)
+    model = build(net, metadata_of(checkpoint))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".tmp", delete=False) as part:
+        part.write(model.SerializeToString())
+    Path(part.name).chmod(0o644)
+    Path(part.name).replace(target)
+
+
+def main() -> None:
+    """Read the two paths and export."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("onnx", type=Path)
+    arguments = parser.parse_args()
+    export(arguments.checkpoint, arguments.onnx)
+    print(f"{arguments.onnx}: {arguments.onnx.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

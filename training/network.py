@@ -1,0 +1,495 @@
+"""The bundled network: a compact recurrent cascade in the family of CREStereo.
+
+One picture is looked at on five scales. All candidate disparities are compared once, at 1/8 of the
+resolution, and that comparison volume is cleaned by a small hourglass: its best bin is the start.
+Recurrent steps then look the matching cost up around the current value and move it: `iters` steps,
+the first half at 1/8, the rest at 1/4. One last step at 1/2 compares the left features with the
+warped right ones; guided 2x upsampling carries each scale to the next.
+
+Ideas and their sources: recurrent lookup of an all-pairs volume and convex upsampling (RAFT-Stereo,
+Lipson et al. 2021), group-wise correlation and a cascade whose steps share weights (CREStereo, Li
+et al. 2022), lookup in a filtered volume as well as in the raw one (IGEV-Stereo, Xu et al. 2023),
+a last step on warped features at high resolution (HITNet, Tankovich et al. 2021), an initial
+disparity as one more piece of evidence in the volume (ours).
+
+Shapes beside the lines: N pictures, H and W the padded size, D disparity bins, G groups, T taps.
+A disparity inside the network is float32 in pixels of its own scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MULTIPLE = 32  # the hourglass reaches 1/32, so pictures are padded to multiples of it
+RADIUS = 3  # taps to each side of the current disparity in a lookup
+BINS_PER_WIDTH = 0.4  # the start searches disparities up to this share of the width
+GROUPS_8, GROUPS_4 = 4, 2  # groups of channels that are correlated apart
+WIDTH_2, WIDTH_4, WIDTH_8, WIDTH_16 = 16, 32, 64, 96  # feature channels by scale
+HIDDEN_8, HIDDEN_4 = 48, 32  # channels of the recurrent states
+OUTSIDE = -8.0  # score of a bin beyond the ends of the volume
+VOLUME, VOLUME_2, VOLUME_4 = 16, 24, 32  # channels of the hourglass by depth
+
+
+def conv(inputs: int, outputs: int, *, stride: int = 1, size: int = 3) -> nn.Sequential:
+    """Make a convolution, batch normalisation (folded away by the export) and ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def twice(x: Tensor) -> Tensor:
+    """Repeat every value 2x2 times."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = conv(channels, channels)
+        self.second = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(self.first(x)))
+
+
+class Encoder(nn.Module):
+    """Turn a picture into features at 1/2, 1/4 and 1/8, each informed by the coarser ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_2 = conv(3, WIDTH_2, stride=2)
+        self.to_4 = nn.Sequential(conv(WIDTH_2, WIDTH_4, stride=2), Residual(WIDTH_4))
+        self.to_8 = nn.Sequential(
+            conv(WIDTH_4, WIDTH_8, stride=2), Residual(WIDTH_8), Residual(WIDTH_8)
+        )
+        self.to_16 = nn.Sequential(
+            conv(WIDTH_8, WIDTH_16, stride=2), Residual(WIDTH_16), Residual(WIDTH_16)
+        )
+        self.from_16 = nn.Conv2d(WIDTH_16, WIDTH_8, 1)
+        self.from_8 = nn.Conv2d(WIDTH_8, WIDTH_4, 1)
+        self.from_4 = nn.Conv2d(WIDTH_4, WIDTH_2, 1)
+        self.merge_8 = nn.Sequential(conv(WIDTH_8, WIDTH_8), nn.Conv2d(WIDTH_8, WIDTH_8, 1))
+        self.merge_4 = nn.Sequential(conv(WIDTH_4, WIDTH_4), nn.Conv2d(WIDTH_4, WIDTH_4, 1))
+        self.merge_2 = nn.Conv2d(WIDTH_2, WIDTH_2, 3, 1, 1)
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x2 = self.to_2(picture)  # (N, 16, H/2, W/2)
+        x4 = self.to_4(x2)  # (N, 32, H/4, W/4)
+        x8 = self.to_8(x4)  # (N, 64, H/8, W/8)
+        x16 = self.to_16(x8)  # (N, 96, H/16, W/16)
+        f8 = self.merge_8(x8 + twice(self.from_16(x16)))
+        f4 = self.merge_4(x4 + twice(self.from_8(f8)))
+        f2 = self.merge_2(x2 + twice(self.from_4(f4)))
+        return f2, f4, f8
+
+
+def correlate(left: Tensor, right: Tensor, groups: int) -> Tensor:
+    """Compare every left pixel with every right pixel of its row: (N, G, H, W, W' + 2).
+
+    A column of zeros on either side stands for everything outside of the picture.
+    """
+    n, c, h, w = left.shape
+    right = F.pad(right, (1, 1))
+    a = left.reshape(n, groups, c // groups, h, w).permute(0, 1, 3, 4, 2)  # (N, G, H, W, C/G)
+    b = right.reshape(n, groups, c // groups, h, -1).permute(
+        0, 1, 3, 2, 4
+    )  # (N, G, H, C/G, W' + 2)
+    return torch.matmul(a * (c // groups) ** -0.5, b).float()
+
+
+def taps(volume: Tensor, position: Tensor) -> Tensor:
+    """Read 2 RADIUS + 1 linearly interpolated values around a position on the last axis.
+
+    Parameters
+    ----------
+    volume : (N, G, H, W, K + 2)
+        With a border of one on either side of the last axis, which stands for all outside of it.
+    position : (N, 1, H, W) float32
+        Where on the last axis, in its own steps, not counting the border.
+
+    Returns
+    -------
+    (N, G T, H, W)
+    """
+    n, g, h, w, k = volume.shape
+    below = torch.floor(position)
+    fraction = (position - below).unsqueeze(-1)  # (N, 1, H, W, 1)
+    steps = torch.arange(1 - RADIUS, RADIUS + 3, device=volume.device, dtype=torch.float32)
+    index = below.unsqueeze(-1) + steps  # (N, 1, H, W, T + 1)
+    index = index.clamp(min=0).minimum(torch.zeros_like(index) + (k - 1)).long()
+    values = torch.gather(volume, 4, index.expand(n, g, h, w, 2 * RADIUS + 2))
+    near, far = values[..., :-1], values[..., 1:]
+    values = near + (far - near) * fraction  # (N, G, H, W, T)
+    return values.permute(0, 1, 4, 2, 3).reshape(n, g * (2 * RADIUS + 1), h, w)
+
+
+def columns(disparity: Tensor) -> Tensor:
+    """Number the columns of a map: (1, 1, 1, W) float32."""
+    return torch.arange(disparity.shape[3], device=disparity.device, dtype=torch.float32)
+
+
+class Neighbours(nn.Module):
+    """Put the 3x3 neighbourhood of every value into nine channels, edges repeated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.eye(9).reshape(9, 1, 3, 3), persistent=False)
+
+    kernel: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            padded = F.pad(x.float(), (1, 1, 1, 1), mode="replicate")
+            return F.conv2d(padded, self.kernel)  # (N, 9, H, W)
+
+
+class Slopes(nn.Module):
+    """Subtract every value from its eight neighbours: shows slopes and edges, not the range."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kernel = torch.eye(9)
+        kernel[:, 4] -= 1
+        kernel = torch.cat([kernel[:4], kernel[5:]])
+        self.register_buffer("kernel", kernel.reshape(8, 1, 3, 3), persistent=False)
+
+    kernel: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            padded = F.pad(x.float(), (1, 1, 1, 1), mode="replicate")
+            return F.conv2d(padded, self.kernel).clamp(-4, 4)  # (N, 8, H, W)
+
+
+class Upsample(nn.Module):
+    """Double the resolution: every new value is a learned convex mix of nine old ones."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.neighbours = Neighbours()
+        self.mask = nn.Sequential(nn.Conv2d(channels, 32, 1), nn.ReLU(), nn.Conv2d(32, 36, 1))
+
+    def forward(self, guide: Tensor, disparity: Tensor) -> Tensor:
+        n, _, h, w = guide.shape
+        # A softmax over the nine, written out: ONNX Runtime is slow on any axis but the last.
+        weight = self.mask(guide).float().clamp(-20, 20).exp().reshape(n, 9, 4, h, w)
+        mixed = (self.neighbours(disparity).unsqueeze(2) * weight).sum(1) / weight.sum(1)
+        return F.pixel_shuffle(mixed, 2)  # (N, 1, 2 H, 2 W)
+
+
+class VolumeBlock(nn.Module):
+    """Filter a volume over the picture, then over disparity, around a shortcut.
+
+    Both are two-dimensional convolutions on a reshaped volume: three-dimensional ones are
+    several times slower on a processor.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.space = conv(channels, channels)
+        self.depth = nn.Sequential(
+            nn.Conv2d(channels, channels, (3, 1), 1, (1, 0), bias=False), nn.BatchNorm2d(channels)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, d, c, h, w = x.shape
+        y = self.space(x.reshape(n * d, c, h, w)).reshape(n, d, c, h * w)
+        y = self.depth(y.permute(0, 2, 1, 3)).permute(0, 2, 1, 3).reshape(n, d, c, h, w)
+        return F.relu(x + y)
+
+
+class VolumeDown(nn.Module):
+    """Halve a volume in all three directions."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = conv(2 * inputs, outputs, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, d, c, h, w = x.shape
+        y = self.conv(x.reshape(n * (d // 2), 2 * c, h, w))  # two bins side by side
+        return y.reshape(n, d // 2, y.shape[1], h // 2, w // 2)
+
+
+class VolumeUp(nn.Module):
+    """Double a volume in all three directions and add it to a finer one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, 2 * outputs, 1)
+
+    def forward(self, x: Tensor, finer: Tensor) -> Tensor:
+        n, d, c, h, w = finer.shape
+        y = self.conv(x.reshape(n * (d // 2), x.shape[2], h // 2, w // 2))
+        return F.relu(finer + twice(y).reshape(n, d, c, h, w))
+
+
+class Start(nn.Module):
+    """Find a first disparity at 1/8: build the volume of candidates, clean it, take the best bin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(GROUPS_8 + 2, VOLUME, 1)  # correlation, inside the picture, prior
+        self.context = nn.Conv2d(WIDTH_8, VOLUME, 1)
+        self.fine = VolumeBlock(VOLUME)
+        self.down_2 = VolumeDown(VOLUME, VOLUME_2)
+        self.middle = VolumeBlock(VOLUME_2)
+        self.down_4 = VolumeDown(VOLUME_2, VOLUME_4)
+        self.coarse = nn.Sequential(VolumeBlock(VOLUME_4), VolumeBlock(VOLUME_4))
+        self.up_2 = VolumeUp(VOLUME_4, VOLUME_2)
+        self.middle_up = VolumeBlock(VOLUME_2)
+        self.up_1 = VolumeUp(VOLUME_2, VOLUME)
+        self.fine_up = VolumeBlock(VOLUME)
+        self.score = nn.Conv2d(VOLUME, 1, 1)
+
+    def forward(
+        self, volume: Tensor, f8: Tensor, prior: Tensor, known: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Give the logits (N, 1, H, W, D) of the bins and the start disparity (N, 1, H, W).
+
+        `volume` is the (N, G, H, W, W + 2) comparison of all pairs, `prior` (N, 1, H, W) an initial
+        disparity and `known` 1 where there is one, else 0.
+        """
+        n, g, h, w, _ = volume.shape
+        bins = (w * 2 // 5 + 3) // 4 * 4  # BINS_PER_WIDTH of the width, in whole cells of 1/32
+        d = torch.arange(bins, device=volume.device)  # (D,)
+        x = torch.arange(w, device=volume.device)
+        target = x[:, None] - d  # (W, D): the column of the right picture
+        inside = (target >= 0).float()
+        index = (target + 1).clamp(min=0)[None, None, None].expand(n, g, h, w, bins)
+        pairs = torch.gather(volume, 4, index)  # (N, G, H, W, D)
+        near = (1 - (prior.unsqueeze(-1) - d.float()).abs() / 2).clamp(min=0) * known.unsqueeze(-1)
+        evidence = torch.cat(
+            [pairs, inside.expand(n, 1, h, w, bins), near], dim=1
+        )  # (N, G + 2, H, W, D)
+        y = evidence.permute(0, 4, 1, 2, 3).reshape(n * bins, g + 2, h, w)
+        y = self.embed(y).reshape(n, bins, VOLUME, h, w) + self.context(f8).unsqueeze(1)
+        y1 = self.fine(F.relu(y))  # (N, D, 16, H, W)
+        y2 = self.middle(self.down_2(y1))  # (N, D/2, 24, H/2, W/2)
+        y4 = self.coarse(self.down_4(y2))  # (N, D/4, 32, H/4, W/4)
+        y2 = self.middle_up(self.up_2(y4, y2))
+        y1 = self.fine_up(self.up_1(y2, y1))
+        logits = self.score(y1.reshape(n * bins, VOLUME, h, w)).float()
+        logits = logits.reshape(n, 1, bins, h, w).permute(0, 1, 3, 4, 2)  # (N, 1, H, W, D)
+        best = logits.argmax(4, keepdim=True)
+        window = ((d - best).abs() <= 2).float()  # the mean of one peak, never of two
+        weight = (logits - logits.amax(4, keepdim=True)).exp() * window
+        return logits, (weight * d.float()).sum(4) / weight.sum(4)
+
+
+class Step(nn.Module):
+    """Move a disparity once: read the costs around it, update the state, add a correction."""
+
+    def __init__(self, costs: int, hidden: int, encoded: int) -> None:
+        super().__init__()
+        self.slopes = Slopes()
+        self.encode = nn.Conv2d(costs, encoded, 1)
+        self.gate = nn.Conv2d(hidden + encoded + 8, 2 * hidden, 3, 1, 1)
+        self.head = nn.Sequential(
+            nn.Conv2d(hidden, 32, 3, 1, 1), nn.ReLU(inplace=True), nn.Conv2d(32, 1, 3, 1, 1)
+        )
+
+    def forward(
+        self, state: Tensor, context: Tensor, disparity: Tensor, costs: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        slopes = self.slopes(disparity).to(state.dtype)
+        x = torch.cat([state, F.relu(self.encode(costs)), slopes], dim=1)
+        update, candidate = (self.gate(x) + context).chunk(2, dim=1)
+        state = state + torch.sigmoid(update) * (torch.tanh(candidate) - state)
+        return state, disparity + self.head(state).float()
+
+
+class Refine(nn.Module):
+    """Correct the disparity at 1/2 from warped features, and judge it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slopes = Slopes()
+        self.body = nn.Sequential(
+            nn.Conv2d(2 * WIDTH_2 + 8 + 8, 32, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(32, 32, 3, 1, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(32, 32, 3, 1, 1),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Conv2d(32, 2, 1)
+
+    def forward(
+        self, left: Tensor, right: Tensor, guide: Tensor, disparity: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        difference = (left - warp(right, disparity)).abs()  # (N, 16, H, W)
+        slopes = self.slopes(disparity).to(left.dtype)
+        x = self.body(torch.cat([left, difference, guide, slopes], dim=1))
+        correction, confidence = self.head(x).float().chunk(2, dim=1)
+        return disparity + correction, confidence, x
+
+
+def warp(right: Tensor, disparity: Tensor) -> Tensor:
+    """Bring right features (N, C, H, W) to the left grid along their rows."""
+    n, c, h, w = right.shape
+    position = columns(disparity) - disparity
+    position = position.clamp(min=0).minimum(torch.zeros_like(position) + (w - 1))
+    below = torch.floor(position)
+    fraction = (position - below).to(right.dtype)
+    index = below.long()
+    above = (index + 1).minimum(torch.zeros_like(index) + (w - 1))
+    a = torch.gather(right, 3, index.expand(n, c, h, w))
+    b = torch.gather(right, 3, above.expand(n, c, h, w))
+    return a + (b - a) * fraction
+
+
+@dataclass
+class Prediction:
+    """Hold what one pass gives; the lists are for the training losses.
+
+    Parameters
+    ----------
+    disparity : (N, 1, H, W) float32
+        Pixels of the full resolution.
+    confidence : (N, 1, H, W) float32
+        Logit of: less than 1 px wrong and seen by both cameras.
+    logits : (N, 1, H/8, W/8, D + 2) float32
+        Of the bins of the start, one bin being 8 px, with a border of one on either side.
+    steps_8, steps_4 : list of (N, 1, h, w) float32
+        Disparities after each step, in pixels of their scale, the start first.
+    half : (N, 1, H/2, W/2) float32
+        Disparity after the last step, in pixels of its scale.
+    """
+
+    disparity: Tensor
+    confidence: Tensor
+    logits: Tensor
+    steps_8: list[Tensor]
+    steps_4: list[Tensor]
+    half: Tensor
+
+
+class LiteStereo(nn.Module):
+    """The whole cascade. Its stages are methods, because the export turns each into a graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        count = 2 * RADIUS + 1
+        self.encoder = Encoder()
+        self.start = Start()
+        self.state_8 = nn.Conv2d(WIDTH_8, HIDDEN_8, 3, 1, 1)
+        self.context_8 = nn.Conv2d(WIDTH_8, 2 * HIDDEN_8, 3, 1, 1)
+        self.step_8 = Step((2 * GROUPS_8 + 1) * count, HIDDEN_8, 40)
+        self.up_8 = Upsample(HIDDEN_8)
+        self.state_4 = nn.Conv2d(WIDTH_4, HIDDEN_4, 3, 1, 1)
+        self.state_84 = nn.Conv2d(HIDDEN_8, HIDDEN_4, 1)
+        self.context_4 = nn.Conv2d(WIDTH_4, 2 * HIDDEN_4, 3, 1, 1)
+        self.step_4 = Step(2 * GROUPS_4 * count, HIDDEN_4, 24)
+        self.up_4 = Upsample(HIDDEN_4)
+        self.guide_2 = nn.Conv2d(HIDDEN_4, 8, 1)
+        self.refine = Refine()
+        self.up_2 = Upsample(32)
+
+    def forward(
+        self, left: Tensor, right: Tensor, iters: int = 5, prior: Tensor | None = None
+    ) -> Prediction:
+        """Estimate the disparity of the left picture.
+
+        Parameters
+        ----------
+        left, right : (N, 3, H, W) float32
+            RGB, 0..255; H and W multiples of 32.
+        iters : int
+            Recurrent steps in all: half of them, rounded down, at 1/8 and the others at 1/4.
+        prior : (N, 1, H, W) float32, optional
+            Initial disparity in pixels, NaN where unknown.
+        """
+        if prior is None:
+            prior = torch.full_like(left[:, :1], torch.nan)
+        (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.begin(left, right, prior)
+        state, context = self.open_8(f8)
+        steps_8 = [d8]
+        for _ in range(iters // 2):
+            state, d8 = self.iterate_8(state, context, d8.detach(), v8, w8, logits)
+            steps_8.append(d8)
+        state, context, d4 = self.open_4(f4, state, d8)
+        steps_4 = [d4]
+        for _ in range(iters - iters // 2):
+            state, d4 = self.iterate_4(state, context, d4.detach(), v4, w4)
+            steps_4.append(d4)
+        half, disparity, confidence = self.finish(f2, g2, state, d4)
+        return Prediction(disparity, confidence, logits, steps_8, steps_4, half)
+
+    def begin(
+        self, left: Tensor, right: Tensor, prior: Tensor
+    ) -> tuple[
+        tuple[Tensor, Tensor],
+        tuple[Tensor, Tensor, Tensor],
+        tuple[Tensor, Tensor, Tensor],
+        Tensor,
+        Tensor,
+    ]:
+        """Encode both pictures, compare them, and find the start."""
+        pictures = torch.cat([left, right], dim=0) / 127.5 - 1
+        f2, f4, f8 = self.encoder(pictures)
+        (l2, r2), (l4, r4), (l8, r8) = f2.chunk(2), f4.chunk(2), f8.chunk(2)
+        v4, v8 = correlate(l4, r4, GROUPS_4), correlate(l8, r8, GROUPS_8)
+        w4 = correlate(l4, F.avg_pool2d(r4, (1, 2)), GROUPS_4)
+        w8 = correlate(l8, F.avg_pool2d(r8, (1, 2)), GROUPS_8)
+        cells, known = prior_at_8(prior)
+        logits, d8 = self.start(v8, l8, cells, known)
+        logits = F.pad(logits, (1, 1), value=OUTSIDE)
+        return (l2, r2), (v4, w4, l4), (v8, w8, l8), logits, d8
+
+    def open_8(self, f8: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the state and the context of the steps at 1/8."""
+        return torch.tanh(self.state_8(f8)), self.context_8(f8)
+
+    def iterate_8(
+        self, state: Tensor, context: Tensor, d8: Tensor, v8: Tensor, w8: Tensor, logits: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step at 1/8."""
+        position = columns(d8) - d8
+        # Pooling by two puts the centre of coarse cell i at 2 i + 0.5.
+        costs = [taps(v8, position), taps(w8, (position - 0.5) / 2), taps(logits, d8)]
+        return self.step_8(state, context, d8, torch.cat(costs, dim=1).to(state.dtype))
+
+    def open_4(self, f4: Tensor, state_8: Tensor, d8: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Carry the disparity to 1/4 and make the state and the context of the steps there."""
+        state = torch.tanh(self.state_4(f4) + twice(self.state_84(state_8)))
+        d4 = self.up_8(state_8, d8 * 2)
+        return state, self.context_4(f4), d4
+
+    def iterate_4(
+        self, state: Tensor, context: Tensor, d4: Tensor, v4: Tensor, w4: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step at 1/4."""
+        position = columns(d4) - d4
+        costs = [taps(v4, position), taps(w4, (position - 0.5) / 2)]
+        return self.step_4(state, context, d4, torch.cat(costs, dim=1).to(state.dtype))
+
+    def finish(
+        self, f2: Tensor, g2: Tensor, state_4: Tensor, d4: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Carry the disparity to 1/2, correct it there, and carry it to the full resolution."""
+        d2 = self.up_4(state_4, d4 * 2)
+        half, confidence, guide = self.refine(f2, g2, twice(self.guide_2(state_4)), d2.detach())
+        confidence = F.interpolate(confidence, scale_factor=2.0, mode="bilinear")
+        return half, self.up_2(guide, half * 2), confidence
+
+
+def prior_at_8(prior: Tensor) -> tuple[Tensor, Tensor]:
+    """Reduce an initial disparity to 1/8: the nearest known value of each cell, and where it is.
+
+    Values of different surfaces are never averaged, so that an edge stays an edge.
+    """
+    known = torch.isfinite(prior) & (prior >= 0)
+    value = torch.where(known, prior, torch.full_like(prior, -1.0))
+    cells = F.max_pool2d(value, 8) / 8  # (N, 1, H/8, W/8)
+    return cells, (cells >= 0).float()

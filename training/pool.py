@@ -1,0 +1,132 @@
+"""A ring of rendered scenes on disk: several processes render into it, the trainer reads from it.
+
+Every scene is used a few times (other crop, mirrored, other light) before it is replaced, because rendering costs
+about as much as a training step. The ring survives the process, so that a resumed run starts at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.scenes import Sample, render_scene
+
+FIXED_POINT = 64  # a disparity is kept as uint16 in 1/64 px
+UNDEFINED = 65535
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Tell how large scenes of one kind are rendered and cut, height before width, pixels."""
+
+    height: int
+    width: int
+    crop_height: int
+    crop_width: int
+    share: float  # of the samples
+
+    @property
+    def name(self) -> str:
+        return f"{self.height}x{self.width}"
+
+
+# Mixed widths: trained at 320 px alone, a prototype failed on wider pictures.
+SHAPES = (
+    Shape(288, 448, 192, 320, 0.5),
+    Shape(224, 704, 160, 640, 0.25),
+    Shape(384, 512, 320, 448, 0.25),
+)
+
+
+class Ring:
+    """Slots for the scenes of one shape, as memory-mapped arrays in a folder.
+
+    `version` of a slot is 0 while it is empty and odd while it is being written.
+    """
+
+    def __init__(self, folder: Path, shape: Shape, slots: int) -> None:
+        folder = folder / f"{shape.name}_{slots}"
+        folder.mkdir(parents=True, exist_ok=True)
+        size = (slots, 2, shape.height, shape.width)
+        self.shape, self.slots = shape, slots
+        self.pictures = _array(folder / "pictures.bin", np.uint8, (*size, 3))
+        self.disparity = _array(folder / "disparity.bin", np.uint16, size)
+        self.occluded = _array(folder / "occluded.bin", np.uint8, size)
+        self.version = _array(folder / "version.bin", np.int64, (slots,))
+        self.seeds = _array(folder / "seeds.bin", np.int64, (slots,))
+
+    def write(self, slot: int, seed: int) -> None:
+        """Render a scene into a slot."""
+        sample = render_scene(seed, self.shape.height, self.shape.width)
+        version = int(self.version[slot]) // 2 * 2
+        self.version[slot] = version + 1
+        self.pictures[slot] = sample.left, sample.right
+        for side, disparity in enumerate((sample.disparity_left, sample.disparity_right)):
+            fixed = np.rint(np.clip(disparity, 0, 1000) * FIXED_POINT)
+            unknown = ~(disparity >= 0)  # catches NaN as well as a negative disparity
+            self.disparity[slot, side] = np.where(unknown, UNDEFINED, fixed).astype(np.uint16)
+        self.occluded[slot] = sample.occluded_left, sample.occluded_right
+        self.seeds[slot] = seed
+        self.version[slot] = version + 2
+
+    def filled(self) -> NDArray[np.int64]:
+        """List the slots that hold a scene."""
+        return np.flatnonzero((self.version > 0) & (self.version % 2 == 0))
+
+    def read(self, slot: int) -> Sample | None:
+        """Copy a scene out, or give None if it was replaced meanwhile."""
+        version = int(self.version[slot])
+        pictures, fixed = self.pictures[slot].copy(), self.disparity[slot].copy()
+        occluded = self.occluded[slot].astype(bool)
+        if version == 0 or version % 2 or version != int(self.version[slot]):
+            return None
+        disparity = fixed.astype(np.float32) / FIXED_POINT
+        disparity[fixed == UNDEFINED] = np.nan
+        return Sample(*pictures, *disparity, *occluded)
+
+
+def _array(path: Path, dtype: type, size: tuple[int, ...]) -> np.memmap:
+    count = int(np.prod(size)) * np.dtype(dtype).itemsize
+    if not path.exists() or path.stat().st_size != count:
+        with path.open("wb") as file:
+            file.truncate(count)
+    return np.memmap(path, dtype=dtype, mode="r+", shape=size)
+
+
+def rings(folder: Path, slots: int) -> list[Ring]:
+    """Open the ring of every shape; `slots` is divided by the shares."""
+    return [Ring(folder, shape, max(16, int(slots * shape.share))) for shape in SHAPES]
+
+
+def render_forever(folder: Path, slots: int, worker: int, workers: int, counters: object) -> None:
+    """Be one rendering process: fill empty slots first, then replace the oldest.
+
+    `counters` is a shared array (rendered, allowed): the process waits while enough is rendered. Seeds of the
+    workers are interleaved and go on where the ring left off.
+    """
+    cv2.setNumThreads(1)
+    import time  # noqa: PLC0415
+
+    mine = rings(folder, slots)
+    rng = np.random.default_rng([worker, int(time.time())])
+    shares = np.array([ring.shape.share for ring in mine])
+    cursor = [worker for _ in mine]
+    highest = max(int(ring.seeds.max()) for ring in mine)
+    seed = (highest // workers + 1) * workers + worker
+    while True:
+        if counters[0] >= counters[1]:  # type: ignore[index]
+            time.sleep(0.05)
+            continue
+        empty = [len(ring.filled()) < ring.slots for ring in mine]
+        share = shares * empty if any(empty) else shares
+        k = int(rng.choice(len(mine), p=share / share.sum()))
+        ring = mine[k]
+        ring.write(cursor[k] % ring.slots, seed)
+        cursor[k] += workers
+        seed += workers
+        with counters.get_lock():  # type: ignore[attr-defined]
+            counters[0] += 1  # type: ignore[index]

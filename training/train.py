@@ -1,0 +1,308 @@
+"""Train the bundled network.
+
+    python -m training.train --minutes 120
+
+Goes on from the last checkpoint of the run folder, however the last run ended. See README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import csv
+import math
+import multiprocessing as mp
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from training.data import Batch, batches, held_out
+from training.losses import loss
+from training.network import LiteStereo
+from training.pool import SHAPES, render_forever, rings
+
+EMA_DECAY = 0.999
+WARM_UP = 0.03  # share of the run in which the learning rate rises
+COOL_DOWN = 0.25  # share of the run in which it falls again; constant between, so runs chain well
+WEIGHT_DECAY = 1e-4
+CLIP_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Hold the settings of a run, as given on the command line."""
+
+    run: Path
+    minutes: float
+    device: str
+    processes: int
+    threads: int
+    workers: int
+    loaders: int
+    batch_pixels: int
+    peak_rate: float
+    max_iters: int
+    slots: int
+    reuse: float
+    validate_every: float
+    held_out: int
+    cool_down: float
+
+
+def rate_at(progress: float, plan: Plan) -> float:
+    """Give the learning rate at a share 0..1 of the run: up, constant, down to a hundredth."""
+    if progress < WARM_UP:
+        return plan.peak_rate * max(progress / WARM_UP, 0.01)
+    left = (1 - progress) / max(plan.cool_down, 1e-9)
+    if left >= 1:
+        return plan.peak_rate
+    return plan.peak_rate * (0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * max(left, 0))))
+
+
+def averaged(ema: nn.Module, net: nn.Module, steps: int) -> None:
+    """Move the slow copy of the weights a little towards the fast one."""
+    decay = min(EMA_DECAY, (1 + steps) / (10 + steps))
+    with torch.no_grad():
+        fast = net.state_dict()
+        for name, slow in ema.state_dict().items():
+            if slow.dtype.is_floating_point:
+                slow.lerp_(fast[name].to(slow.dtype), 1 - decay)
+            else:
+                slow.copy_(fast[name])
+
+
+def share_gradients(net: nn.Module, processes: int) -> None:
+    """Average the gradients of all processes."""
+    if processes == 1:
+        return
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    flat = torch.cat([g.reshape(-1) for g in gradients])
+    dist.all_reduce(flat)
+    flat /= processes
+    for gradient, piece in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(piece.reshape(gradient.shape))
+
+
+def save(
+    path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, facts: dict
+) -> None:
+    """Write a checkpoint under its name only when it is whole. The moments go as bfloat16: 12 MB."""
+    state = optimizer.state_dict()
+    moments = {
+        number: {k: v.bfloat16() if v.dim() else v for k, v in entry.items()}
+        for number, entry in state["state"].items()
+    }
+    part = path.with_suffix(".tmp")
+    torch.save(
+        {"net": net.state_dict(), "ema": ema.state_dict(), "moments": moments, **facts}, part
+    )
+    part.replace(path)
+
+
+def restore(
+    path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, object]:
+    """Load a checkpoint into the three and give its facts."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    net.load_state_dict(checkpoint["net"])
+    ema.load_state_dict(checkpoint["ema"])
+    state = optimizer.state_dict()
+    state["state"] = {
+        number: {k: v.float() for k, v in entry.items()}
+        for number, entry in checkpoint["moments"].items()
+    }
+    optimizer.load_state_dict(state)
+    return {k: checkpoint[k] for k in ("run", "samples", "steps", "minutes")}
+
+
+def validate(
+    net: nn.Module, scenes: list[Batch], device: torch.device, iters: int
+) -> dict[str, float]:
+    """Judge on held-out scenes: mean error and share of errors over 1 and 2 px."""
+    net.eval()
+    rows = []
+    with torch.no_grad():
+        for scene in scenes:
+            batch = scene.to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                disparity = net(batch.left, batch.right, iters).disparity
+            known = torch.isfinite(batch.truth.disparity)
+            error = (disparity - batch.truth.disparity)[known].abs()
+            seen = batch.truth.visible[known]
+            rows.append(
+                [
+                    error.mean(),
+                    (error > 1).float().mean(),
+                    (error > 2).float().mean(),
+                    (error > 2).float()[seen].mean(),
+                ]
+            )
+    means = torch.tensor(rows).mean(0).tolist()
+    return dict(zip(("epe", "bad1", "bad2", "bad2_noc"), means, strict=True))
+
+
+class Log:
+    """Append to a CSV file, a header first."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def add(self, row: dict[str, object]) -> None:
+        """Write a row; every row must have the same keys."""
+        new = not self.path.exists()
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
+
+
+def train(rank: int, plan: Plan, counters: object, port: int) -> None:
+    """Be one training process; the first one also logs, validates and saves."""
+    torch.set_num_threads(plan.threads)
+    cv2.setNumThreads(1)
+    if plan.processes > 1:
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        dist.init_process_group("gloo", rank=rank, world_size=plan.processes)
+    device = torch.device(plan.device)
+    torch.manual_seed(0)
+    net = LiteStereo()
+    ema = copy.deepcopy(net)
+    optimizer = torch.optim.AdamW(net.parameters(), plan.peak_rate, weight_decay=WEIGHT_DECAY)
+    facts: dict[str, object] = {"run": plan.run.name, "samples": 0, "steps": 0, "minutes": 0.0}
+    latest = plan.run / "latest.pt"
+    if latest.exists():
+        facts = restore(latest, net, ema, optimizer)
+    net, ema = net.to(device), ema.to(device)
+    for entry in optimizer.state.values():
+        entry.update({k: v.to(device) if v.dim() else v for k, v in entry.items()})
+    seed = int(facts["samples"]) + rank  # type: ignore[call-overload]
+    source = batches(plan.run.parent / "pool", plan.slots, plan.batch_pixels, seed, plan.loaders)
+    _run(rank, plan, net, ema, optimizer, facts, source, counters, device)
+    if plan.processes > 1:
+        dist.destroy_process_group()
+
+
+def _run(rank, plan, net, ema, optimizer, facts, source, counters, device) -> None:  # noqa: ANN001
+    """Step until the time is used up. All processes read the clock of the first."""
+    scenes = held_out(plan.held_out) if rank == 0 else []
+    train_log, judge_log = Log(plan.run / "train.csv"), Log(plan.run / "validation.csv")
+    rng = np.random.default_rng(int(facts["steps"]))  # the same in all processes: equal work
+    begun, minutes_before = time.monotonic(), float(facts["minutes"])
+    next_look, bar = plan.validate_every, None
+    if rank == 0:
+        bar = tqdm(total=plan.minutes, unit="min", bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}")  # fmt: skip
+    recent: list[dict[str, float]] = []
+    while True:
+        clock = torch.tensor((time.monotonic() - begun) / 60)
+        if plan.processes > 1:
+            dist.broadcast(clock, 0)
+        minutes = float(clock)
+        finished = minutes >= plan.minutes
+        if rank == 0 and (finished or minutes >= next_look):
+            facts["minutes"] = minutes_before + minutes
+            save(plan.run / "latest.pt", net, ema, optimizer, facts)
+            marks = validate(ema, scenes, device, 5)
+            judge_log.add({"samples": facts["samples"], "minutes": round(facts["minutes"], 1), **marks})  # fmt: skip
+            tqdm.write(f"{facts['samples']} samples: " + ", ".join(f"{k} {v:.4f}" for k, v in marks.items()))  # fmt: skip
+            net.train()
+            next_look += plan.validate_every
+        if finished:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(minutes / plan.minutes, plan)
+        iters = int(rng.integers(2, plan.max_iters + 1))
+        terms, count = _step(plan, net, optimizer, next(source).to(device), iters)
+        averaged(ema, net, int(facts["steps"]))
+        facts["steps"] = int(facts["steps"]) + 1
+        facts["samples"] = int(facts["samples"]) + count * plan.processes
+        if rank == 0:
+            with counters.get_lock():
+                counters[1] += count * plan.processes / plan.reuse
+            recent.append(terms)
+            if len(recent) == 50:
+                mean = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
+                speed = int(facts["samples"]) / max(minutes_before + minutes, 1e-9) / 60
+                train_log.add({"samples": facts["samples"], "rate": group["lr"], **mean})
+                bar.n = round(minutes, 2)
+                bar.set_postfix_str(f"loss {mean['total']:.3f} error {mean['final']:.3f} px, {speed:.1f} samples/s")  # fmt: skip
+                recent.clear()
+
+
+def _step(
+    plan: Plan, net: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, iters: int
+) -> tuple[dict[str, float], int]:
+    net.train()
+    with torch.autocast(batch.left.device.type, torch.bfloat16):
+        prediction = net(batch.left, batch.right, iters, batch.prior)
+    terms: dict[str, Tensor] = loss(prediction, batch.truth)
+    optimizer.zero_grad()
+    terms["total"].backward()
+    share_gradients(net, plan.processes)
+    norm = nn.utils.clip_grad_norm_(net.parameters(), CLIP_NORM)
+    if torch.isfinite(norm):  # the same in all processes, because the gradients are
+        optimizer.step()
+    return {k: float(v.detach()) for k, v in terms.items()}, batch.left.shape[0]
+
+
+def arguments() -> Plan:
+    """Read the command line."""
+    cuda = torch.cuda.is_available()
+    cores = os.cpu_count() or 1
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--run", type=Path, default=Path("training/runs/lite"), help="folder of the run")
+    add("--minutes", type=float, default=60, help="how long to train this time")
+    add("--device", default="cuda" if cuda else "cpu")
+    add("--processes", type=int, default=1 if cuda else max(1, cores // 2 * 2), help="trainers")
+    add("--threads", type=int, default=1, help="threads of each trainer")
+    add("--workers", type=int, default=max(1, cores - 2) if cuda else 1, help="renderers")
+    add("--loaders", type=int, default=4 if cuda else 1, help="threads that cut batches")
+    add("--batch-pixels", type=int, default=(64 if cuda else 4) * 192 * 320, help="per trainer")
+    add("--peak-rate", type=float, default=1e-3)
+    add("--max-iters", type=int, default=6, help="iterations are drawn from 2 to this")
+    add("--slots", type=int, default=2000, help="scenes that are kept on disk, 1.5 to 2.4 MB each")
+    add("--reuse", type=float, default=5, help="how often a scene is used")
+    add("--validate-every", type=float, default=10, help="minutes between checkpoints")
+    add("--held-out", type=int, default=8, help="scenes of each shape that judge")
+    add("--cool-down", type=float, default=COOL_DOWN, help="share of the time; 0: stay constant")
+    return Plan(**vars(parser.parse_args()))
+
+
+def main() -> None:
+    """Start the renderers and the trainers, and wait for the trainers."""
+    plan = arguments()
+    plan.run.mkdir(parents=True, exist_ok=True)
+    context = mp.get_context("spawn")
+    pool = plan.run.parent / "pool"
+    full = sum(ring.slots for ring in rings(pool, plan.slots))
+    held = sum(len(ring.filled()) for ring in rings(pool, plan.slots))
+    counters = context.Array("d", [held, full])  # scenes rendered, scenes allowed by now
+    for number in range(plan.workers):
+        task = (pool, plan.slots, number, plan.workers, counters)
+        context.Process(target=render_forever, args=task, daemon=True).start()
+    while min(len(ring.filled()) for ring in rings(pool, plan.slots)) < 32 // len(SHAPES):
+        time.sleep(0.2)
+    port = 20000 + os.getpid() % 20000
+    trainers = [
+        context.Process(target=train, args=(rank, plan, counters, port))
+        for rank in range(plan.processes)
+    ]
+    for trainer in trainers:
+        trainer.start()
+    for trainer in trainers:
+        trainer.join()
+    if any(trainer.exitcode for trainer in trainers):
+        raise SystemExit("A training process failed; its message stands above.")
+
+
+if __name__ == "__main__":
+    main()
