@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .errors import ModelFileError
+from .interface import read_interface
+from .providers import open_session
 from .settings import ModelSpec
-
-_Shape = tuple[Any, ...]
 
 
 def check_model_file(path: Path, spec: ModelSpec) -> None:
@@ -26,48 +23,12 @@ def check_model_file(path: Path, spec: ModelSpec) -> None:
     Raises
     ------
     ModelFileError
-        The file is no ONNX model, or one of another interface or shape.
+        The file is no ONNX model, or one of another interface or size.
     """
-    inputs, outputs = _signature(path)
-    wanted = _input_shapes(spec)
-    if Counter(inputs) != Counter(wanted):
+    face = read_interface(open_session(path, device="cpu"), path)
+    if (face.kind, face.shape) != (spec.version, spec.shape):
+        size = "of any size" if face.shape is None else "of {}x{}".format(*face.shape)
         raise ModelFileError(
-            f"{path.name} has inputs {_listed(inputs)}; a model for {spec} has {_listed(wanted)}"
+            f"{path.name} is a model of the {face.kind} kind {size}, "
+            f"not {spec.version} of {spec.height}x{spec.width}"
         )
-    if (1, 2, *spec.shape) not in outputs:
-        raise ModelFileError(
-            f"{path.name} has outputs {_listed(outputs)}; "
-            f"a model for {spec} has {_listed([(1, 2, *spec.shape)])}"
-        )
-
-
-def _input_shapes(spec: ModelSpec) -> list[_Shape]:
-    height, width = spec.shape
-    full, half = (1, 3, height, width), (1, 3, height // 2, width // 2)
-    return {
-        "init": [full, full],
-        "combined": [half, half, full, full],
-        "next": [full, full, (1, 2, height // 2, width // 2)],
-    }[spec.version]
-
-
-def _signature(path: Path) -> tuple[list[_Shape], list[_Shape]]:
-    import onnxruntime as ort  # noqa: PLC0415 (heavy: only when a file is really opened)
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        session = ort.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as exc:  # the runtime raises a dozen types of its own
-        raise ModelFileError(f"{path.name} is not an ONNX model that can be opened") from exc
-    return (
-        [tuple(node.shape) for node in session.get_inputs()],
-        [tuple(node.shape) for node in session.get_outputs()],
-    )
-
-
-def _listed(shapes: Sequence[_Shape]) -> str:
-    return ", ".join("x".join(str(side) for side in shape) for shape in shapes) or "none"

@@ -229,7 +229,7 @@ def test_a_redirect_from_https_to_http_is_refused(server, tmp_path, monkeypatch)
         (Reply(b"gone", status=404), "404"),
         (Reply(b"<p>sign in</p>", content_type="text/html; charset=utf-8"), "web page"),
         (Reply(b"\n <!DOCTYPE html><p>sign in</p>"), "web page"),
-        (Reply(b"\x00\x01 no network at all"), "not an ONNX model"),
+        (Reply(b"\x00\x01 no network at all"), "not an ONNX model that can"),
         (Reply(b""), "empty"),
     ],
 )
@@ -248,7 +248,7 @@ def test_what_is_no_model_is_refused_with_its_address(server, folder, reply, rea
 )
 def test_another_network_under_the_name_is_refused(server, folder, tmp_path, other):
     server.replies[SINGLE] = Reply(make_model(tmp_path, other))
-    assert "has inputs" in refusal(server, folder)
+    assert "kind of" in refusal(server, folder)
     assert left_in(folder) == set()
 
 
