@@ -1,0 +1,154 @@
+"""One pair of pictures: estimated beside the window, saved in any case, shown until it is left."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from crestereo.app.messages import Messages
+from crestereo.app.options import ImageSettings
+from crestereo.app.preparation import PreparedPair, prepare_pair
+from crestereo.app.records import map_record, model_record, range_sentence
+from crestereo.app.screen import wants_window
+from crestereo.app.sinks import choose_names, save_maps, save_picture, save_record, save_view
+from crestereo.app.viewer import open_window, watch
+from crestereo.app.views import Painted, Painter, View, side_by_side, waiting_view, window_half
+from crestereo.app.worker import Mailbox, Pipeline
+from crestereo.errors import DisplayError
+from crestereo.types import DisparityResult, StereoPair
+
+if TYPE_CHECKING:
+    from crestereo.estimator import CREStereo
+
+TITLE = "CREStereo: left picture and depth"
+_LOOK_EVERY_S = 0.01
+_ENDINGS = ("depth.png", "disparity.pfm", "depth_mm.png", "points.ply", "run.json")
+
+
+def run_image(
+    pair: StereoPair, estimator: CREStereo, settings: ImageSettings, messages: Messages
+) -> None:
+    """Estimate a pair, save the result, and show it where there is a screen.
+
+    Parameters
+    ----------
+    pair : StereoPair
+        Pictures of the same size.
+    estimator : CREStereo
+        The network.
+    settings : ImageSettings
+        Colours, camera, window and where results go.
+    messages : Messages
+        Where to say what happens.
+
+    Raises
+    ------
+    CREStereoError
+        When the estimation fails or its result cannot be written.
+    """
+    show = wants_window(settings.window, messages)
+    job = _ImageJob(pair, estimator, settings, messages)
+    try:
+        if show:
+            _show(job, pair, settings, messages)
+            if not job.estimated:
+                messages.say("left before the result was there; nothing was saved")
+                return
+        while not job.finished():
+            time.sleep(_LOOK_EVERY_S)
+    finally:
+        job.stop()
+
+
+def _show(job: _ImageJob, pair: StereoPair, settings: ImageSettings, messages: Messages) -> None:
+    """Keep the window open until the user leaves it."""
+
+    def save(view: View) -> None:
+        messages.say(f"saved {save_view(settings.output_dir, pair.name, view.picture)}")
+
+    try:
+        with open_window(TITLE, waiting_view(pair.left)) as window:
+            watch(window, job.next_view, save, stay=True)
+    except DisplayError as exc:
+        if settings.window:
+            raise
+        messages.warn(f"{exc}")
+        job.wait_for_estimate()
+
+
+class _ImageJob:
+    """Estimate and save beside the main thread, which only asks how far it is."""
+
+    def __init__(
+        self, pair: StereoPair, estimator: CREStereo, settings: ImageSettings, messages: Messages
+    ) -> None:
+        self._settings = settings
+        self._estimator = estimator
+        self._messages = messages
+        self._camera = settings.camera_for(pair.left.shape[1])
+        self._views: Mailbox[View] = Mailbox()
+        self._finished = False
+        self.estimated = False
+        self._pipeline: Pipeline[dict[str, Any]] = Pipeline(
+            [pair], [self._estimate, self._save], cancel=estimator.cancel
+        )
+
+    def finished(self) -> bool:
+        """Return whether everything is saved; the first time it is, say so.
+
+        Raises
+        ------
+        CREStereoError
+            What went wrong in the estimation or in saving.
+        """
+        if not self._finished and (record := self._pipeline.poll()) is not None:
+            self._finished = True
+            self._messages.say(range_sentence(record))
+            for path in record["files"]:
+                self._messages.say(f"saved {path}")
+            self._messages.summary(record)
+        return self._finished
+
+    def next_view(self) -> View | None:
+        """Return the view of the result once, None otherwise."""
+        self.finished()
+        return self._views.take(wait=False)
+
+    def wait_for_estimate(self) -> None:
+        """Wait until there is a result, or raise what went wrong."""
+        while not (self.estimated or self.finished()):
+            time.sleep(_LOOK_EVERY_S)
+
+    def stop(self) -> None:
+        """Give up what is not done yet."""
+        self._pipeline.close()
+
+    def _estimate(self, pair: StereoPair) -> tuple[PreparedPair, DisparityResult, Painted]:
+        prepared = prepare_pair(pair)
+        result = self._estimator.estimate(prepared.pair.left, prepared.pair.right)
+        result = replace(result, disparity=prepared.undo(result.disparity))
+        painted = Painter(self._settings.colormap, self._camera).paint(result.disparity)
+        halves = window_half(prepared.original.left), window_half(painted.colored)
+        self._views.put(View(side_by_side(*halves), "", result.disparity, painted.depth))
+        self.estimated = True
+        return prepared, result, painted
+
+    def _save(self, done: tuple[PreparedPair, DisparityResult, Painted]) -> dict[str, Any]:
+        prepared, result, painted = done
+        left, settings = prepared.original.left, self._settings
+        names = choose_names(
+            settings.output_dir, prepared.original.name, _ENDINGS, overwrite=settings.overwrite
+        )
+        files = [save_picture(names.path("depth.png"), side_by_side(left, painted.colored))]
+        files += save_maps(names, left, result.disparity, painted.depth, self._camera)
+        record = {
+            "name": prepared.original.name,
+            **model_record(self._estimator),
+            "seconds": round(result.seconds, 4),
+            **map_record(result.disparity, painted.depth),
+            "note": prepared.note,
+            "files": [str(path) for path in (*files, names.path("run.json"))],
+        }
+        save_record(names.path("run.json"), record)
+        return record

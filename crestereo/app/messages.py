@@ -1,0 +1,45 @@
+"""Where the program's sentences go: to the screen, or aside when a machine reads the output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Write sentences for people, and one summary for machines.
+
+    Parameters
+    ----------
+    as_json : bool
+        Keep standard output for the summary alone; sentences go to standard error.
+    """
+
+    as_json: bool = False
+
+    def say(self, text: str) -> None:
+        """Write a sentence."""
+        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Write a sentence that must be seen even where the output is kept in a file."""
+        print(text, file=sys.stderr, flush=True)
+
+    def summary(self, values: dict[str, Any]) -> None:
+        """Write the summary of a run, where it was asked for, as one JSON object."""
+        if self.as_json:
+            print(json.dumps(values, ensure_ascii=False, indent=2), flush=True)
+
+    def show_prompt(self, prompt: str) -> str:
+        """Return the prompt for `input`, or show it here where standard output is taken."""
+        if not self.as_json:
+            return prompt
+        print(prompt, end="", file=sys.stderr, flush=True)
+        return ""
+
+    def end_line(self, text: str = "") -> None:
+        """End the line of a prompt that nobody ended by typing."""
+        self.say(text)

@@ -1,0 +1,85 @@
+"""Which network a run takes: chosen before anything is asked, opened once the sources are good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from crestereo.app.messages import Messages
+from crestereo.app.options import ImageSettings
+from crestereo.errors import ModelFileError
+from crestereo.model_files import MODELS_DIR, ModelChoice, choose_model
+
+if TYPE_CHECKING:
+    from crestereo.estimator import CREStereo
+
+LoadModel = Callable[[Messages], "CREStereo"]
+"""Opens the chosen network and says in one line what runs it."""
+
+
+def check_model(settings: ImageSettings, folder: Path = MODELS_DIR) -> LoadModel:
+    """Choose the network for the settings and return what opens it.
+
+    Nothing is opened or downloaded yet: what could fail by a slip in the settings fails here, the
+    rest waits until the sources are known to be good.
+
+    Raises
+    ------
+    ModelError
+        When no network serves the settings, or the file named by ``--model-path`` is not there.
+    """
+    if settings.model_path is None:
+        choice = choose_model(settings.version, settings.iters, settings.model_shape, folder)
+        return partial(_open_chosen, choice, settings, folder)
+    path = Path(settings.model_path).expanduser()
+    if not path.is_file():
+        raise ModelFileError(f"there is no model file {path}; check --model-path")
+    return partial(_open_own, path, settings)
+
+
+def _open_chosen(
+    choice: ModelChoice, settings: ImageSettings, folder: Path, messages: Messages
+) -> CREStereo:
+    path = choice.path
+    if path is None:
+        from crestereo.app.download import fetch_model  # noqa: PLC0415  heavy
+
+        path = fetch_model(choice.spec, folder)
+    estimator = _open(path, settings, settings.iters, settings.model_shape)
+    messages.say(f"{choice.note}; runs on {estimator.provider}")
+    return estimator
+
+
+def _open_own(path: Path, settings: ImageSettings, messages: Messages) -> CREStereo:
+    """Open a file of the user's: what it has built in goes before the script's block.
+
+    Flags do not: a network that cannot do what they say is an error.
+    """
+    told = settings.given
+    estimator = _open(
+        path,
+        settings,
+        settings.iters if "iters" in told else None,
+        settings.model_shape if "model_shape" in told else None,
+    )
+    if estimator.kind == "lite" or estimator.shape is None:  # leaves the choice to the block
+        iters = settings.iters if estimator.kind == "lite" or "iters" in told else None
+        estimator = _open(path, settings, iters, settings.model_shape)
+    messages.say(f"model: {path.name}; runs on {estimator.provider}")
+    return estimator
+
+
+def _open(
+    path: Path, settings: ImageSettings, iters: int | None, shape: tuple[int, int] | None
+) -> CREStereo:
+    from crestereo.estimator import CREStereo  # noqa: PLC0415  heavy
+
+    return CREStereo(
+        path,
+        iters=iters,
+        model_shape=shape,
+        device=settings.device,
+        threads=settings.threads,
+    )

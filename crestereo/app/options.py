@@ -1,0 +1,202 @@
+"""What a run can be told: the settings of the scripts, each with the flag that overrides it.
+
+A setting has its home in the block at the top of a script; the classes here only say what it is.
+`crestereo.app.cli` makes the flags from their fields.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crestereo.errors import UsageError
+from crestereo.providers import DEVICES
+from crestereo.settings import (
+    VERSIONS,
+    CameraConfig,
+    check_iters,
+    check_model_shape,
+    parse_model_shape,
+)
+
+
+def whole_number(text: str) -> int:
+    """Read a whole number, or raise UsageError."""
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise UsageError(f"{text!r} is not a whole number") from exc
+
+
+def number(text: str) -> float:
+    """Read a finite number, with point or comma, or raise UsageError."""
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError as exc:
+        raise UsageError(f"{text!r} is not a number") from exc
+    if not math.isfinite(value):
+        raise UsageError(f"{text!r} is not a finite number")
+    return value
+
+
+def flag(name: str, explained: str, **how: Any) -> dict[str, Any]:
+    """Return the metadata of a setting that a flag overrides.
+
+    Parameters
+    ----------
+    name : str
+        The flag, with its dashes.
+    explained : str
+        What ``--help`` says of it; the default is added there.
+    **how
+        ``metavar``, ``type`` and ``choices`` as argparse takes them; for yes and no ``pair=True``
+        gives ``--name`` and ``--no-name``.
+    """
+    return {"flag": name, "explained": explained, **how}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonSettings:
+    """Hold what every script can be told."""
+
+    json: bool = field(
+        default=False, metadata=flag("--json", "print a summary for programs, as JSON")
+    )
+    debug: bool = field(
+        default=False, metadata=flag("--debug", "show the traceback of an error, and warnings")
+    )
+    given: frozenset[str] = frozenset()  # which settings a flag has overridden
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings(CommonSettings):
+    """Hold the settings of one estimation; see the block of ``image_depth_estimation.py``.
+
+    Raises
+    ------
+    UsageError
+        When a value cannot be.
+    """
+
+    iters: int = field(metadata=flag("--iters", "refinement steps", metavar="N", type=whole_number))
+    model_shape: tuple[int, int] = field(
+        metadata=flag(
+            "--model-shape",
+            "size the network works at, height x width",
+            metavar="HxW",
+            type=parse_model_shape,
+        )
+    )
+    version: str = field(
+        metadata=flag("--model-version", "which network", metavar="V", choices=VERSIONS)
+    )
+    device: str = field(metadata=flag("--device", "what runs the network", choices=DEVICES))
+    colormap: str = field(
+        metadata=flag("--colormap", "an OpenCV colour map", metavar="NAME", type=str)
+    )
+    baseline_m: float | None = field(
+        metadata=flag("--baseline", "distance of the cameras [m]", metavar="M", type=number)
+    )
+    focal_px: float | None = field(
+        metadata=flag("--focal-length", "focal length [px]", metavar="PX", type=number)
+    )
+    focal_width_px: int | None = field(
+        default=None,
+        metadata=flag(
+            "--focal-width",
+            "width of the pictures the focal length was measured on; none: as they come",
+            metavar="PX",
+            type=whole_number,
+        ),
+    )
+    doffs_px: float = field(
+        default=0.0,
+        metadata=flag(
+            "--doffs", "principal point right minus left [px]", metavar="PX", type=number
+        ),
+    )
+    model_path: str | None = field(
+        default=None,
+        metadata=flag("--model-path", "use this network", metavar="FILE.onnx", type=str),
+    )
+    threads: int | None = field(
+        default=None,
+        metadata=flag("--threads", "processor threads; none: all", metavar="N", type=whole_number),
+    )
+    output_dir: str = field(
+        default="output",
+        metadata=flag("--output-dir", "where results go", metavar="DIR", type=str),
+    )
+    window: bool | None = field(
+        default=None,
+        metadata=flag("--window", "show the result; none: where there is a screen", pair=True),
+    )
+    overwrite: bool = field(
+        default=False, metadata=flag("--overwrite", "replace results of an earlier run")
+    )
+
+    def __post_init__(self) -> None:
+        check_iters(self.iters)
+        object.__setattr__(self, "model_shape", check_model_shape(self.model_shape))
+        _check_choice("version", self.version, VERSIONS)
+        _check_choice("device", self.device, DEVICES)
+        _check_colormap(self.colormap)
+        if (self.baseline_m is None) != (self.focal_px is None):
+            raise UsageError(
+                "a camera needs both a baseline [m] and a focal length [px]; give both or neither"
+            )
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads must be 1 or more, not {self.threads!r}")
+        if Path(self.output_dir).is_file():
+            raise UsageError(f"{self.output_dir} is a file; choose a folder for the output")
+        self.camera_for(self.focal_width_px or 1)  # its values are checked where they are set
+
+    def camera_for(self, width_px: int) -> CameraConfig | None:
+        """Return the camera for pictures `width_px` wide, None where none is set."""
+        if self.baseline_m is None or self.focal_px is None:
+            return None
+        measured_at = self.focal_width_px or width_px
+        camera = CameraConfig(self.baseline_m, self.focal_px, measured_at, self.doffs_px)
+        return camera.scaled_to(width_px)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoSettings(ImageSettings):
+    """Hold the settings of a video of two eyes; see the block of the video scripts."""
+
+    max_distance: float = field(
+        metadata=flag("--max-distance", "depth of the darkest colour [m]", metavar="M", type=number)
+    )
+    save_video: bool = field(
+        default=False,
+        metadata=flag("--save-video", "write the video also where a window shows it"),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.max_distance > 0:
+            raise UsageError(f"max_distance must be above zero metres, not {self.max_distance!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnifiedVideoSettings(VideoSettings):
+    """Hold the settings of a side-by-side video."""
+
+    swap: bool | None = field(
+        metadata=flag("--swap", "the left eye is on the right; none: ask", pair=True)
+    )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_colormap(name: str) -> None:
+    if name == "magma":  # known to be there; asking OpenCV would delay the first prompt
+        return
+    from crestereo.colormap import check_colormap  # noqa: PLC0415
+
+    check_colormap(name)

@@ -1,0 +1,48 @@
+"""What happens to a pair before the network sees it, and how its disparity comes back from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from crestereo.types import DisparityMap, StereoPair
+
+
+def _as_it_is(disparity: DisparityMap) -> DisparityMap:
+    return disparity
+
+
+@dataclass(frozen=True)
+class PreparedPair:
+    """Hold a pair as the network shall see it.
+
+    Parameters
+    ----------
+    original : StereoPair
+        The pair as it is shown; disparity is wanted on the grid of its left picture.
+    pair : StereoPair
+        The pair as the network sees it.
+    undo : callable
+        Brings the disparity of `pair` onto the grid of the left picture of `original`.
+    note : str
+        One line for the user about what was done; empty where nothing was.
+    """
+
+    original: StereoPair
+    pair: StereoPair
+    undo: Callable[[DisparityMap], DisparityMap] = _as_it_is
+    note: str = ""
+
+
+def prepare_pair(pair: StereoPair, *, swap: bool = False) -> PreparedPair:
+    """Make a pair ready for the network.
+
+    Parameters
+    ----------
+    pair : StereoPair
+        As it came from the sources.
+    swap : bool
+        The left eye's picture is the right one of `pair`.
+    """
+    ordered = StereoPair(pair.right, pair.left, pair.name) if swap else pair
+    return PreparedPair(ordered, ordered)

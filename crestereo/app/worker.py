@@ -1,0 +1,174 @@
+"""Work beside the main thread: stages in daemon threads, one-slot mailboxes between them.
+
+::
+
+    items ──► mailbox ──► step 1 ──► mailbox ──► step 2 ──► mailbox ──► poll()
+    (thread)              (thread)              (thread)              (main thread)
+
+Every mailbox holds one thing, so reading, estimating and drawing overlap while at most a few
+frames are in memory, and a main thread that does not take (a pause) stops everything behind it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class ClosedError(Exception):
+    """Say that a mailbox takes and gives nothing any more."""
+
+
+class Mailbox(Generic[Item]):
+    """Hold one thing on its way from one thread to another."""
+
+    def __init__(self) -> None:
+        self._things: list[Item] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._closed = False
+
+    def put(self, thing: Item, *, replace: bool = False) -> None:
+        """Leave a thing, waiting until the slot is free; `replace` throws the old one away.
+
+        Raises
+        ------
+        ClosedError
+            When the mailbox was closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or replace or not self._things)
+            if self._closed:
+                raise ClosedError
+            self._things[:] = [thing]
+            self._changed.notify_all()
+
+    def take(self, *, wait: bool = True) -> Item | None:
+        """Return the thing, None where there is none yet and `wait` is false.
+
+        Raises
+        ------
+        ClosedError
+            When nothing will come any more.
+        """
+        with self._changed:
+            if wait:
+                self._changed.wait_for(lambda: self._closed or self._ended or self._things)
+            if self._closed or (self._ended and not self._things):
+                raise ClosedError
+            thing = self._things.pop() if self._things else None
+            self._changed.notify_all()
+            return thing
+
+    def end(self) -> None:
+        """Promise that nothing more will be put; what is there can still be taken."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Throw away what is there and wake whoever waits."""
+        with self._changed:
+            self._closed = True
+            self._things.clear()
+            self._changed.notify_all()
+
+
+class Pipeline(Generic[Item]):
+    """Send items through steps, each in a thread of its own, and hand out what comes.
+
+    Parameters
+    ----------
+    items : iterable
+        Iterated in a thread; may be slow.
+    steps : sequence of callable
+        Each takes what the one before returned.
+    latest_only : bool
+        Let a new item replace one that still waits for the first step, as a camera needs it.
+    cancel : callable, optional
+        Ends the call that a step is in; called from the main thread by `close`.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Any],
+        steps: Sequence[Callable[[Any], Any]],
+        *,
+        latest_only: bool = False,
+        cancel: Callable[[], None] | None = None,
+    ) -> None:
+        self._boxes: list[Mailbox[Any]] = [Mailbox() for _ in range(len(steps) + 1)]
+        self._cancel = cancel
+        self._failures: list[BaseException] = []
+        self._closing = False
+        self._threads = [self._start(0, lambda: self._feed(items, latest_only and bool(steps)))]
+        for position, step in enumerate(steps):
+            work = partial(self._work, self._boxes[position], self._boxes[position + 1], step)
+            self._threads.append(self._start(position + 1, work))
+
+    def poll(self) -> Item | None:
+        """Return the next result, None where there is none yet.
+
+        Raises
+        ------
+        ClosedError
+            When there will be none any more.
+        Exception
+            What an item or a step raised, after everything that came before it.
+        """
+        try:
+            return self._boxes[-1].take(wait=False)
+        except ClosedError:
+            if self._failures:
+                raise self._failures[0] from None
+            raise
+
+    def close(self, patience_s: float = 0.3) -> bool:
+        """Stop everything and say whether every thread ended in time."""
+        self._closing = True
+        for box in self._boxes:
+            box.close()
+        end = time.monotonic() + patience_s
+        while any(thread.is_alive() for thread in self._threads) and time.monotonic() < end:
+            if self._cancel is not None:  # again: the step may only now be entering its call
+                self._cancel()
+            for thread in self._threads:
+                thread.join(0.01)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _start(self, outbox: int, task: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=self._guarded, args=(outbox, task), daemon=True)
+        thread.start()
+        return thread
+
+    def _guarded(self, outbox: int, task: Callable[[], None]) -> None:
+        try:
+            task()
+        except ClosedError:
+            pass  # the end of the work, not an error
+        except BaseException as exc:  # noqa: BLE001  raised again where the results are polled
+            if not self._closing:
+                self._failures.append(exc)
+        for box in self._boxes[:outbox]:  # nobody takes from these any more
+            box.close()
+        self._boxes[outbox].end()
+
+    def _feed(self, items: Iterable[Any], latest_only: bool) -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                self._boxes[0].put(item, replace=latest_only)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:  # a generator lets its files go in the thread that reads them
+                close()
+
+    @staticmethod
+    def _work(inbox: Mailbox[Any], outbox: Mailbox[Any], step: Callable[[Any], Any]) -> None:
+        while True:
+            outbox.put(step(inbox.take()))
