@@ -21,7 +21,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import CREStereoError, SourceError
-from tools.lib.cli import add_model_options, chosen_contestants, run_tool
+from tools.lib.charts import EVALUATION_CHARTS, evaluation_charts
+from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
 from tools.lib.contestants import Contestant, open_contestant
 from tools.lib.datasets import Scene, SceneData, find_scenes, load_scene
 from tools.lib.records import Record, measure, write_csv, write_json
@@ -41,12 +42,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--csv", type=Path, help="write every figure of every scene")
     parser.add_argument("--json", type=Path, help="the same as JSON")
     parser.add_argument("--plots", type=Path, help="folder for charts")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser.parse_args(arguments)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     options = parse(arguments)
+    charts = [options.plots / name for name in EVALUATION_CHARTS] if options.plots else []
+    check_free([options.csv, options.json, *charts], options.overwrite)
     scenes = find_scenes(options.dataset)
     wanted = {name for name in options.scenes.split(",") if name}
     if wanted - {scene.name for scene in scenes}:
@@ -65,8 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             write_json(options.json, records)
         if options.plots:
-            from tools.lib.charts import evaluation_charts  # late: matplotlib  # noqa: PLC0415
-
             for path in evaluation_charts(options.plots, records):
                 print(f"wrote {path}", file=sys.stderr)
     for name, reason in broken.items():

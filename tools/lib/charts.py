@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DPI = 150
+EVALUATION_CHARTS = ("bad2_by_scene.png", "error_over_time.png", "sparsification.png")
 
 
 def new_figure(
@@ -107,7 +108,7 @@ def _by_scene(folder: Path, records: Sequence[Record]) -> Path:
     axis.set_xlim(left=0)
     figure.legend(loc="outside upper center", ncols=3)
     tidy(axis)
-    return save_figure(figure, folder / "bad2_by_scene.png")
+    return save_figure(figure, folder / EVALUATION_CHARTS[0])
 
 
 def _error_over_time(folder: Path, records: Sequence[Record]) -> Path:
@@ -125,11 +126,12 @@ def _error_over_time(folder: Path, records: Sequence[Record]) -> Path:
                 label=" ".join(filter(None, run_titles(run[0]))),
             )
         time_axis(axis)
+        axis.margins(0.1)
         axis.set_ylim(bottom=0)
         axis.set_ylabel(f"{name}, mean over scenes [{unit}]")
         tidy(axis)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return save_figure(figure, folder / "error_over_time.png")
+    return save_figure(figure, folder / EVALUATION_CHARTS[1])
 
 
 def _sparsification(folder: Path, records: Sequence[Record]) -> Path:
@@ -147,4 +149,4 @@ def _sparsification(folder: Path, records: Sequence[Record]) -> Path:
     axis.set_ylim(bottom=0)
     axis.legend(fontsize=8)
     tidy(axis)
-    return save_figure(figure, folder / "sparsification.png")
+    return save_figure(figure, folder / EVALUATION_CHARTS[2])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from crestereo.errors import CREStereoError, ModelFileError, UsageError
@@ -47,14 +47,17 @@ def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
         for text in options.model_shape.split(",")
     ]
     prior = options.prior == "sgbm"
-    chosen = []
-    for path in options.model_path:
-        chosen += [_file(path, n, shape, prior) for n in iters for shape in shapes]
+    paths = list(options.model_path)
     if options.model_version == "lite":
-        path = MODELS_DIR / BUNDLED_NAME
-        chosen += [_file(path, n, shape, prior) for n in iters for shape in shapes]
+        paths.append(MODELS_DIR / BUNDLED_NAME)
     elif options.model_version != "none":
-        chosen += [_published(options.model_version, n, shape) for n in iters for shape in shapes]
+        paths += [_published(options.model_version, n, shape) for n in iters for shape in shapes]
+    chosen: list[Contestant] = []
+    if paths:
+        from .networks import variants  # late: loading the runtime takes a while  # noqa: PLC0415
+
+        for path in paths:
+            chosen += variants(path, iters, shapes, prior)
     chosen += [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
     if not chosen:
         raise UsageError("nothing to measure: name a --model-version, --model-path or --baseline")
@@ -68,13 +71,7 @@ def _whole_number(text: str) -> int:
         raise UsageError(f"--iters takes whole numbers like 2,5,10, not {text!r}") from exc
 
 
-def _file(path: Path, iters: int, shape: tuple[int, int] | None, prior: bool) -> Contestant:
-    if not path.is_file():
-        raise ModelFileError(f"there is no file {path}; name an ONNX file with --model-path")
-    return Contestant(path.stem, path, iters, shape, prior)
-
-
-def _published(version: str, iters: int, shape: tuple[int, int] | None) -> Contestant:
+def _published(version: str, iters: int, shape: tuple[int, int] | None) -> Path:
     if shape is None:
         raise UsageError(f"the {version} models have a fixed size: give --model-shape HxW")
     spec = check_published(ModelSpec(version, iters, *shape))
@@ -83,7 +80,14 @@ def _published(version: str, iters: int, shape: tuple[int, int] | None) -> Conte
         raise ModelFileError(
             f"{file_name(spec)} is not in {MODELS_DIR}; tools/download_models.py fetches it"
         )
-    return Contestant(path.stem, path, iters, shape)
+    return path
+
+
+def check_free(paths: Iterable[Path | None], overwrite: bool) -> None:
+    """Raise UsageError if a file to write is already there and may not be replaced."""
+    taken = [str(path) for path in paths if path is not None and path.exists()]
+    if taken and not overwrite:
+        raise UsageError(f"{', '.join(taken)} exists already; name another place or --overwrite")
 
 
 def run_tool(main: Callable[[Sequence[str] | None], int]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,10 +16,40 @@ from crestereo.estimator import CREStereo
 from crestereo.geometry import resize_disparity
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
 
-from .contestants import Runner
+from .contestants import Contestant, Runner
 from .sgbm import half_size_prior
 
 GREY_MULTIPLE_PX = 64  # the sides of HITNet's input must be divisible by this
+
+
+def variants(
+    path: Path,
+    iters: Sequence[int],
+    shapes: Sequence[tuple[int, int] | None],
+    prior: bool,
+) -> list[Contestant]:
+    """Return a file at every iters and shape asked for, as far as it lets one choose.
+
+    Raises
+    ------
+    ModelFileError
+        There is no such file, or its interface is not known.
+    """
+    if not path.is_file():
+        raise ModelFileError(f"there is no file {path}; name an ONNX file with --model-path")
+    steps: Sequence[int | None] = iters
+    try:
+        network = CREStereo(path)
+    except ModelFileError:
+        if not StackedGrey.fits(path):
+            raise
+        steps = [None]
+    else:
+        if network.kind != "lite":
+            steps = [network.iters]
+        if network.shape is not None:
+            shapes = [network.shape]
+    return [Contestant(path.stem, path, n, shape, prior) for n in steps for shape in shapes]
 
 
 def open_network(

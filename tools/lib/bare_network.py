@@ -1,0 +1,123 @@
+"""Any ONNX file as a stopwatch sees it: inputs of the right form, and nothing around its run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crestereo.errors import UsageError
+from crestereo.providers import open_session, runtime_errors
+
+_MULTIPLE_PX = 64
+_TYPES: dict[str, type[np.generic]] = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+}
+
+
+class Node(Protocol):
+    """Be an input as ONNX Runtime describes it; sides of any length have a name or None."""
+
+    name: str
+    type: str
+    shape: Sequence[int | str | None]
+
+
+class BareNetwork:
+    """Open an ONNX file and run it on made-up input.
+
+    Parameters
+    ----------
+    path : Path
+        ONNX file of any interface.
+    shape : (int, int)
+        Height and width [px] where the file leaves them open; rounded up to a multiple of 64
+        where it cannot run otherwise.
+    iters : int
+        For an input of that name.
+    device : str
+        One of `crestereo.providers.DEVICES`.
+    threads : int or None
+        Of the CPU.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Height and width that really run [px].
+    """
+
+    def __init__(
+        self, path: Path, shape: tuple[int, int], *, iters: int, device: str, threads: int | None
+    ) -> None:
+        self._session = open_session(path, device=device, threads=threads)
+        nodes = self._session.get_inputs()
+        chosen = [n for n in self._session.get_overridable_initializers() if n.name == "iters"]
+        rounded = tuple(-(-side // _MULTIPLE_PX) * _MULTIPLE_PX for side in shape)
+        trials = [shape] if rounded == shape else [shape, (rounded[0], rounded[1])]
+        for trial in trials:
+            self._feed = made_up_inputs([*nodes, *chosen], trial, iters)
+            self.shape = picture_shape(self._feed)
+            try:
+                self.run()
+                return
+            except runtime_errors() as exc:
+                failure = exc
+        reason = str(failure).splitlines()[0]
+        raise UsageError(f"{path.name} does not run at {shape[0]}x{shape[1]}: {reason}")
+
+    def run(self) -> None:
+        """Run the network once."""
+        self._session.run(None, self._feed)
+
+
+def made_up_inputs(
+    nodes: Sequence[Node], shape: tuple[int, int], iters: int
+) -> dict[str, NDArray[Any]]:
+    """Return input for a network, made from nothing but the description of its inputs.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        The inputs. Four-dimensional ones are pictures: open sides become 1, H and W in their
+        places; three channels are filled with 0 to 255, other numbers of them with 0 to 1.
+    shape : (int, int)
+        H and W [px].
+    iters : int
+        Value of every whole-number input.
+
+    Raises
+    ------
+    UsageError
+        An input is of a type or form that cannot be made up.
+    """
+    random = np.random.default_rng(0)
+    feed: dict[str, NDArray[Any]] = {}
+    for node in nodes:
+        if node.type not in _TYPES or len(node.shape) not in {0, 1, 4}:
+            raise UsageError(
+                f"the input {node.name} ({node.type}, {node.shape}) is of no known use"
+            )
+        dtype = _TYPES[node.type]
+        if len(node.shape) < 4:
+            feed[node.name] = np.full([1] * len(node.shape), iters, dtype)
+            continue
+        sides = [
+            side if isinstance(side, int) and side > 0 else open_side
+            for side, open_side in zip(node.shape, (1, 3, *shape), strict=True)
+        ]
+        highest = 255 if sides[1] == 3 else 1
+        feed[node.name] = (random.random(sides, np.float32) * highest).astype(dtype)
+    return feed
+
+
+def picture_shape(feed: dict[str, NDArray[Any]]) -> tuple[int, int]:
+    """Return height and width of the largest picture in a network's input [px]."""
+    return max(array.shape[2:] for array in feed.values() if array.ndim == 4)  # type: ignore[return-value]

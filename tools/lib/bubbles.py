@@ -1,0 +1,183 @@
+"""The pictures of a comparison: the bubble chart and the strip of details."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from crestereo.types import DisparityMap
+
+from .charts import OKABE_ITO, new_figure, save_figure, tidy, time_axis
+from .comparison import Comparison, Subject, Trial, pareto_front
+from .contestants import Contestant
+
+SMALLEST_BUBBLE = 40
+BUBBLE_PER_ITERATION = 14
+CROP_SHARE = 0.34  # of height and width
+
+
+def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
+    """Draw quality over time: size = iterations, colour = resolution, shape = model.
+
+    The line joins the Pareto front, whose members are named.
+    """
+    figure, axes = new_figure(8, 5)
+    (axis,) = axes.ravel()
+    sizes = sorted({trial.contestant.shape_text for trial in trials}, key=_pixels)
+    models = list(dict.fromkeys(trial.contestant.model for trial in trials))
+    colours = {size: OKABE_ITO[i % len(OKABE_ITO)] for i, size in enumerate(sizes)}
+    markers = {model: "osD^vPX"[i % 7] for i, model in enumerate(models)}
+    for trial in sorted(trials, key=_area, reverse=True):  # small ones on top
+        axis.scatter(
+            trial.ms,
+            trial.quality_px,
+            s=_area(trial),
+            color=colours[trial.contestant.shape_text],
+            marker=markers[trial.contestant.model],
+            alpha=0.75,
+            edgecolor="black",
+            linewidth=0.6,
+        )
+    front = pareto_front(trials)
+    axis.plot(
+        [trial.ms for trial in front],
+        [trial.quality_px for trial in front],
+        color="black",
+        linewidth=1,
+        linestyle="--",
+        zorder=0,
+    )
+    for i, trial in enumerate(front):  # names in turn below and above: neighbours stay apart
+        side = -1 if i % 2 == 0 else 1
+        axis.annotate(
+            _short_name(trial.contestant, len(models) > 1),
+            (trial.ms, trial.quality_px),
+            xytext=(0, side * (4 + math.sqrt(_area(trial)) / 2)),
+            textcoords="offset points",
+            ha="center",
+            va="top" if side < 0 else "bottom",
+            fontsize=8,
+        )
+    time_axis(axis)
+    axis.margins(0.15)
+    known = not math.isnan(trials[0].epe_px)
+    axis.set_ylabel("mean error (EPE) [px]" if known else "mean difference from the best [px]")
+    axis.set_title(trials[0].pair, fontsize=10)
+    tidy(axis)
+    for place, title, handles in (
+        ("upper", "resolution", [_key(axis, size, color=colours[size]) for size in sizes]),
+        ("center", "iterations", _iteration_keys(axis, trials)),
+        (
+            "lower",
+            "model",
+            [_key(axis, name, color="grey", marker=markers[name]) for name in models],
+        ),
+    ):
+        figure.legend(
+            handles=handles,
+            title=title,
+            loc=f"outside right {place}",
+            fontsize=8,
+            title_fontsize=9,
+            labelspacing=0.9,
+        )
+    return save_figure(figure, path)
+
+
+def _key(axis: Any, label: str, **style: Any) -> Any:
+    """Return an entry of a legend."""
+    return axis.scatter([], [], label=label, **style)
+
+
+def _iteration_keys(axis: Any, trials: Sequence[Trial]) -> list[Any]:
+    steps = sorted({t.contestant.iters for t in trials if t.contestant.iters is not None})
+    sizes = [SMALLEST_BUBBLE + BUBBLE_PER_ITERATION * n for n in steps]
+    return [_key(axis, str(n), color="grey", s=size) for n, size in zip(steps, sizes, strict=True)]
+
+
+def _pixels(size: str) -> float:
+    """Return how many pixels "HxW" has; the pictures' own size comes last."""
+    return math.inf if size == "native" else math.prod(map(int, size.split("x")))
+
+
+def _area(trial: Trial) -> float:
+    return SMALLEST_BUBBLE + BUBBLE_PER_ITERATION * (trial.contestant.iters or 0)
+
+
+def _short_name(contestant: Contestant, with_model: bool) -> str:
+    steps = "" if contestant.iters is None else f"{contestant.iters} it, "
+    model = f"{contestant.model}\n" if with_model else ""
+    return f"{model}{steps}{contestant.shape_text}"
+
+
+def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path | None:
+    """Draw the busiest part of a pair at every iteration count of one network and size.
+
+    Returns
+    -------
+    Path or None
+        None when no network ran at more than one iteration count.
+    """
+    trials = _longest_row([t for t in comparison.trials if t.pair == subject.pair.name])
+    if len(trials) < 2:
+        return None
+    best = comparison.disparities[comparison.best, subject.pair.name]
+    part = busiest_part(best if subject.truth is None else subject.truth)
+    low, high = np.nanpercentile(best[part], (1, 99))
+    maps = [(_caption(t), comparison.disparities[t.contestant, t.pair][part]) for t in trials]
+    if subject.truth is not None:
+        maps.append(("truth", subject.truth[part]))
+    height, width = maps[0][1].shape
+    columns = len(maps) + 1
+    figure, axes = new_figure(2.0 * columns, 2.0 * height / width + 1.0, columns=columns)
+    axes[0, 0].imshow(cv2.cvtColor(subject.pair.left[part], code=cv2.COLOR_BGR2RGB))
+    axes[0, 0].set_title("left picture", fontsize=9)
+    for axis, (caption, disparity) in zip(axes[0, 1:], maps, strict=True):
+        axis.imshow(np.ma.masked_invalid(disparity), cmap="magma", vmin=low, vmax=high)
+        axis.set_title(caption, fontsize=9)
+    for axis in axes.ravel():
+        axis.axis("off")
+    contestant = trials[0].contestant
+    figure.suptitle(
+        f"{subject.pair.name}: {contestant.model} at {contestant.shape_text} "
+        "(time and error are those of the whole picture)",
+        fontsize=10,
+    )
+    return save_figure(figure, path)
+
+
+def _caption(trial: Trial) -> str:
+    error = "" if math.isnan(trial.epe_px) else f"\nEPE {trial.epe_px:.2f} px"
+    return f"{trial.contestant.iters} iterations\n{trial.ms:.0f} ms{error}"
+
+
+def _longest_row(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials of the network and size with most iteration counts, largest size."""
+    rows: dict[tuple[Path | None, str], list[Trial]] = {}
+    for trial in trials:
+        if trial.contestant.iters is not None:
+            rows.setdefault((trial.contestant.path, trial.contestant.shape_text), []).append(trial)
+    if not rows:
+        return []
+    _, row = max(rows.items(), key=lambda item: (len(item[1]), _pixels(item[0][1])))
+    return sorted(row, key=lambda trial: trial.contestant.iters or 0)
+
+
+def busiest_part(disparity: DisparityMap) -> tuple[slice, slice]:
+    """Return the window, a third of the picture in height and width, with most depth edges."""
+    height, width = disparity.shape
+    rows, columns = round(CROP_SHARE * height), round(CROP_SHARE * width)
+    steps = np.abs(np.diff(np.nan_to_num(disparity), axis=1, prepend=disparity[:, :1]))
+    edges = (np.nan_to_num(steps) > 1).astype(np.float64)
+    sums = cv2.integral(edges)
+    inside = (
+        sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns]
+        + sums[:-rows, :-columns]
+    )  # fmt: skip
+    top, left = np.unravel_index(int(np.argmax(inside)), inside.shape)
+    return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)

@@ -1,0 +1,89 @@
+"""Times that can be compared on a noisy machine: runs in turn, medians, and their ratios."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+SETTLE_S = 0.01
+"""Rest before a run, so that the threads of the one before are asleep."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Hold repeated measurements of one thing.
+
+    Parameters
+    ----------
+    values : tuple of float
+        In seconds, or in another unit where the user of the class says so.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Return the middle value."""
+        return float(np.median(self.values))
+
+    @property
+    def p90(self) -> float:
+        """Return the value that nine of ten measurements do not exceed."""
+        return float(np.percentile(self.values, 90))
+
+
+def seconds_of(action: Callable[[], object]) -> float:
+    """Return the wall time of one call."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def repeat(action: Callable[[], object], rounds: int, *, warmup: int = 1) -> Timing:
+    """Time an action again and again, after calls that do not count."""
+    for _ in range(warmup):
+        action()
+    return Timing(tuple(seconds_of(action) for _ in range(rounds)))
+
+
+def interleave(
+    actions: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    warmup: int = 1,
+    tick: Callable[[], object] = lambda: None,
+) -> dict[str, Timing]:
+    """Time several actions in turn, so that a machine that slows down slows all of them.
+
+    Parameters
+    ----------
+    actions : mapping of str to callable
+        What to time; every round runs each once, and every round begins with the next one.
+    rounds : int
+        Measurements of each.
+    warmup : int
+        Calls of each before that do not count.
+    tick : callable
+        Called after every counted run.
+    """
+    for action in actions.values():
+        for _ in range(warmup):
+            action()
+    measured: dict[str, list[float]] = {name: [] for name in actions}
+    names = list(actions)
+    for turn in range(rounds):
+        first = turn % max(len(names), 1)
+        for name in names[first:] + names[:first]:
+            time.sleep(SETTLE_S)
+            measured[name].append(seconds_of(actions[name]))
+            tick()
+    return {name: Timing(tuple(values)) for name, values in measured.items()}
+
+
+def growth_exponent(sizes: list[float], values: list[float]) -> float:
+    """Return the slope of values over sizes in a log-log plot: 1 is proportional, 0 constant."""
+    slope, _ = np.polyfit(np.log(sizes), np.log(values), 1)
+    return float(slope)
