@@ -37,7 +37,10 @@ _FLOATS: dict[str, FloatType] = {
     "tensor(float)": np.dtype(np.float32),
     "tensor(float16)": np.dtype(np.float16),
 }
-_WHOLE = {"tensor(int64)": np.dtype(np.int64), "tensor(int32)": np.dtype(np.int32)}
+_WHOLE: dict[str, np.dtype[Any]] = {
+    "tensor(int64)": np.dtype(np.int64),
+    "tensor(int32)": np.dtype(np.int32),
+}
 _PAIR_NAMES = ("left", "right")
 _COMBINED_NAMES = ("init_left", "init_right", "next_left", "next_right")
 
@@ -96,8 +99,7 @@ class ModelInterface:
 
 def numpy_type(name: str) -> np.dtype[Any]:
     """Return the dtype of an input's type, for example float32 of "tensor(float)"."""
-    kinds: dict[str, np.dtype[Any]] = {**_FLOATS, **_WHOLE}
-    return kinds[name]
+    return _FLOATS.get(name) or _WHOLE[name]
 
 
 def read_interface(session: onnxruntime.InferenceSession, path: Path) -> ModelInterface:

@@ -1,0 +1,138 @@
+"""Calibration files: Middlebury calib.txt, FoundationStereo K.txt, OpenCV's stereoRectify as YAML.
+
+References
+----------
+Middlebury: https://vision.middlebury.edu/stereo/submit3/ ("calib.txt");
+FoundationStereo: https://github.com/NVlabs/FoundationStereo ("K.txt");
+OpenCV: ``stereoRectify``, matrices Q, P1 and P2.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SourceError, UsageError
+from .formats import read_bytes
+from .settings import CameraConfig
+
+Matrix = NDArray[np.float64]
+
+
+def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> CameraConfig:
+    """Read a calibration file of any known kind, recognised by what it holds.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    image_width_px : int, optional
+        Width of the pictures it belongs to [px], for files that do not tell.
+
+    Returns
+    -------
+    CameraConfig
+        Baseline in metres. OpenCV's files keep the unit of the board's squares: metres are
+        expected.
+
+    Raises
+    ------
+    SourceError
+        When the file cannot be read or is of no known kind.
+    UsageError
+        When the width is neither in the file nor given.
+    """
+    text = read_bytes(path).decode("utf-8", errors="replace")
+    try:
+        if re.search(r"^\s*cam0\s*=", text, re.MULTILINE):
+            return _middlebury(text, image_width_px)
+        if text.lstrip().startswith("%YAML"):
+            return _opencv(text, image_width_px)
+        return _foundation(text, image_width_px)
+    except (ValueError, KeyError, IndexError, cv2.error) as exc:
+        raise SourceError(
+            f"{path} is not a calibration file that can be used: it is neither a Middlebury "
+            "calib.txt, nor a K.txt (nine numbers, then the baseline in metres), nor OpenCV YAML "
+            "with Q, or P1 and P2"
+        ) from exc
+    except UsageError as exc:
+        raise UsageError(f"{path}: {exc}") from exc
+
+
+def _width(known: int | None, given: int | None) -> int:
+    width = given or known
+    if width is None:
+        raise UsageError(
+            "the file does not tell the width of the pictures it belongs to; give image_width_px"
+        )
+    return width
+
+
+def _numbers(text: str) -> Matrix:
+    return np.array([float(word) for word in re.split(r"[\s\[\];,]+", text) if word])
+
+
+def _middlebury(text: str, width: int | None) -> CameraConfig:
+    """Z = baseline * f / (d + doffs), with the baseline in millimetres."""
+    fields = dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", text, re.MULTILINE))
+    matrix = _numbers(fields["cam0"]).reshape(3, 3)
+    told = int(fields["width"]) if "width" in fields else None
+    return CameraConfig(
+        baseline_m=float(fields["baseline"]) / 1000,
+        focal_px=float(matrix[0, 0]),
+        image_width_px=_width(told, width),
+        doffs_px=float(fields.get("doffs", 0)),
+        principal_px=(float(matrix[0, 2]), float(matrix[1, 2])),
+    )
+
+
+def _foundation(text: str, width: int | None) -> CameraConfig:
+    lines = [line for line in text.splitlines() if line.strip()]
+    matrix = _numbers(lines[0]).reshape(3, 3)
+    return CameraConfig(
+        baseline_m=float(lines[1]),
+        focal_px=float(matrix[0, 0]),
+        image_width_px=_width(None, width),
+        principal_px=(float(matrix[0, 2]), float(matrix[1, 2])),
+    )
+
+
+def _opencv(text: str, width: int | None) -> CameraConfig:
+    storage = cv2.FileStorage(text, flags=cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
+    told = _storage_width(storage)
+    q, left, right = (storage.getNode(name).mat() for name in ("Q", "P1", "P2"))
+    if left is not None and right is not None:
+        # P2[0, 3] = -f * baseline, both with the rectified focal length f.
+        return CameraConfig(
+            baseline_m=abs(float(right[0, 3] / right[0, 0])),
+            focal_px=float(left[0, 0]),
+            image_width_px=_width(told, width),
+            doffs_px=float(right[0, 2] - left[0, 2]),
+            principal_px=(float(left[0, 2]), float(left[1, 2])),
+        )
+    if q is None:
+        raise KeyError("Q")
+    # [X Y Z W] = Q [x y d 1]: W = -d / Tx + (cx - cx') / Tx and Z = f, so Z / W = f B / (d + doffs)
+    # with B = |Tx| and doffs = cx' - cx.
+    per_baseline = float(q[3, 2])
+    return CameraConfig(
+        baseline_m=abs(1 / per_baseline),
+        focal_px=float(q[2, 3]),
+        image_width_px=_width(told, width),
+        doffs_px=float(q[3, 3]) / per_baseline,
+        principal_px=(-float(q[0, 3]), -float(q[1, 3])),
+    )
+
+
+def _storage_width(storage: cv2.FileStorage) -> int | None:
+    """Return the width where the file has it under one of the names that tools write."""
+    for name in ("image_width", "width"):
+        node = storage.getNode(name)
+        if node.isInt():
+            return int(node.real())
+    size = storage.getNode("image_size")
+    return int(size.at(0).real()) if size.isSeq() and size.size() == 2 else None

@@ -1,0 +1,173 @@
+"""How different two pictures are, in three ways: colours, structure, pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SourceError
+from .types import BGRImage
+
+_HUE_BINS, _SATURATION_BINS = 180, 256
+_SSIM_WINDOW_PX = 7
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Hold three distances of two pictures, each 0 for the same picture.
+
+    Parameters
+    ----------
+    histogram : float
+        See `histogram_distance`.
+    structure : float
+        See `structure_distance`.
+    pixels : float
+        See `pixel_difference`.
+    resized : bool
+        The pictures differ in size: the second was resized for `structure` and `pixels`.
+    """
+
+    histogram: float
+    structure: float
+    pixels: float
+    resized: bool
+
+
+def compare(first: BGRImage, second: BGRImage) -> Difference:
+    """Measure all three distances; see `Difference`."""
+    resized = first.shape != second.shape
+    fitted = resize_like(second, first) if resized else second
+    return Difference(
+        histogram=histogram_distance(first, second),
+        structure=structure_distance(first, fitted),
+        pixels=pixel_difference(first, fitted),
+        resized=resized,
+    )
+
+
+def histogram_distance(first: BGRImage, second: BGRImage) -> float:
+    """Measure how different the colours of two pictures are, wherever they lie.
+
+    Parameters
+    ----------
+    first, second : (H, W, 3) uint8
+        BGR pictures, of any sizes.
+
+    Returns
+    -------
+    float
+        0.0 exactly for the same picture, 1 for pictures without a common colour.
+
+    Notes
+    -----
+    Histograms of hue and saturation, 180 x 256 bins, each min-max normalised to 0..1, compared by
+    the Bhattacharyya distance ``sqrt(1 - sum(sqrt(a * b)) / sqrt(sum(a) * sum(b)))``. It does not
+    see brightness nor where a colour is.
+
+    References
+    ----------
+    OpenCV, Histogram comparison, ``HISTCMP_BHATTACHARYYA``.
+    """
+    if first.shape == second.shape and np.array_equal(first, second):
+        return 0.0  # rounding would leave about 1e-8
+    distance = cv2.compareHist(
+        _histogram(first), _histogram(second), method=cv2.HISTCMP_BHATTACHARYYA
+    )
+    return float(min(max(distance, 0.0), 1.0))
+
+
+def _histogram(image: BGRImage) -> NDArray[np.float32]:
+    hsv = cv2.cvtColor(image, code=cv2.COLOR_BGR2HSV)
+    counts = cv2.calcHist(
+        images=[hsv],
+        channels=[0, 1],
+        mask=None,
+        histSize=[_HUE_BINS, _SATURATION_BINS],
+        ranges=[0, 180, 0, 256],
+    )
+    normal = cv2.normalize(
+        counts, np.empty_like(counts), alpha=0, beta=1, norm_type=cv2.NORM_MINMAX
+    )
+    return np.asarray(normal, dtype=np.float32)
+
+
+def structure_distance(first: BGRImage, second: BGRImage) -> float:
+    """Measure how different the structure of two pictures is: 1 - SSIM of their grey versions.
+
+    Parameters
+    ----------
+    first, second : (H, W, 3) uint8
+        BGR pictures of one size, 7x7 px or more.
+
+    Returns
+    -------
+    float
+        0 for the same picture, about 1 for unrelated ones, at most 2.
+
+    Raises
+    ------
+    SourceError
+        When the sizes differ or are below the window of 7x7 px.
+
+    References
+    ----------
+    Wang, Bovik, Sheikh, Simoncelli: Image quality assessment: from error visibility to structural
+    similarity. IEEE Transactions on Image Processing, 2004.
+    """
+    _check_same_size(first, second)
+    if min(first.shape[:2]) < _SSIM_WINDOW_PX:
+        raise SourceError(
+            f"a picture of {first.shape[1]}x{first.shape[0]} is too small to compare structure; "
+            f"it takes {_SSIM_WINDOW_PX}x{_SSIM_WINDOW_PX} or more"
+        )
+    from skimage.metrics import structural_similarity  # noqa: PLC0415 (takes half a second)
+
+    grey = [cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY) for image in (first, second)]
+    similarity: float = structural_similarity(  # type: ignore[no-untyped-call]
+        *grey, win_size=_SSIM_WINDOW_PX, data_range=255
+    )
+    return float(1.0 - similarity)
+
+
+def pixel_difference(first: BGRImage, second: BGRImage) -> float:
+    """Measure the root mean square difference of two pictures, as a share of the full range.
+
+    Parameters
+    ----------
+    first, second : (H, W, 3) uint8
+        BGR pictures of one size.
+
+    Returns
+    -------
+    float
+        ``sqrt(mean((first - second)^2)) / 255``: 0 for the same picture, 1 for black and white.
+
+    Raises
+    ------
+    SourceError
+        When the sizes differ.
+    """
+    _check_same_size(first, second)
+    difference = first.astype(np.float32) - second.astype(np.float32)
+    return float(np.sqrt(np.mean(np.square(difference), dtype=np.float64)) / 255)
+
+
+def resize_like(image: BGRImage, model: BGRImage) -> BGRImage:
+    """Return `image` in the size of `model`, by area where it shrinks."""
+    height, width = model.shape[:2]
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(image, (width, height), interpolation=interpolation)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _check_same_size(first: BGRImage, second: BGRImage) -> None:
+    if first.shape != second.shape:
+        raise SourceError(
+            f"the pictures are {first.shape[1]}x{first.shape[0]} and "
+            f"{second.shape[1]}x{second.shape[0]}; resize one of them first"
+        )
