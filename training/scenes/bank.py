@@ -9,6 +9,7 @@ Photographs ship inside the scikit-image wheel. Used are only those its document
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -104,25 +105,42 @@ def _recolour_matrix(rng: Rng) -> NDArray[np.float32]:
     return np.concatenate([mix * gain[:, None], np.full((3, 1), offset)], axis=1).astype(np.float32)
 
 
-def choose_texture(
-    rng: Rng, height: int, width: int, *kinds: str, zoom: tuple[float, float] = (0.5, 2.5)
-) -> Image:
-    """Give a recoloured crop of a texture at the wanted size.
+@dataclass(frozen=True)
+class Material:
+    """Hold one texture with the colours and the scale of one use.
+
+    Parameters
+    ----------
+    texture : (N, N, 3) uint8
+    matrix : (3, 4) float32
+        Colour transform.
+    zoom : float
+        Pixels per texel.
+    """
+
+    texture: Image
+    matrix: NDArray[np.float32]
+    zoom: float
+
+    def crop(self, rng: Rng, height: int, width: int) -> Image:
+        """Cut a random piece of (height, width) px, mirrored where that is more than the texture has."""
+        crop_h, crop_w = max(2, int(height / self.zoom)), max(2, int(width / self.zoom))
+        piece = np.ascontiguousarray(_mirror_crop(self.texture, rng, crop_h, crop_w))
+        coloured = cv2.transform(piece, self.matrix)
+        how = cv2.INTER_AREA if self.zoom < 1 else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(coloured, (width, height), interpolation=how), np.uint8)
+
+
+def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2)) -> Material:
+    """Draw a material.
 
     Parameters
     ----------
     rng : numpy.random.Generator
-    height, width : int
-        Size of the wanted picture, px.
     *kinds : str
         Names of generators (or ``"photo"``) to choose from; none means all.
     zoom : (float, float)
-        Range of wanted pixels per texel; the crop covers ``size / zoom`` texels, mirrored where that is more than the
-        texture has.
-
-    Returns
-    -------
-    (height, width, 3) uint8
+        Range of wanted pixels per texel.
     """
     bank = texture_bank()
     ranges = _kind_ranges()
@@ -131,14 +149,17 @@ def choose_texture(
     texture = bank[int(rng.integers(low, high))]
     if rng.random() < 0.5:
         texture = texture[:, ::-1]
-    if not kinds and rng.random() < 0.5:
+    if not kinds and rng.random() < 0.3:
         texture = texture.transpose(1, 0, 2)
     scale = float(np.exp(rng.uniform(*np.log(zoom))))
-    crop_h, crop_w = max(2, int(height / scale)), max(2, int(width / scale))
-    crop = _mirror_crop(texture, rng, crop_h, crop_w)
-    coloured = cv2.transform(np.ascontiguousarray(crop), _recolour_matrix(rng))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(coloured, (width, height), interpolation=how), np.uint8)
+    return Material(texture, _recolour_matrix(rng), scale)
+
+
+def choose_texture(
+    rng: Rng, height: int, width: int, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2)
+) -> Image:
+    """Give a piece (height, width, 3) of a newly drawn material, see `choose_material`."""
+    return choose_material(rng, *kinds, zoom=zoom).crop(rng, height, width)
 
 
 def _mirror_crop(texture: Image, rng: Rng, height: int, width: int) -> Image:

@@ -1,19 +1,22 @@
-"""The kit of parts: cards, boxes, furniture, round things, reliefs; collected with their depth for painting."""
+"""The kit of parts: cards, boxes, round bodies, reliefs; collected with their depth for painting."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .bank import choose_texture
-from .camera import Camera, Frame, Vector, rotation
+from .bank import Material, choose_material
+from .camera import Camera, Frame, Vector, cross, rotation
 from .masks import Mask
 from .surfaces import NEAR, Card, Quadric, Relief, Surface, ringed
-from .textures import Image, Rng, power_noise
+from .textures import Field, Image, Rng, power_noise
+
+Outline: TypeAlias = Callable[[Rng, int, int], Mask]
 
 
 @dataclass
@@ -27,14 +30,17 @@ class Stage:
         The left one.
     target : float
         Largest disparity of the scene as a part of the width; limits how steep reliefs may be.
+    glossy : bool
+        Whether round bodies may have highlights, which lie at another disparity than their surface.
     """
 
     rng: Rng
     camera: Camera
     target: float
+    glossy: bool = True
     placed: list[tuple[float, Surface]] = field(default_factory=list)
-    light: Vector = field(default_factory=lambda: np.array([0.3, -0.8, -0.5]))
-    ambient: float = 0.5
+    light: Vector = field(init=False)
+    ambient: float = field(init=False)
 
     def __post_init__(self) -> None:
         """Draw the direction of the light, mostly from above and from behind the camera."""
@@ -58,24 +64,29 @@ class Stage:
         facing = max(0.0, float(normal @ self.light) / max(length, 1e-12))
         return self.ambient + (1 - self.ambient) * facing
 
+    def column(self) -> float:
+        """Draw a column at which to place something: either eye may see beyond the other's border."""
+        return float(self.rng.uniform(-0.03, 1.03 + self.target) * self.camera.width)
+
+
+def _corners(corner: Vector, right: Vector, down: Vector) -> NDArray[np.float64]:
+    return np.stack([corner, corner + right, corner + right + down, corner + down])
+
 
 def texture_size(
     camera: Camera, corner: Vector, right: Vector, down: Vector
 ) -> tuple[int, int] | None:
     """Give the size on screen (h, w) of a parallelogram, or None where it is behind the eye or out of sight."""
-    corners = corner + np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) @ np.stack([right, down])
+    corners = _corners(corner, right, down)
     if corners[:, 2].min() < NEAR:
         return None
     p = camera.project(corners)
-    reach = 0.4 * camera.width
-    if p[:, 0].max() < -5 or p[:, 0].min() > camera.width + reach:
+    low, high = p.min(axis=0), p.max(axis=0)
+    if high[0] < -5 or low[0] > 1.4 * camera.width or high[1] < 0 or low[1] > camera.height:
         return None
-    if p[:, 1].max() < 0 or p[:, 1].min() > camera.height:
-        return None
-    across = np.sqrt(np.linalg.norm(p[1] - p[0]) * np.linalg.norm(p[2] - p[3]))
-    along = np.sqrt(np.linalg.norm(p[3] - p[0]) * np.linalg.norm(p[2] - p[1]))
-    cap = 1.0 * camera.width
-    return int(np.clip(along, 2, cap)), int(np.clip(across, 2, cap))
+    sides = np.hypot(*(p - np.roll(p, -1, axis=0)).T)
+    across, along = np.sqrt(sides[0] * sides[2]), np.sqrt(sides[1] * sides[3])
+    return int(np.clip(along, 2, camera.width)), int(np.clip(across, 2, camera.width))
 
 
 def add_card(
@@ -84,21 +95,18 @@ def add_card(
     right: Vector,
     down: Vector,
     *kinds: str,
-    mask: Callable[[Rng, int, int], Mask] | None = None,
-    texture: Image | None = None,
+    mask: Outline | None = None,
+    material: Material | None = None,
     solid: bool = False,
-    zoom: tuple[float, float] = (0.6, 2.5),
 ) -> None:
-    """Add a flat parallelogram with a texture of one of the kinds, shaded by its direction."""
+    """Add a flat parallelogram of a material (drawn from the kinds if none is given), shaded by its direction."""
     size = texture_size(stage.camera, corner, right, down)
     if size is None:
         return
-    if texture is None:
-        colour = choose_texture(stage.rng, *size, *kinds, zoom=zoom)
-    else:
-        colour = np.asarray(cv2.resize(texture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-    normal = np.cross(down, right)  # towards the eye for an upright card
-    if not solid and normal @ corner > 0:
+    material = choose_material(stage.rng, *kinds) if material is None else material
+    colour = material.crop(stage.rng, *size)
+    normal = cross(down, right)
+    if normal @ corner > 0:
         normal = -normal
     colour = np.asarray(cv2.convertScaleAbs(colour, alpha=stage.shade(normal)), np.uint8)
     outline = None if mask is None else mask(stage.rng, *size)
@@ -106,113 +114,68 @@ def add_card(
     stage.add(depth, Card(corner, right, down, ringed(colour, outline), solid))
 
 
+_FACES = (
+    ((-1, 1, -1), (1, 1, -1), (-1, 0, -1)),  # front
+    ((1, 1, 1), (-1, 1, 1), (1, 0, 1)),  # back
+    ((-1, 1, 1), (-1, 1, -1), (-1, 0, 1)),  # left
+    ((1, 1, -1), (1, 1, 1), (1, 0, -1)),  # right
+    ((-1, 1, 1), (1, 1, 1), (-1, 1, -1)),  # top
+    ((-1, 0, -1), (1, 0, -1), (-1, 0, 1)),  # bottom
+)
+"""Upper left, upper right and lower left corner of each face: (sideways, up, forward)."""
+
+
 def add_box(
     stage: Stage, frame: Frame, width: float, height: float, length: float, *kinds: str,
-    texture: Image | None = None,
+    material: Material | None = None,
 ) -> None:  # fmt: skip
-    """Add a box standing on ``frame.origin`` (middle of its foot), extending up, right and forward."""
-    x, y, z = width / 2, -height, length / 2
-    own = texture
-    if own is None:
-        own = choose_texture(stage.rng, 192, 192, *kinds, zoom=(0.8, 3))
-    shared = stage.rng.random() < 0.6
-    faces = (
-        ((-x, y, -z), (x, y, -z), (-x, 0, -z)),  # front
-        ((x, y, z), (-x, y, z), (x, 0, z)),  # back
-        ((-x, y, z), (-x, y, -z), (-x, 0, z)),  # left
-        ((x, y, -z), (x, y, z), (x, 0, -z)),  # right
-        ((-x, y, z), (x, y, z), (-x, y, -z)),  # top
-        ((-x, 0, -z), (x, 0, -z), (-x, 0, z)),  # bottom
-    )
-    for first, second, third in faces:
-        corner, right, down = frame.at(*first), frame.at(*second), frame.at(*third)
-        picture = own
-        if not shared and stage.rng.random() < 0.7:
-            picture = choose_texture(stage.rng, 160, 160, *kinds, zoom=(0.8, 3))
-        normal = np.cross(right - corner, down - corner)
-        # Faces that no eye can see: both eyes share the sign unless nearly edge-on.
-        if float(normal @ corner) > 0 or _edge_on(normal, corner):
-            add_card(stage, corner, right - corner, down - corner, texture=picture, solid=True)
-
-
-def _edge_on(normal: Vector, corner: Vector) -> bool:
-    cosine = float(normal @ corner) / (np.linalg.norm(normal) * np.linalg.norm(corner) + 1e-12)
-    return abs(cosine) < 0.35
+    """Add a box standing on ``frame.origin`` (middle of its foot), ``length`` is its depth."""
+    rng = stage.rng
+    half = np.array([width / 2, -height, length / 2])
+    shared = material if material is not None else choose_material(rng, *kinds)
+    alike = material is not None or rng.random() < 0.6
+    for face in _FACES:
+        first, second, third = (frame.at(*(half * point)) for point in face)
+        right, down = second - first, third - first
+        normal = cross(right, down)
+        facing = float(normal @ first)
+        # The right eye may see a face that is turned away from the left one, if only slightly.
+        if facing < -0.35 * float(np.linalg.norm(normal) * np.linalg.norm(first)):
+            continue
+        own = shared if alike else choose_material(rng, *kinds)
+        add_card(stage, first, right, down, material=own, solid=True)
 
 
 def add_round(
-    stage: Stage, frame: Frame, radii: tuple[float, float, float], kind: str, *kinds: str
-) -> None:
+    stage: Stage, frame: Frame, radii: tuple[float, float, float], kind: str, *kinds: str,
+    material: Material | None = None,
+) -> None:  # fmt: skip
     """Add an ellipsoid, cylinder or cup standing on ``frame.origin``."""
     centre = frame.at(0, -radii[1], 0)
     if centre[2] - max(radii) < NEAR:
         return
+    rng = stage.rng
     size = int(np.clip(2.2 * max(radii) * stage.camera.focal / centre[2], 8, stage.camera.width))
-    rng = stage.rng
-    texture = choose_texture(rng, size, size, *kinds, zoom=(0.6, 3))
-    gloss = float(rng.uniform(0.2, 1.2)) if rng.random() < 0.4 else 0.0
-    stage.add(
-        float(centre[2]),
-        Quadric(
-            centre,
-            frame.axes,
-            np.array(radii),
-            texture,
-            stage.light,
-            kind,
-            stage.ambient * 0.9,
-            gloss,
-        ),
+    material = choose_material(rng, *kinds) if material is None else material
+    glossy = rng.random() < 0.4
+    gloss = float(rng.uniform(0.2, 1.5)) if glossy and stage.glossy else 0.0
+    body = Quadric(
+        centre,
+        frame.axes,
+        np.array(radii),
+        material.crop(rng, size, size),
+        stage.light,
+        kind,
+        stage.ambient * 0.9,
+        gloss,
+        float(np.exp(rng.uniform(1.5, 5))),
     )
-
-
-def add_pole(stage: Stage, frame: Frame, radius: float, height: float, *kinds: str) -> None:
-    """Add a thin upright cylinder."""
-    add_round(stage, frame, (radius, height / 2, radius), "cylinder", *kinds)
-
-
-def add_table(stage: Stage, frame: Frame, width: float, height: float, length: float) -> None:
-    """Add a table: four legs and a board."""
-    rng = stage.rng
-    leg = width * rng.uniform(0.015, 0.05)
-    board = height * rng.uniform(0.03, 0.1)
-    texture = choose_texture(rng, 128, 128, "wood", "flat", "planks", "noise")
-    for sx in (-1, 1):
-        for sz in (-1, 1):
-            foot = frame.at(sx * (width / 2 - leg), 0, sz * (length / 2 - leg))
-            add_box(stage, Frame(foot, frame.axes), leg, height - board, leg, texture=texture)
-    top = Frame(frame.at(0, -(height - board), 0), frame.axes)
-    add_box(stage, top, width, board, length, texture=texture)
-
-
-def add_chair(stage: Stage, frame: Frame, width: float) -> None:
-    """Add a chair: a small table with a back of bars or a board."""
-    rng = stage.rng
-    height = width * rng.uniform(0.9, 1.2)
-    add_table(stage, frame, width, height, width)
-    back = width * rng.uniform(0.8, 1.3)
-    corner = frame.at(-width / 2, -height - back, width / 2)
-    right, down = frame.at(width / 2, -height - back, width / 2) - corner, frame.axes[1] * back
-    add_card(stage, corner, right, down, "wood", "flat", "fabric", mask=_bars)
-
-
-def _bars(rng: Rng, h: int, w: int) -> Mask:
-    mask = np.zeros((h, w), np.uint8)
-    thick = max(1, int(w * rng.uniform(0.03, 0.1)))
-    count = int(rng.integers(2, 9))
-    upright = rng.random() < 0.6
-    for i in range(count):
-        at = int((i + 0.5) / count * (w if upright else h))
-        ends = ((at, 0), (at, h)) if upright else ((0, at), (w, at))
-        cv2.line(mask, ends[0], ends[1], 255, thickness=thick)
-    cv2.rectangle(mask, (0, 0), (w - 1, h - 1), 255, thickness=2 * thick)
-    return mask
+    stage.add(float(centre[2]), body)
 
 
 def add_floating(
-    stage: Stage, x: float, y: float, depth: float, size: float, mask: Callable[[Rng, int, int], Mask],
-    tilt: float,
-) -> None:  # fmt: skip
+    stage: Stage, x: float, y: float, depth: float, size: float, mask: Outline, tilt: float
+) -> None:
     """Add a card of any direction around a pixel; ``size`` is its larger side on screen, px."""
     rng = stage.rng
     turn = rotation(*rng.normal(0, tilt, 2), rng.choice([0.0, rng.uniform(0, 6.3)]))
@@ -224,40 +187,75 @@ def add_floating(
     add_card(stage, corner, right, down, mask=mask)
 
 
-def relief_field(
-    stage: Stage, height: int, width: int, inv: NDArray[np.float32], amount: float
-) -> NDArray[np.float32]:
-    """Roughen a field of inverse depths by smooth bumps, as steep as the right view's solution allows."""
-    rng = stage.rng
-    bumps = power_noise(rng, 64, rng.uniform(2.0, 3.0)) - 0.5
-    bumps = cv2.GaussianBlur(bumps, (0, 0), 1.5, borderType=cv2.BORDER_REFLECT)
-    bumps = cv2.resize(bumps, (width, height), interpolation=cv2.INTER_CUBIC)
-    rough = inv * (1 + np.float32(amount) * bumps)
-    # baseline <= target * width / max(inv) of the scene, which is at least the maximum of this field.
-    slope = np.abs(np.diff(rough, axis=1)).max() * stage.target * stage.camera.width
-    steep = float(slope / max(float(rough.max()), 1e-9))
-    if steep > 0.6:
-        rough = inv + (rough - inv) * np.float32(0.6 / steep)
-    return np.asarray(np.maximum(rough, 0), np.float32)
+def tame(stage: Stage, smooth: Field, rough: Field) -> Field:
+    """Blend a rough field of inverse depths towards a smooth one until the right view's solution converges.
+
+    The baseline is at most target * width / max(inv) of the scene, and that maximum is at least this field's.
+    """
+    reach = stage.target * stage.camera.width / max(float(rough.max()), 1e-9)
+    allowed = max(0.0, 0.7 - reach * float(np.abs(np.diff(smooth, axis=1)).max()))
+    bumps = rough - smooth
+    steep = reach * float(np.abs(np.diff(bumps, axis=1)).max())
+    if steep > allowed:
+        bumps *= np.float32(allowed / steep)
+    return np.asarray(np.maximum(smooth + bumps, 0), np.float32)
+
+
+def bumps(rng: Rng, height: int, width: int) -> Field:
+    """Draw smooth hills and valleys between about -0.5 and 0.5."""
+    field_ = power_noise(rng, 64, rng.uniform(1.8, 3.0)) - np.float32(0.5)
+    field_ = cv2.GaussianBlur(field_, (0, 0), 1.5, borderType=cv2.BORDER_REFLECT)
+    return np.asarray(
+        cv2.resize(field_, (width, height), interpolation=cv2.INTER_CUBIC), np.float32
+    )
+
+
+def folds(rng: Rng, height: int, width: int) -> Field:
+    """Draw the vertical folds of a curtain between about -0.5 and 0.5."""
+    xs = np.linspace(0, 1, width, dtype=np.float32) * np.float32(width / rng.uniform(15, 70))
+    bend = bumps(rng, height, width) * np.float32(rng.uniform(0, 4))
+    return np.asarray(0.5 * np.sin(np.float32(2 * np.pi) * xs + bend), np.float32)
+
+
+def relief_light(stage: Stage, colour: Image, inv: Field) -> Image:
+    """Shade a relief by the slope of its relative depth, as light from the side would."""
+    relative = inv / max(float(inv.mean()), 1e-9)
+    slope = cv2.Sobel(relative, cv2.CV_32F, 1, 0) * np.float32(stage.light[0] + 0.3)
+    slope = slope + cv2.Sobel(relative, cv2.CV_32F, 0, 1) * np.float32(stage.light[1])
+    gain = stage.rng.uniform(0.1, 0.5) / max(2 * float(slope.std()), 1e-6)
+    light = np.clip(1 + gain * (slope - slope.mean()), 0.3, 1.5).astype(np.float32)
+    return np.asarray(cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U), np.uint8)
 
 
 def add_relief(
-    stage: Stage, x: int, y: int, height: int, width: int, depth: float, amount: float,
-    *kinds: str, mask: Callable[[Rng, int, int], Mask] | None = None,
-) -> None:  # fmt: skip
-    """Add a crumpled sheet that fills a box of the left picture."""
+    stage: Stage,
+    x: int,
+    y: int,
+    smooth: Field,
+    shape: Field,
+    *kinds: str,
+    mask: Outline | None = None,
+) -> None:
+    """Add a crumpled sheet over a box of the left picture.
+
+    Parameters
+    ----------
+    stage : Stage
+    x, y : int
+        Left upper pixel.
+    smooth : (h, w) float32
+        Inverse depth (focal / Z) of the smooth sheet.
+    shape : (h, w) float32
+        Relative change of it.
+    *kinds : str
+        Textures to choose from.
+    mask : callable, optional
+        Outline.
+    """
     rng = stage.rng
-    base = stage.camera.focal / depth
-    tilt = rng.normal(0, 0.15, 2) / max(height, width)
-    xs = np.arange(width, dtype=np.float32) - np.float32(width / 2)
-    ys = np.arange(height, dtype=np.float32)[:, None] - np.float32(height / 2)
-    plane = (base * (1 + tilt[0] * xs + tilt[1] * ys)).astype(np.float32)
-    inv = relief_field(stage, height, width, plane, amount)
-    colour = choose_texture(rng, height, width, *kinds, zoom=(0.7, 3))
+    height, width = smooth.shape
+    inv = tame(stage, smooth, smooth * (1 + shape))
+    colour = choose_material(rng, *kinds).crop(rng, height, width)
     outline = np.full((height, width), 255, np.uint8) if mask is None else mask(rng, height, width)
-    shade = inv / max(float(inv.mean()), 1e-9)
-    relief = cv2.Sobel(shade, cv2.CV_32F, 1, 1, ksize=3)
-    gain = 0.25 / max(float(np.abs(relief).max()), 1e-9)
-    light = cv2.merge([np.clip(0.9 + gain * relief, 0.3, 1.3).astype(np.float32)] * 3)
-    colour = np.asarray(cv2.multiply(colour, light, dtype=cv2.CV_8U), np.uint8)
-    stage.add(depth, Relief(x, y, colour, outline, inv))
+    depth = stage.camera.focal / max(float(inv.mean()), 1e-6)
+    stage.add(depth, Relief(x, y, relief_light(stage, colour, inv), outline, inv))

@@ -1,4 +1,4 @@
-"""Light that lies over the whole scene: uneven lamps, soft shadows, haze, reflections, defocus."""
+"""Light that lies over the whole scene: exposure, uneven lamps, cast shadows, haze, reflections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .bank import choose_texture
-from .camera import Camera
+from .camera import Camera, Vector
 from .raster import View
 from .textures import Field, Image, Rng, random_palette
 
@@ -21,6 +21,16 @@ class Atmosphere:
     ----------
     shade : (h, w) float32
         Illumination in coarse left picture coordinates.
+    light : (3,) float
+        Direction to the lamp, unit length.
+    shadow : float
+        Darkness of cast shadows, 0 for none.
+    reach : float
+        How far shadows are cast, as a part of the scene's median depth.
+    softness : float
+        Blur of the shadows, coarse px.
+    level : float
+        Mean grey level the exposure aims at.
     fog : (3,) float
         BGR of the haze.
     density : float
@@ -32,10 +42,15 @@ class Atmosphere:
     strength : float
         Strength of the reflection, 0..1.
     layer_part : float
-        Disparity of the reflection as a part of the surface's.
+        Disparity of the reflection as a part of the scene's mean.
     """
 
     shade: Field
+    light: Vector
+    shadow: float
+    reach: float
+    softness: float
+    level: float
     fog: tuple[float, float, float]
     density: float
     reflection: Image | None
@@ -53,26 +68,37 @@ class Atmosphere:
         """
         height, width = camera.height, camera.width
         shade = cv2.resize(self.shade, (width, height), interpolation=cv2.INTER_LINEAR)
+        if self.shadow:
+            dark = cast_shadows(left.inv, camera, self.light, self.reach, self.softness)
+            shade = shade * (1 - np.float32(self.shadow) * dark)
+        bright = cv2.mean(cv2.cvtColor(left.colour, cv2.COLOR_BGR2GRAY))[0] * float(shade.mean())
+        shade *= np.float32(np.clip(self.level / max(bright, 1), 0.5, 3.5))
         xs = np.arange(width, dtype=np.float32) + disparity_right
         ys = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], xs.shape).copy()
         moved = cv2.remap(
             shade, xs, ys, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        pictures = []
         typical = max(float(disparity_left.mean()), 0.1)
-        for view, disparity, light, eye in (
-            (left, disparity_left, shade, 0.0),
-            (right, disparity_right, moved, self.layer_part * typical),
-        ):
-            colour = self._reflect(view, eye)
-            colour = cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U)
-            if self.density:
-                clear = np.exp(np.float32(-self.density * typical) / np.maximum(disparity, 0.02))
-                haze = np.empty_like(colour)
-                haze[:] = np.asarray(self.fog, np.uint8)
-                colour = cv2.blendLinear(colour, haze, clear, 1 - clear)
-            pictures.append(np.asarray(colour, np.uint8))
-        return pictures[0], pictures[1]
+        shift = self.layer_part * typical
+        return (
+            self._light(
+                self._reflect(left, 0.0), np.asarray(shade, np.float32), disparity_left, typical
+            ),
+            self._light(
+                self._reflect(right, shift), np.asarray(moved, np.float32), disparity_right, typical
+            ),
+        )
+
+    def _light(self, colour: Image, light: Field, disparity: Field, typical: float) -> Image:
+        lit = np.asarray(cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U), np.uint8)
+        if not self.density:
+            return lit
+        clear = np.exp(
+            np.float32(-self.density * typical) / np.maximum(disparity, np.float32(0.02))
+        )
+        haze = np.empty_like(lit)
+        haze[:] = np.asarray(self.fog, np.uint8)
+        return np.asarray(cv2.blendLinear(lit, haze, clear, 1 - clear), np.uint8)
 
     def _reflect(self, view: View, shift: float) -> Image:
         if self.reflection is None:
@@ -80,54 +106,109 @@ class Atmosphere:
         height, width = view.inv.shape
         move = np.array([[1, 0, -shift], [0, 1, 0]])
         layer = cv2.warpAffine(
-            self.reflection,
-            move,
-            (width, height),
-            flags=cv2.INTER_LINEAR,
+            self.reflection, move, (width, height), flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REFLECT,
-        )
+        )  # fmt: skip
         mask = (view.owner % 5 == self.reflecting).astype(np.float32) * np.float32(self.strength)
         return np.asarray(cv2.blendLinear(layer, view.colour, mask, 1 - mask), np.uint8)
 
 
-def draw_atmosphere(rng: Rng, camera: Camera, view_dependent: bool = True) -> Atmosphere:
+def cast_shadows(
+    inv: Field, camera: Camera, light: Vector, reach: float, softness: float, steps: int = 10
+) -> Field:
+    """Tell which points of the left picture lie in the shadow of something that the picture shows.
+
+    From every point we walk towards the light and ask the z-buffer whether the walk passes closely behind a surface.
+
+    Parameters
+    ----------
+    inv : (H, W) float32
+        Focal length / Z.
+    camera : Camera
+        The left one.
+    light : (3,) float
+        Direction to the light.
+    reach : float
+        Length of the walk as a part of the median depth.
+    softness : float
+        Blur, px of the coarse picture on which the walk is done.
+    steps : int
+
+    Returns
+    -------
+    (H, W) float32
+        0 in the light .. 1 in the shadow.
+    """
+    stride = max(2, round(camera.width / 224))
+    coarse = np.ascontiguousarray(inv[::stride, ::stride])
+    rows, columns = coarse.shape
+    f = np.float32(camera.focal)
+    depth = f / np.maximum(coarse, np.float32(1e-4))
+    x = (np.arange(columns, dtype=np.float32) * stride - np.float32(camera.cx)) * depth / f
+    y = (np.arange(rows, dtype=np.float32)[:, None] * stride - np.float32(camera.cy)) * depth / f
+    length = reach * float(np.median(depth))
+    dark = np.zeros_like(coarse)
+    for step in range(steps):
+        way = length * ((step + 0.7) / steps) ** 1.6
+        z = depth + np.float32(way * light[2])
+        there = f / np.maximum(z, np.float32(1e-3))
+        u = ((x + np.float32(way * light[0])) * there + np.float32(camera.cx)) / stride
+        v = ((y + np.float32(way * light[1])) * there + np.float32(camera.cy)) / stride
+        seen = cv2.remap(
+            coarse, u, v, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(0,)
+        )  # fmt: skip
+        ratio = seen / there
+        np.maximum(dark, (ratio > 1.02) & (ratio < 1.25), out=dark)
+    soft = cv2.GaussianBlur(dark, (0, 0), softness)
+    size = (camera.width, camera.height)
+    return np.asarray(cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def draw_atmosphere(
+    rng: Rng, camera: Camera, light: Vector, view_dependent: bool = True
+) -> Atmosphere:
     """Draw the light of a scene."""
     coarse = (max(4, camera.height // 4), max(4, camera.width // 4))
     shade = np.ones(coarse, np.float32)
     if rng.random() < 0.7:
         knots = rng.uniform(1 - rng.uniform(0.1, 0.6), 1.1, (3, 4)).astype(np.float32)
-        shade = cv2.resize(knots, coarse[::-1], interpolation=cv2.INTER_CUBIC)
-    if rng.random() < 0.5:
+        shade = np.asarray(
+            cv2.resize(knots, coarse[::-1], interpolation=cv2.INTER_CUBIC), np.float32
+        )
+    if rng.random() < 0.25:
         shade = shade * _soft_shadows(rng, coarse)
-    reflect = view_dependent and rng.random() < 0.2
     reflection = None
-    reflecting, strength, part = int(rng.integers(5)), rng.uniform(0.08, 0.35), rng.uniform(0, 1.5)
-    if reflect:
+    if rng.random() < 0.2 and view_dependent:
         reflection = choose_texture(rng, camera.height, camera.width, zoom=(1.5, 4))
-    fog = tuple(float(v) for v in 128 + 0.5 * random_palette(rng, 1)[0])
-    density = float(rng.uniform(0.05, 0.5)) if rng.random() < 0.12 else 0.0
+    fog = 128 + 0.5 * random_palette(rng, 1)[0]
     return Atmosphere(
-        np.clip(shade, 0.1, 1.3).astype(np.float32),
-        (fog[0], fog[1], fog[2]),
-        density,
-        reflection,
-        reflecting,
-        float(strength),
-        float(part),
+        shade=np.clip(shade, 0.1, 1.3).astype(np.float32),
+        light=light,
+        shadow=float(rng.uniform(0.2, 0.7)) if rng.random() < 0.7 else 0.0,
+        reach=float(rng.uniform(0.1, 0.5)),
+        softness=float(rng.uniform(0.6, 2.0)),
+        level=float(np.clip(rng.normal(105, 30), 20, 180)),
+        fog=(float(fog[0]), float(fog[1]), float(fog[2])),
+        density=float(rng.uniform(0.05, 0.5)) if rng.random() < 0.12 else 0.0,
+        reflection=reflection,
+        reflecting=int(rng.integers(5)),
+        strength=float(rng.uniform(0.08, 0.35)),
+        layer_part=float(rng.uniform(0, 1.5)),
     )
 
 
 def _soft_shadows(rng: Rng, shape: tuple[int, int]) -> Field:
+    """Draw shadows of things that no camera shows: window bars, leaves, somebody behind the camera."""
     height, width = shape
     mask = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 7))):
         centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
-        axes = tuple(int(v) for v in np.exp(rng.uniform(0.5, np.log(width / 3), 2)))
+        w, h = np.exp(rng.uniform(0.5, np.log(width / 3), 2))
         angle = float(rng.uniform(0, 180))
         if rng.random() < 0.5:
-            cv2.ellipse(mask, centre, axes, angle, 0, 360, 1, thickness=-1)
+            cv2.ellipse(mask, centre, (int(w), int(h)), angle, 0, 360, 1, thickness=-1)
         else:
-            corners = cv2.boxPoints((centre, axes, angle))
+            corners = cv2.boxPoints((centre, (float(w), float(h)), angle))
             cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
     soft = cv2.GaussianBlur(mask, (0, 0), float(np.exp(rng.uniform(-0.5, 2.0))))
     return np.asarray(1 - rng.uniform(0.2, 0.65) * np.clip(soft, 0, 1), np.float32)

@@ -19,7 +19,7 @@ def _empty(h: int, w: int) -> Mask:
 
 
 def _thickness(rng: Rng) -> int:
-    return int(rng.choice([1, 1, 2, 2, 3, 4, 6]))
+    return int(rng.choice([1, 2, 2, 2, 3, 3, 4, 6]))
 
 
 def full(rng: Rng, h: int, w: int) -> Mask:

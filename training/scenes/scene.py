@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camera import Camera
-from .compose import compose
+from .families import compose
 from .lighting import Atmosphere, draw_atmosphere
 from .photometric import develop, draw_developments, draw_misalignment
 from .raster import View, occlusion, paint_view
@@ -78,9 +78,9 @@ def render_scene(
     rng = np.random.default_rng(seed)
     target = width * float(np.exp(rng.uniform(np.log(0.04), np.log(0.32))))
     camera = Camera(height, width, width / 2 / np.tan(np.radians(rng.uniform(35, 85)) / 2))
-    surfaces = compose(rng, camera, target / width)
-    atmosphere = draw_atmosphere(rng, camera, view_dependent)
-    sample = render_pair(surfaces, camera, target, atmosphere)
+    stage = compose(rng, camera, target / width, view_dependent)
+    atmosphere = draw_atmosphere(rng, camera, stage.light, view_dependent)
+    sample = render_pair(stage.surfaces(), camera, target, atmosphere)
     return _photograph(sample, rng) if augment else sample
 
 

@@ -89,8 +89,8 @@ class Wall:
         scale = np.exp2(-level)
         side = n * scale
         top = 2 * n * (1 - scale)
-        map_x = np.clip(np.abs(np.mod(u, 2 * n) - n) * scale - np.float32(0.5), 0, side - 1)
-        map_y = np.clip(np.abs(np.mod(v, 2 * n) - n) * scale - np.float32(0.5), 0, side - 1) + top
+        map_x = np.clip(_mirrored(u, n) * scale - np.float32(0.5), 0, side - 1)
+        map_y = np.clip(_mirrored(v, n) * scale - np.float32(0.5), 0, side - 1) + top
         return np.asarray(
             cv2.remap(
                 self.atlas,
@@ -100,6 +100,12 @@ class Wall:
             ),
             np.uint8,
         )
+
+
+def _mirrored(u: Field, period: int) -> Field:
+    """Fold a coordinate into 0..period by reflection."""
+    wrapped = u - np.float32(2 * period) * np.floor(u * np.float32(0.5 / period))
+    return np.asarray(np.abs(wrapped - np.float32(period)), np.float32)
 
 
 @dataclass(frozen=True)

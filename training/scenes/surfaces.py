@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera, Vector
+from .camera import Camera, Vector, cross
 from .textures import Field, Image
 
 NEAR = 1e-3
@@ -88,7 +88,7 @@ class Card:
     def render(self, camera: Camera) -> Patch | None:
         """Draw the parallelogram: a homography of its texture."""
         eye = np.array([camera.eye, 0, 0])
-        normal = np.cross(self.right, self.down)
+        normal = cross(self.right, self.down)
         offset = float(normal @ (self.corner - eye))
         if self.solid and offset <= 0:
             return None
@@ -156,7 +156,9 @@ class Quadric:
     ambient : float
         Brightness 0..1 of the side turned away from the light.
     gloss : float
-        Strength of a highlight (fixed to the surface, hence matchable).
+        Strength of the highlight, which moves over the surface from one eye to the other.
+    polish : float
+        Exponent of the highlight.
     """
 
     centre: Vector
@@ -167,6 +169,7 @@ class Quadric:
     kind: str = "ellipsoid"
     ambient: float = 0.45
     gloss: float = 0.0
+    polish: float = 20.0
 
     def render(self, camera: Camera) -> Patch | None:
         """Draw by intersecting the ray of every pixel in the bounding box."""
@@ -188,7 +191,7 @@ class Quadric:
         )
         if not alpha.any():
             return None
-        colour = self._shade(hit)
+        colour = self._shade(camera, hit)
         inv = np.where(alpha > 0, np.float32(camera.focal) / np.maximum(depth, NEAR), 0)
         return Patch(box[0], box[1], colour, alpha, inv.astype(np.float32))
 
@@ -247,20 +250,31 @@ class Quadric:
         x, y, z = qx + depth * w[0], qy + depth * w[1], qz + depth * w[2]
         return (x, y, z), depth, alpha.astype(np.float32)
 
-    def _shade(self, p: tuple[Field, Field, Field]) -> Image:
+    def _shade(self, camera: Camera, p: tuple[Field, Field, Field]) -> Image:
         h, w = self.texture.shape[:2]
         map_x = np.clip((p[0] * np.float32(0.5) + np.float32(0.5)) * (w - 1), 0, w - 1)
         map_y = np.clip((p[1] * np.float32(0.5) + np.float32(0.5)) * (h - 1), 0, h - 1)
         colour = cv2.remap(self.texture, map_x, map_y, interpolation=cv2.INTER_LINEAR)
-        # The normal in camera coordinates is axes^T (p / radii); its product with the light, up to length.
-        local = (self.axes @ self.light) * self.radii.min() / self.radii
-        normal = (p[0], np.zeros_like(p[1]) if self.kind != "ellipsoid" else p[1], p[2])
-        lambert = sum(np.float32(local[i]) * normal[i] for i in range(3))
-        shade = self.ambient + (1 - self.ambient) * np.clip(lambert, 0, 1)
+        # The outer normal in local directions is p / radii (without the axial part on a cylinder's side).
+        normal = [p[i] / np.float32(self.radii[i]) for i in (0, 1, 2)]
+        if self.kind != "ellipsoid":
+            normal[1] = np.zeros_like(p[1])
+        length = np.sqrt(sum(n * n for n in normal)) + np.float32(1e-9)
+        shade = self.ambient + (1 - self.ambient) * self._cosine(normal, length, self.light)
         if self.gloss:
-            shade = shade + self.gloss * np.clip(lambert, 0, 1) ** 16
-        grey = cv2.merge([shade.astype(np.float32)] * 3)
+            towards = np.array([camera.eye, 0, 0]) - self.centre
+            half = self.light + towards / np.linalg.norm(towards)
+            half /= max(float(np.linalg.norm(half)), 1e-9)
+            shade = shade + self.gloss * self._cosine(normal, length, half) ** np.float32(
+                self.polish
+            )
+        grey = cv2.merge([np.asarray(shade, np.float32)] * 3)
         return np.asarray(cv2.multiply(colour, grey, dtype=cv2.CV_8U), np.uint8)
+
+    def _cosine(self, normal: list[Field], length: Field, direction: Vector) -> Field:
+        local = (self.axes @ direction).astype(np.float32)
+        dot = local[0] * normal[0] + local[1] * normal[1] + local[2] * normal[2]
+        return np.asarray(np.clip(dot / length, 0, 1), np.float32)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ patterns, because a matcher meets all of them and fails in a different way on ea
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ def random_palette(rng: Rng, count: int) -> NDArray[np.float32]:
     hue = rng.uniform(0, 180) + rng.normal(0, rng.choice([5, 20, 60]), count)
     saturation = 255 * np.clip(rng.beta(1.3, 2.5) + rng.normal(0, 0.12, count), 0, 1)
     value = 255 * np.clip(
-        rng.uniform(0.15, 0.9) + rng.normal(0, rng.choice([0.06, 0.2, 0.35]), count), 0.02, 1
+        rng.uniform(0.3, 0.95) + rng.normal(0, rng.choice([0.06, 0.2, 0.35]), count), 0.02, 1
     )
     hsv = np.stack([hue % 180, saturation, value], axis=-1).astype(np.uint8)[None]
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0].astype(np.float32)
@@ -98,7 +99,7 @@ def planks(rng: Rng, size: int) -> Image:
     picture = wood(rng, size).astype(np.float32)
     count = int(rng.integers(3, 12))
     edges = np.linspace(0, size, count + 1).astype(int)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         picture[low:high] = np.roll(picture[low:high], int(rng.integers(size)), axis=1)
         picture[low:high] *= rng.uniform(0.75, 1.2)
         picture[low : low + 2] *= 0.4
@@ -281,7 +282,7 @@ def books(rng: Rng, size: int) -> Image:
     rows = int(rng.integers(1, 4))
     edges = np.linspace(0, size, rows + 1).astype(int)
     same = rng.random() < 0.25
-    for top, bottom in zip(edges[:-1], edges[1:], strict=True):
+    for top, bottom in pairwise(edges):
         x = 0
         width, colour = int(rng.integers(8, 30)), random_palette(rng, 1)[0]
         while x < size:

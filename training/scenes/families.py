@@ -1,0 +1,307 @@
+"""Families of scenes: rooms, table tops, outdoors, and wild heaps of surfaces."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bank import choose_texture
+from .camera import Camera, Frame, Vector, cross, rotation
+from .kit import Stage, add_box, add_card, add_relief, bumps, folds, relief_light, tame
+from .masks import branch, foliage, lattice, letters, sticks, wires
+from .shell import Shell, Wall, far_plane, mip_atlas
+from .surfaces import Relief
+from .textures import Field, Image, Rng
+from .things import clutter, furniture, pole, random_outline, row, thing, upright_card
+
+FLOORS = (
+    "wood", "planks", "tiles", "fabric", "noise", "photo", "marble", "dead_leaves", "flat", "voronoi", "stripes",
+)  # fmt: skip
+WALLS = (
+    "flat", "flat", "noise", "wallpaper", "bricks", "gradient", "stripes", "tiles", "photo", "blotches", "books",
+)  # fmt: skip
+GROUNDS = (
+    "photo",
+    "noise",
+    "tiles",
+    "dead_leaves",
+    "voronoi",
+    "bricks",
+    "stripes",
+    "scratches",
+    "flat",
+)
+
+
+def compose(rng: Rng, camera: Camera, target: float, glossy: bool = True) -> Stage:
+    """Compose a random scene.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    camera : Camera
+        The left one.
+    target : float
+        Largest disparity as a part of the width.
+    glossy : bool
+        Whether bodies may have highlights.
+    """
+    stage = Stage(rng, camera, target, glossy)
+    makers = (room, tabletop, outdoor, abstract)
+    makers[int(rng.choice(4, p=[0.34, 0.28, 0.18, 0.20]))](stage)
+    return stage
+
+
+def wall(
+    stage: Stage, frame: Frame, axis: int, sign: float, distance: float, texel: float, *kinds: str
+) -> Wall:
+    """Make the wall at ``distance`` along a signed local axis; its texture runs along the other two."""
+    rng = stage.rng
+    direction = sign * frame.axes[axis]
+    across, along = (frame.axes[i] for i in (0, 2, 1) if i != axis)
+    texture = choose_texture(rng, 256, 256, *kinds, zoom=(0.9, 1.3))
+    texture = np.clip(texture * stage.shade(-direction), 0, 255).astype(np.uint8)
+    offset = distance + float(direction @ frame.origin)
+    shift = tuple(float(v) for v in rng.uniform(0, 500, 2))
+    return Wall(direction, offset, across, along, texel, mip_atlas(texture), (shift[0], shift[1]))
+
+
+def _tilted(rng: Rng, yaw: float, pitch: float) -> Frame:
+    return Frame(np.zeros(3), rotation(rng.normal(0, yaw), pitch, rng.normal(0, 0.02)).T)
+
+
+def _texel(stage: Stage, depth: float) -> float:
+    """Draw the side of a texel so that it covers about one to three pixels at a depth."""
+    return float(stage.rng.uniform(0.6, 3.0) * depth / stage.camera.focal)
+
+
+def _sky(stage: Stage) -> Image:
+    kinds = ("gradient", "noise", "photo", "flat")
+    return choose_texture(stage.rng, stage.camera.height, stage.camera.width, *kinds, zoom=(2, 5))
+
+
+def _on_floor(stage: Stage, frame: Frame, px: float, py: float, far: float) -> Vector | None:
+    """Give the point of the floor (one unit below the eye) seen at a pixel, None above the horizon or too far."""
+    ray = stage.camera.point(px, py, 1.0)
+    down = float(ray @ frame.axes[1])
+    if down < 1e-3:
+        return None
+    point: Vector = ray / down
+    return point if point[2] > 0.3 and point @ frame.axes[2] < far else None
+
+
+def _plane_field(stage: Stage, surface: Wall, height: int, width: int) -> Field:
+    a, b, c = stage.camera.inverse_depth_coefficients(surface.normal, surface.offset)
+    field = np.arange(width) * a + np.arange(height)[:, None] * b + c
+    return field.astype(np.float32)
+
+
+def room(stage: Stage) -> None:
+    """A furnished box-shaped room, seen from inside; unit: the height of the eye above the floor."""
+    rng, camera = stage.rng, stage.camera
+    frame = _tilted(rng, 0.5, rng.normal(0.12, 0.12))
+    depth = rng.uniform(1.5, 6)
+    left, right = rng.uniform(0.9, 3.5, 2)
+    texel = _texel(stage, 1.3)
+    back = wall(stage, frame, 2, 1, depth, texel, *WALLS)
+    walls = (
+        wall(stage, frame, 1, 1, 1.0, texel, *FLOORS),
+        wall(stage, frame, 1, -1, rng.uniform(0.7, 2), texel, "flat", "noise", "gradient", "tiles"),
+        back,
+        wall(stage, frame, 0, -1, left, texel, *WALLS),
+        wall(stage, frame, 0, 1, right, texel, *WALLS),
+    )
+    stage.add(np.inf, Shell(walls))
+    if rng.random() < 0.25:
+        _curtain(stage, back)
+    for _ in range(int(rng.integers(1, 8))):
+        _decorate(stage, frame, left, right, depth)
+    for _ in range(int(rng.integers(6, 18))):
+        z = rng.uniform(0.7, depth * 0.95)
+        column = stage.camera.point(stage.column(), 0, 1.0)[0] * z
+        spot = Frame(frame.at(column, 1.0, z), frame.axes)
+        furniture(stage, spot.turned(rng.uniform(0, 6.3)), rng.uniform(0.15, 0.8))
+    clutter(stage, int(rng.integers(0, 8)), 0.8, depth)
+
+
+def _decorate(stage: Stage, frame: Frame, left: float, right: float, depth: float) -> None:
+    """Hang a picture, window, door or filled shelf on the back wall."""
+    rng = stage.rng
+    size = rng.uniform(0.15, 0.9, 2)
+    x, y = rng.uniform(-left, right - size[0]), rng.uniform(-0.7, 0.8 - size[1])
+    if rng.random() < 0.4:
+        base = Frame(frame.at(x + size[0] / 2, y + size[1], depth - 0.1), frame.axes)
+        add_box(stage, base, size[0], size[1], 0.2, "books", "wood", "photo", "page")
+        return
+    kinds = ("photo", "page", "dead_leaves", "flat", "gradient", "noise", "facade")
+    corner = frame.at(x, y, depth - 0.01)
+    add_card(stage, corner, frame.axes[0] * size[0], frame.axes[1] * size[1], *kinds)
+
+
+def _curtain(stage: Stage, back: Wall) -> None:
+    """Hang a curtain in folds just before the back wall."""
+    rng, camera = stage.rng, stage.camera
+    width = int(rng.uniform(0.15, 1.1) * camera.width)
+    height = int(rng.uniform(0.5, 1.0) * camera.height)
+    x = int(rng.uniform(-0.1, 1.1) * camera.width - width / 2)
+    a, b, c = camera.inverse_depth_coefficients(back.normal, back.offset)
+    field = (np.arange(width) + x) * a + np.arange(height)[:, None] * b + c
+    smooth = np.maximum(field * 1.06, 1e-3).astype(np.float32)
+    shape = np.float32(rng.uniform(0.02, 0.1)) * folds(rng, height, width)
+    kinds = ("flat", "fabric", "stripes", "wallpaper", "gradient", "noise")
+    add_relief(stage, x, 0, smooth, shape, *kinds)
+
+
+def tabletop(stage: Stage) -> None:
+    """Things on a table before a wall, seen from above; unit: the height of the eye above the table."""
+    rng, camera = stage.rng, stage.camera
+    frame = _tilted(rng, 0.3, rng.uniform(0.15, 0.9))
+    distance = rng.uniform(1.5, 5)
+    texel = _texel(stage, 1.3)
+    back = wall(stage, frame, 2, 1, distance, texel, *WALLS)
+    stage.add(np.inf, Shell((wall(stage, frame, 1, 1, 1.0, texel, *FLOORS), back), _sky(stage)))
+    if rng.random() < 0.15:
+        _curtain(stage, back)
+    for _ in range(int(rng.integers(10, 34))):
+        spot = _on_floor(
+            stage, frame, stage.column(), rng.uniform(0, camera.height * 1.15), distance
+        )
+        if spot is None:
+            continue
+        size = float(np.exp(rng.uniform(np.log(0.06), np.log(0.55))))
+        base = Frame(spot, frame.axes)
+        kind = rng.random()
+        if kind < 0.2:
+            upright_card(stage, base, size * 1.5, size * 1.5, random_outline(rng, 0))
+        elif kind < 0.3:  # a sheet lying on the table
+            flat = base.turned(rng.uniform(0, 6.3))
+            kinds = ("page", "photo", "keyboard", "fabric", "wallpaper")
+            add_card(stage, flat.at(0, -0.005, 0), flat.axes[0] * size, flat.axes[2] * size, *kinds)
+        elif kind < 0.36:
+            row(stage, base.turned(rng.uniform(0, 6.3)), size * 1.3)
+        else:
+            thing(stage, base.turned(rng.uniform(0, 6.3)), size)
+    clutter(stage, int(rng.integers(0, 5)), 0.8, distance)
+
+
+def outdoor(stage: Stage) -> None:
+    """Ground, sky, houses, trees, poles and wires; unit: the height of the eye."""
+    rng, camera = stage.rng, stage.camera
+    frame = _tilted(rng, 0.4, rng.normal(0.05, 0.08))
+    ground = wall(stage, frame, 1, 1, 1.0, _texel(stage, 1.8), *GROUNDS)
+    walls = [ground]
+    if rng.random() < 0.5:
+        backdrop = choose_texture(rng, 256, 256, "noise", "photo", "dead_leaves", "facade")
+        walls.append(far_plane(rng.uniform(15, 80), rng.uniform(0.03, 0.2), backdrop))
+    stage.add(np.inf, Shell(tuple(walls), _sky(stage)))
+    if rng.random() < 0.4:
+        _terrain(stage, ground)
+    far = float(np.exp(rng.uniform(np.log(5), np.log(30))))
+    for _ in range(int(rng.integers(10, 30))):
+        z = float(np.exp(rng.uniform(np.log(1.2), np.log(far))))
+        column = camera.point(stage.column(), 0, 1.0)[0] * z
+        _outdoor_thing(stage, Frame(frame.at(column, 1.0, z), frame.axes))
+    if rng.random() < 0.4:
+        corner = camera.point(0, rng.uniform(0, camera.height * 0.5), rng.uniform(2, 6))
+        span = 1.3 * camera.width / camera.focal * corner[2]
+        right, down = np.array([span, 0, rng.normal(0, 1)]), np.array([0, 0.3 * span, 0])
+        add_card(stage, corner, right, down, "flat", mask=wires)
+    clutter(stage, int(rng.integers(0, 5)), 1.0, far)
+
+
+def _terrain(stage: Stage, ground: Wall) -> None:
+    """Lay hills over the plane ground."""
+    rng, camera = stage.rng, stage.camera
+    width = int(1.36 * camera.width)
+    smooth = np.maximum(_plane_field(stage, ground, camera.height, width), 0)
+    shape = np.float32(rng.uniform(0.1, 0.8)) * bumps(rng, camera.height, width)
+    inv = tame(stage, smooth, smooth * (1 + shape))
+    colour = ground.colour(camera, np.maximum(inv, 1e-3), 0, 0)
+    mask = ((smooth > 0) * np.uint8(255)).astype(np.uint8)
+    stage.add(1e6, Relief(0, 0, relief_light(stage, colour, inv), mask, inv))
+
+
+def _outdoor_thing(stage: Stage, base: Frame) -> None:
+    rng = stage.rng
+    size = rng.uniform(0.3, 1.2)
+    kind = int(rng.integers(9))
+    if kind == 0:
+        house = Frame(base.at(rng.choice([-1, 1]) * rng.uniform(2, 5), 0, 2), base.axes)
+        add_box(
+            stage, house, rng.uniform(1.5, 5), rng.uniform(2, 8), rng.uniform(2, 5),
+            "facade", "bricks", "facade", "noise", "books",
+        )  # fmt: skip
+    elif kind in (1, 2):
+        _tree(stage, base, rng.uniform(1, 4))
+    elif kind == 3:
+        pole(stage, base, rng.uniform(0.01, 0.05), rng.uniform(1, 4), "flat", "stripes")
+    elif kind == 4:
+        fence = base.turned(rng.normal(0, 0.8))
+        upright_card(stage, fence, rng.uniform(1, 5), rng.uniform(0.4, 1.2), lattice)
+    elif kind == 5:
+        mask = (sticks, foliage, branch, letters)[int(rng.integers(4))]
+        upright_card(stage, base, size, size, mask)
+    elif kind == 6:
+        row(stage, base.turned(rng.uniform(0, 6.3)), size * 1.5)
+    elif kind == 7:
+        add_box(stage, base.turned(rng.uniform(0, 6)), *(size * np.exp(rng.uniform(-0.5, 0.5, 3))))
+    else:
+        thing(stage, base.turned(rng.uniform(0, 6)), size * 0.6)
+
+
+def _tree(stage: Stage, base: Frame, tall: float) -> None:
+    rng = stage.rng
+    pole(stage, base, 0.04 * tall, tall, "wood", "noise")
+    for _ in range(int(rng.integers(2, 6))):
+        offset: NDArray[np.float64] = rng.normal(0, 0.3, 3) * tall + np.array([0, -0.7 * tall, 0])
+        crown = Frame(base.at(*offset), base.axes).turned(rng.uniform(-1, 1))
+        kinds = ("photo", "noise", "scratches", "flat", "dead_leaves")
+        upright_card(stage, crown, tall * 0.9, tall * 0.8, foliage, *kinds)
+
+
+def abstract(stage: Stage) -> None:
+    """A backdrop and a heap of cards, reliefs and round things."""
+    rng, camera = stage.rng, stage.camera
+    height, width = camera.height, camera.width
+    far = float(np.exp(rng.uniform(np.log(1.5), np.log(12))))
+    if rng.random() < 0.6:
+        smooth = _tilted_field(stage, far, height, int(1.36 * width))
+        shape = np.float32(rng.uniform(0, 0.9)) * bumps(rng, *smooth.shape)
+        add_relief(stage, 0, 0, smooth, shape)
+        stage.placed[-1] = (np.inf, stage.placed[-1][1])
+    else:
+        stage.add(np.inf, Shell((_slanted_wall(stage, far),), _sky(stage)))
+    for _ in range(int(rng.integers(0, 5))):
+        h, w = (int(np.exp(rng.uniform(np.log(24), np.log(0.8 * s)))) for s in (height, width))
+        x, y = int(rng.uniform(-w / 2, width)), int(rng.uniform(0, max(height - h, 1)))
+        smooth = _tilted_field(stage, 1 / rng.uniform(1 / far, 1), h, w)
+        make = bumps if rng.random() < 0.7 else folds
+        shape = np.float32(rng.uniform(0.05, 0.6)) * make(rng, h, w)
+        add_relief(stage, x, y, smooth, shape, mask=random_outline(rng, 0.7))
+    for _ in range(int(rng.integers(0, 10))):
+        depth = 1 / rng.uniform(1 / far, 1)
+        size = float(np.exp(rng.uniform(np.log(8), np.log(0.4 * width)))) * depth / camera.focal
+        spot = camera.point(stage.column(), rng.uniform(0, height), depth)
+        thing(stage, Frame(spot, rotation(*rng.uniform(-3, 3, 3))), size)
+    clutter(stage, int(rng.integers(8, 34)), 1.0, far)
+
+
+def _tilted_field(stage: Stage, depth: float, height: int, width: int) -> Field:
+    tilt = stage.rng.normal(0, 0.15, 2) / max(height, width)
+    xs = np.arange(width) - width / 2
+    ys = np.arange(height)[:, None] - height / 2
+    field = stage.camera.focal / depth * (1 + tilt[0] * xs + tilt[1] * ys)
+    return np.maximum(field, 1e-3).astype(np.float32)
+
+
+def _slanted_wall(stage: Stage, distance: float) -> Wall:
+    rng = stage.rng
+    normal = rotation(*rng.normal(0, 0.5, 2), 0)[2]
+    axis = rotation(0, 0, rng.uniform(0, 6))[0]
+    right = axis - normal * (axis @ normal)
+    right /= np.linalg.norm(right)
+    texture = choose_texture(rng, 256, 256)
+    offset = distance * abs(float(normal[2]))
+    return Wall(
+        normal, offset, right, cross(normal, right), _texel(stage, distance), mip_atlas(texture)
+    )
