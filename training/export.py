@@ -105,8 +105,8 @@ def _loop(
 ) -> onnx.NodeProto:
     """Make a Loop that runs `body` `count` times; `start` enters and `carried` leaves it.
 
-    The body reads `NAME_in` and writes `NAME_out` of every carried name; everything else it reads comes from
-    the graph around it.
+    The body reads `NAME_in` and writes `NAME_out` of every carried name; everything else it reads
+    comes from the graph around it.
     """
     number = helper.make_tensor_value_info(f"{prefix}number", TensorProto.INT64, [])
     going = helper.make_tensor_value_info(f"{prefix}going", TensorProto.BOOL, [])

@@ -235,7 +235,7 @@ class VolumeUp(nn.Module):
 
 
 class Start(nn.Module):
-    """Find a first disparity at 1/8: build the volume of candidates, clean it, take the best bin."""
+    """Find a disparity at 1/8: build the volume of candidates, clean it, take the best bin."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -451,7 +451,7 @@ class LiteStereo(nn.Module):
         """Make the state and the context of the steps at 1/8."""
         return torch.tanh(self.state_8(f8)), self.context_8(f8)
 
-    def iterate_8(
+    def iterate_8(  # noqa: PLR0917  (what it reads are the wires of the graph)
         self, state: Tensor, context: Tensor, d8: Tensor, v8: Tensor, w8: Tensor, logits: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Take one step at 1/8."""

@@ -1,13 +1,17 @@
 """A ring of rendered scenes on disk: several processes render into it, the trainer reads from it.
 
-Every scene is used a few times (other crop, mirrored, other light) before it is replaced, because rendering costs
-about as much as a training step. The ring survives the process, so that a resumed run starts at once.
+Every scene is used a few times (other crop, mirrored, other light) before it is replaced, because
+rendering costs about as much as a training step. The ring survives the process, so that a resumed
+run starts at once.
 """
 
 from __future__ import annotations
 
+import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -17,6 +21,14 @@ from training.scenes import Sample, render_scene
 
 FIXED_POINT = 64  # a disparity is kept as uint16 in 1/64 px
 UNDEFINED = 65535
+
+
+class Counters(Protocol):
+    """What a shared array of two numbers can: scenes rendered, scenes allowed by now."""
+
+    def __getitem__(self, index: int) -> float: ...
+    def __setitem__(self, index: int, value: float) -> None: ...
+    def get_lock(self) -> AbstractContextManager[object]: ...
 
 
 @dataclass(frozen=True)
@@ -102,15 +114,13 @@ def rings(folder: Path, slots: int) -> list[Ring]:
     return [Ring(folder, shape, max(16, int(slots * shape.share))) for shape in SHAPES]
 
 
-def render_forever(folder: Path, slots: int, worker: int, workers: int, counters: object) -> None:
+def render_forever(folder: Path, slots: int, worker: int, workers: int, counters: Counters) -> None:
     """Be one rendering process: fill empty slots first, then replace the oldest.
 
-    `counters` is a shared array (rendered, allowed): the process waits while enough is rendered. Seeds of the
-    workers are interleaved and go on where the ring left off.
+    The process waits while enough is rendered. Seeds of the workers are interleaved and go on
+    where the ring left off.
     """
     cv2.setNumThreads(1)
-    import time  # noqa: PLC0415
-
     mine = rings(folder, slots)
     rng = np.random.default_rng([worker, int(time.time())])
     shares = np.array([ring.shape.share for ring in mine])
@@ -118,7 +128,7 @@ def render_forever(folder: Path, slots: int, worker: int, workers: int, counters
     highest = max(int(ring.seeds.max()) for ring in mine)
     seed = (highest // workers + 1) * workers + worker
     while True:
-        if counters[0] >= counters[1]:  # type: ignore[index]
+        if counters[0] >= counters[1]:
             time.sleep(0.05)
             continue
         empty = [len(ring.filled()) < ring.slots for ring in mine]
@@ -128,5 +138,5 @@ def render_forever(folder: Path, slots: int, worker: int, workers: int, counters
         ring.write(cursor[k] % ring.slots, seed)
         cursor[k] += workers
         seed += workers
-        with counters.get_lock():  # type: ignore[attr-defined]
-            counters[0] += 1  # type: ignore[index]
+        with counters.get_lock():
+            counters[0] += 1

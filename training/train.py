@@ -14,20 +14,21 @@ import math
 import multiprocessing as mp
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from training.data import Batch, batches, held_out
 from training.losses import loss
 from training.network import LiteStereo
-from training.pool import SHAPES, render_forever, rings
+from training.plot import draw
+from training.pool import SHAPES, Counters, render_forever, rings
 
 EMA_DECAY = 0.999
 WARM_UP = 0.03  # share of the run in which the learning rate rises
@@ -55,6 +56,16 @@ class Plan:
     validate_every: float
     held_out: int
     cool_down: float
+
+
+@dataclass
+class Facts:
+    """Count what a run has done, over all the times it was continued."""
+
+    run: str
+    samples: int = 0
+    steps: int = 0
+    minutes: float = 0.0
 
 
 def rate_at(progress: float, plan: Plan) -> float:
@@ -92,24 +103,21 @@ def share_gradients(net: nn.Module, processes: int) -> None:
 
 
 def save(
-    path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, facts: dict
+    path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, facts: Facts
 ) -> None:
-    """Write a checkpoint under its name only when it is whole. The moments go as bfloat16: 12 MB."""
+    """Write a checkpoint under its name only when it is whole: 12 MB, the moments as bfloat16."""
     state = optimizer.state_dict()
     moments = {
         number: {k: v.bfloat16() if v.dim() else v for k, v in entry.items()}
         for number, entry in state["state"].items()
     }
+    parts = {"net": net.state_dict(), "ema": ema.state_dict(), "moments": moments}
     part = path.with_suffix(".tmp")
-    torch.save(
-        {"net": net.state_dict(), "ema": ema.state_dict(), "moments": moments, **facts}, part
-    )
+    torch.save(parts | asdict(facts), part)
     part.replace(path)
 
 
-def restore(
-    path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, object]:
+def restore(path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer) -> Facts:
     """Load a checkpoint into the three and give its facts."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     net.load_state_dict(checkpoint["net"])
@@ -120,7 +128,7 @@ def restore(
         for number, entry in checkpoint["moments"].items()
     }
     optimizer.load_state_dict(state)
-    return {k: checkpoint[k] for k in ("run", "samples", "steps", "minutes")}
+    return Facts(**{field.name: checkpoint[field.name] for field in fields(Facts)})
 
 
 def validate(
@@ -149,108 +157,143 @@ def validate(
     return dict(zip(("epe", "bad1", "bad2", "bad2_noc"), means, strict=True))
 
 
-class Log:
-    """Append to a CSV file, a header first."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def add(self, row: dict[str, object]) -> None:
-        """Write a row; every row must have the same keys."""
-        new = not self.path.exists()
-        with self.path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+def append(path: Path, row: dict[str, object]) -> None:
+    """Add a row to a CSV file, a header first; every row must have the same keys."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
 
 
-def train(rank: int, plan: Plan, counters: object, port: int) -> None:
-    """Be one training process; the first one also logs, validates and saves."""
+class Trainer:
+    """Be one training process of several; the first one also logs, judges and saves."""
+
+    def __init__(self, rank: int, plan: Plan, counters: Counters) -> None:
+        self.rank, self.plan, self.counters = rank, plan, counters
+        self.device = torch.device(plan.device)
+        torch.manual_seed(0)
+        self.net = LiteStereo()
+        self.ema = copy.deepcopy(self.net)
+        self.optimizer = torch.optim.AdamW(
+            self.net.parameters(), plan.peak_rate, weight_decay=WEIGHT_DECAY
+        )
+        self.facts = Facts(plan.run.name)
+        latest = plan.run / "latest.pt"
+        if latest.exists():
+            self.facts = restore(latest, self.net, self.ema, self.optimizer)
+        self.net, self.ema = self.net.to(self.device), self.ema.to(self.device)
+        for entry in self.optimizer.state.values():
+            entry.update({k: v.to(self.device) if v.dim() else v for k, v in entry.items()})
+
+    def run(self) -> None:
+        """Step until the time is used up. All processes read the clock of the first."""
+        plan, facts = self.plan, self.facts
+        pool = plan.run.parent / "pool"
+        source = batches(
+            pool, plan.slots, plan.batch_pixels, facts.samples + self.rank, plan.loaders
+        )
+        judge = Judge(self) if self.rank == 0 else None
+        rng = np.random.default_rng(facts.steps)  # the same in all processes: equal work
+        begun, minutes_before = time.monotonic(), facts.minutes
+        while True:
+            clock = torch.tensor((time.monotonic() - begun) / 60)
+            if plan.processes > 1:
+                dist.broadcast(clock, 0)
+            minutes = float(clock)
+            facts.minutes = minutes_before + minutes
+            finished = minutes >= plan.minutes
+            if judge is not None:
+                judge.look(minutes, finished)
+            if finished:
+                break
+            rate = rate_at(minutes / plan.minutes, plan)
+            terms = self.step(next(source), int(rng.integers(2, plan.max_iters + 1)), rate)
+            if judge is not None:
+                judge.note(minutes, rate, terms)
+
+    def step(self, batch: Batch, iters: int, rate: float) -> dict[str, float]:
+        """Learn from one batch at a learning rate, and give the terms of the loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.net.train()
+        batch = batch.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            prediction = self.net(batch.left, batch.right, iters, batch.prior)
+        terms = loss(prediction, batch.truth)
+        self.optimizer.zero_grad()
+        terms["total"].backward()
+        share_gradients(self.net, self.plan.processes)
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
+        if torch.isfinite(norm):  # the same in all processes, because the gradients are
+            self.optimizer.step()
+        averaged(self.ema, self.net, self.facts.steps)
+        seen = batch.left.shape[0] * self.plan.processes
+        self.facts.steps += 1
+        self.facts.samples += seen
+        if self.rank == 0:
+            with self.counters.get_lock():
+                self.counters[1] += seen / self.plan.reuse
+        return {k: float(v.detach()) for k, v in terms.items()}
+
+
+class Judge:
+    """Log, save and validate for the first process."""
+
+    LOG_EVERY = 50  # steps
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.plan = trainer, trainer.plan
+        self.scenes = held_out(self.plan.held_out)
+        self.next_look = self.plan.validate_every
+        self.recent: list[dict[str, float]] = []
+        self.first_sample = trainer.facts.samples
+        self.bar = tqdm(
+            total=self.plan.minutes,
+            bar_format="{percentage:3.0f}%|{bar}| {n:.1f} of {total:.0f} min{postfix}",
+        )
+
+    def note(self, minutes: float, rate: float, terms: dict[str, float]) -> None:
+        """Take in a step; the mean of some goes to the log."""
+        self.recent.append(terms)
+        if len(self.recent) < self.LOG_EVERY:
+            return
+        mean = {k: float(np.mean([row[k] for row in self.recent])) for k in terms}
+        samples = self.trainer.facts.samples
+        append(self.plan.run / "train.csv", {"samples": samples, "rate": rate, **mean})
+        speed = (samples - self.first_sample) / max(minutes * 60, 1e-9)
+        self.bar.n = minutes
+        self.bar.set_postfix_str(
+            f"loss {mean['total']:.3f}, error {mean['final']:.3f} px, {speed:.1f} samples/s"
+        )
+        self.recent.clear()
+
+    def look(self, minutes: float, finished: bool) -> None:
+        """Save and validate when it is time."""
+        if minutes < self.next_look and not finished:
+            return
+        trainer, facts = self.trainer, self.trainer.facts
+        save(self.plan.run / "latest.pt", trainer.net, trainer.ema, trainer.optimizer, facts)
+        marks = validate(trainer.ema, self.scenes, trainer.device, iters=5)
+        row = {"samples": facts.samples, "minutes": round(facts.minutes, 1), **marks}
+        append(self.plan.run / "validation.csv", row)
+        draw(self.plan.run)
+        told = ", ".join(f"{k} {v:.4f}" for k, v in marks.items())
+        self.bar.write(f"{facts.samples} samples: {told}")
+        self.next_look += self.plan.validate_every
+
+
+def train(rank: int, plan: Plan, counters: Counters, port: int) -> None:
+    """Set a training process up and run it."""
     torch.set_num_threads(plan.threads)
     cv2.setNumThreads(1)
     if plan.processes > 1:
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         dist.init_process_group("gloo", rank=rank, world_size=plan.processes)
-    device = torch.device(plan.device)
-    torch.manual_seed(0)
-    net = LiteStereo()
-    ema = copy.deepcopy(net)
-    optimizer = torch.optim.AdamW(net.parameters(), plan.peak_rate, weight_decay=WEIGHT_DECAY)
-    facts: dict[str, object] = {"run": plan.run.name, "samples": 0, "steps": 0, "minutes": 0.0}
-    latest = plan.run / "latest.pt"
-    if latest.exists():
-        facts = restore(latest, net, ema, optimizer)
-    net, ema = net.to(device), ema.to(device)
-    for entry in optimizer.state.values():
-        entry.update({k: v.to(device) if v.dim() else v for k, v in entry.items()})
-    seed = int(facts["samples"]) + rank  # type: ignore[call-overload]
-    source = batches(plan.run.parent / "pool", plan.slots, plan.batch_pixels, seed, plan.loaders)
-    _run(rank, plan, net, ema, optimizer, facts, source, counters, device)
+    Trainer(rank, plan, counters).run()
     if plan.processes > 1:
         dist.destroy_process_group()
-
-
-def _run(rank, plan, net, ema, optimizer, facts, source, counters, device) -> None:  # noqa: ANN001
-    """Step until the time is used up. All processes read the clock of the first."""
-    scenes = held_out(plan.held_out) if rank == 0 else []
-    train_log, judge_log = Log(plan.run / "train.csv"), Log(plan.run / "validation.csv")
-    rng = np.random.default_rng(int(facts["steps"]))  # the same in all processes: equal work
-    begun, minutes_before = time.monotonic(), float(facts["minutes"])
-    next_look, bar = plan.validate_every, None
-    if rank == 0:
-        bar = tqdm(total=plan.minutes, unit="min", bar_format="{l_bar}{bar}| {n:.1f}/{total:.0f} min {postfix}")  # fmt: skip
-    recent: list[dict[str, float]] = []
-    while True:
-        clock = torch.tensor((time.monotonic() - begun) / 60)
-        if plan.processes > 1:
-            dist.broadcast(clock, 0)
-        minutes = float(clock)
-        finished = minutes >= plan.minutes
-        if rank == 0 and (finished or minutes >= next_look):
-            facts["minutes"] = minutes_before + minutes
-            save(plan.run / "latest.pt", net, ema, optimizer, facts)
-            marks = validate(ema, scenes, device, 5)
-            judge_log.add({"samples": facts["samples"], "minutes": round(facts["minutes"], 1), **marks})  # fmt: skip
-            tqdm.write(f"{facts['samples']} samples: " + ", ".join(f"{k} {v:.4f}" for k, v in marks.items()))  # fmt: skip
-            net.train()
-            next_look += plan.validate_every
-        if finished:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(minutes / plan.minutes, plan)
-        iters = int(rng.integers(2, plan.max_iters + 1))
-        terms, count = _step(plan, net, optimizer, next(source).to(device), iters)
-        averaged(ema, net, int(facts["steps"]))
-        facts["steps"] = int(facts["steps"]) + 1
-        facts["samples"] = int(facts["samples"]) + count * plan.processes
-        if rank == 0:
-            with counters.get_lock():
-                counters[1] += count * plan.processes / plan.reuse
-            recent.append(terms)
-            if len(recent) == 50:
-                mean = {k: float(np.mean([r[k] for r in recent])) for k in recent[0]}
-                speed = int(facts["samples"]) / max(minutes_before + minutes, 1e-9) / 60
-                train_log.add({"samples": facts["samples"], "rate": group["lr"], **mean})
-                bar.n = round(minutes, 2)
-                bar.set_postfix_str(f"loss {mean['total']:.3f} error {mean['final']:.3f} px, {speed:.1f} samples/s")  # fmt: skip
-                recent.clear()
-
-
-def _step(
-    plan: Plan, net: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, iters: int
-) -> tuple[dict[str, float], int]:
-    net.train()
-    with torch.autocast(batch.left.device.type, torch.bfloat16):
-        prediction = net(batch.left, batch.right, iters, batch.prior)
-    terms: dict[str, Tensor] = loss(prediction, batch.truth)
-    optimizer.zero_grad()
-    terms["total"].backward()
-    share_gradients(net, plan.processes)
-    norm = nn.utils.clip_grad_norm_(net.parameters(), CLIP_NORM)
-    if torch.isfinite(norm):  # the same in all processes, because the gradients are
-        optimizer.step()
-    return {k: float(v.detach()) for k, v in terms.items()}, batch.left.shape[0]
 
 
 def arguments() -> Plan:

@@ -1,0 +1,1 @@
+"""Tests of training/, which need PyTorch (requirements-train.txt)."""

@@ -1,0 +1,108 @@
+"""Training: the losses, the ring of scenes, and runs that are ended and go on."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training/ needs PyTorch: requirements-train.txt")
+
+from training.data import held_out, make_prior, vary  # noqa: E402
+from training.losses import bins_loss, loss  # noqa: E402
+from training.network import LiteStereo  # noqa: E402
+from training.pool import Ring, Shape  # noqa: E402
+from training.scenes import render_scene  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+SMALL = Shape(96, 160, 64, 128, 1.0)
+
+
+def test_a_network_learns_one_scene_by_heart() -> None:
+    # given one scene
+    torch.manual_seed(0)
+    batch = held_out(1)[0]
+    net = LiteStereo().train()
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
+    errors = []
+    # when the network is trained on it alone
+    for _ in range(12):
+        terms = loss(net(batch.left, batch.right, 2, batch.prior), batch.truth)
+        optimizer.zero_grad()
+        terms["total"].backward()
+        optimizer.step()
+        errors.append(float(terms["final"]))
+    # then its error falls
+    assert np.mean(errors[-3:]) < 0.7 * np.mean(errors[:3])
+
+
+def test_the_bins_loss_is_least_at_the_truth() -> None:
+    # given cells of 16 px disparity (bin 2 of 5), and scores for the right and for a wrong bin
+    quarter, weight = torch.full((1, 1, 2, 2), 16.0), torch.ones(1, 1, 2, 2)
+    right, wrong = torch.zeros(1, 1, 1, 1, 7), torch.zeros(1, 1, 1, 1, 7)
+    right[..., 3], wrong[..., 5] = 5.0, 5.0  # with the border of one
+    # then a vote for the truth costs -log softmax = log(e^5 + 4) - 5 = 0.0266
+    assert float(bins_loss(right, quarter, weight)) == pytest.approx(0.0266, abs=1e-3)
+    assert float(bins_loss(wrong, quarter, weight)) > 4
+
+
+def test_a_ring_gives_back_what_was_rendered(tmp_path: Path) -> None:
+    ring = Ring(tmp_path, SMALL, 3)
+    ring.write(1, seed=5)
+    assert ring.filled().tolist() == [1]
+    sample, scene = ring.read(1), render_scene(5, 96, 160)
+    assert sample is not None
+    np.testing.assert_array_equal(sample.left, scene.left)
+    np.testing.assert_allclose(sample.disparity_right, scene.disparity_right, atol=1 / 64)
+    assert ring.read(0) is None
+    # and it is still there for the next process
+    assert Ring(tmp_path, SMALL, 3).filled().tolist() == [1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_varied_sample_is_still_true(seed: int) -> None:
+    # given a scene without a difference between the eyes, cut and mirrored at random
+    rng = np.random.default_rng(seed)
+    scene = vary(render_scene(seed, 96, 160, augment=False), SMALL, rng)
+    # when the right picture is brought to the left by the truth
+    rows, columns = np.mgrid[0:64, 0:128]
+    source = columns - scene.disparity_left
+    inside = ~scene.occluded_left & (source >= 1) & (source < 126)
+    below = np.clip(np.floor(source), 0, 126).astype(int)
+    share = (source - below)[..., None]
+    warped = scene.right[rows, below] * (1 - share) + scene.right[rows, below + 1] * share
+    # then it is the left picture, up to the pixels at edges
+    difference = np.abs(warped - scene.left).mean(axis=2)[inside]
+    assert np.median(difference) < 2
+
+
+def test_priors_come_in_every_kind() -> None:
+    scene = render_scene(3, 128, 192)
+    rng = np.random.default_rng(0)
+    known = [np.isfinite(make_prior(scene, rng)).mean() for _ in range(40)]
+    assert sum(k == 0 for k in known) > 8  # nothing known
+    assert sum(k > 0.5 for k in known) > 8  # most known
+
+
+def train(run: Path, minutes: float) -> list[dict[str, str]]:
+    """Train for a moment as a user would, and give the log of the judgements."""
+    command = [sys.executable, "-m", "training.train", "--run", str(run), "--processes", "2"]
+    command += ["--minutes", str(minutes), "--slots", "64", "--batch-pixels", "61440"]
+    command += ["--held-out", "1", "--device", "cpu", "--workers", "1", "--validate-every", "10"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    with (run / "validation.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_goes_on_where_it_ended(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = train(run, 0.1)
+    assert (run / "latest.pt").stat().st_size < 15e6
+    second = train(run, 0.1)
+    assert len(second) == 2
+    assert int(second[1]["samples"]) > int(first[0]["samples"]) > 0
