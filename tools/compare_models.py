@@ -26,19 +26,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from crestereo.errors import UsageError
 from crestereo.files import write_bytes
 from crestereo.model_files import MODELS_DIR, parse_file_name
+from tools.lib.advice import advice, trial_table, write_trials
 from tools.lib.bubbles import bubble_chart, detail_strip
 from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
-from tools.lib.comparison import (
-    Comparison,
-    Subject,
-    Trial,
-    advice,
-    average,
-    compare,
-    subjects_from,
-    trial_table,
-    write_trials,
-)
+from tools.lib.comparison import Comparison, Subject, Trial, average, compare, subjects_from
 from tools.lib.contestants import Contestant, open_contestant
 
 SAMPLES_DIR = Path(__file__).resolve().parents[1] / "input_files"

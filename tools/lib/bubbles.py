@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import numpy as np
 
 from crestereo.types import DisparityMap
 
-from .charts import OKABE_ITO, new_figure, save_figure, tidy, time_axis
-from .comparison import Comparison, Subject, Trial, pareto_front
+from .advice import pareto_front
+from .charts import MARKERS, OKABE_ITO, new_figure, save_figure, tidy, time_axis
+from .comparison import Comparison, Subject, Trial
 from .contestants import Contestant
 
 SMALLEST_BUBBLE = 40
@@ -24,14 +26,15 @@ CROP_SHARE = 0.34  # of height and width
 def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
     """Draw quality over time: size = iterations, colour = resolution, shape = model.
 
-    The line joins the Pareto front, whose members are named.
+    The line joins the Pareto front, whose members are numbered and named below.
     """
-    figure, axes = new_figure(8, 5)
+    figure, axes = new_figure(8, 5.5)
     (axis,) = axes.ravel()
-    sizes = sorted({trial.contestant.shape_text for trial in trials}, key=_pixels)
-    models = list(dict.fromkeys(trial.contestant.model for trial in trials))
-    colours = {size: OKABE_ITO[i % len(OKABE_ITO)] for i, size in enumerate(sizes)}
-    markers = {model: "osD^vPX"[i % 7] for i, model in enumerate(models)}
+    ordered = sorted(trials, key=lambda trial: trial.contestant.pixels)
+    sizes = dict.fromkeys(trial.contestant.shape_text for trial in ordered)
+    models = dict.fromkeys(trial.contestant.model for trial in trials)
+    colours = dict(zip(sizes, cycle(OKABE_ITO), strict=False))
+    markers = dict(zip(models, cycle(MARKERS), strict=False))
     for trial in sorted(trials, key=_area, reverse=True):  # small ones on top
         axis.scatter(
             trial.ms,
@@ -44,49 +47,55 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
             linewidth=0.6,
         )
     front = pareto_front(trials)
-    axis.plot(
-        [trial.ms for trial in front],
-        [trial.quality_px for trial in front],
-        color="black",
-        linewidth=1,
-        linestyle="--",
-        zorder=0,
-    )
-    for i, trial in enumerate(front):  # names in turn below and above: neighbours stay apart
-        side = -1 if i % 2 == 0 else 1
-        axis.annotate(
-            _short_name(trial.contestant, len(models) > 1),
-            (trial.ms, trial.quality_px),
-            xytext=(0, side * (4 + math.sqrt(_area(trial)) / 2)),
-            textcoords="offset points",
-            ha="center",
-            va="top" if side < 0 else "bottom",
-            fontsize=8,
-        )
+    _draw_front(axis, front)
     time_axis(axis)
     axis.margins(0.15)
     known = not math.isnan(trials[0].epe_px)
     axis.set_ylabel("mean error (EPE) [px]" if known else "mean difference from the best [px]")
     axis.set_title(trials[0].pair, fontsize=10)
     tidy(axis)
-    for place, title, handles in (
-        ("upper", "resolution", [_key(axis, size, color=colours[size]) for size in sizes]),
-        ("center", "iterations", _iteration_keys(axis, trials)),
-        (
-            "lower",
-            "model",
-            [_key(axis, name, color="grey", marker=markers[name]) for name in models],
-        ),
-    ):
-        figure.legend(
-            handles=handles,
-            title=title,
-            loc=f"outside right {place}",
-            fontsize=8,
-            title_fontsize=9,
-            labelspacing=0.9,
-        )
+    _add_keys(
+        figure, "right upper", "resolution", [_key(axis, s, color=c) for s, c in colours.items()]
+    )
+    _add_keys(figure, "right center", "iterations", _iteration_keys(axis, trials))
+    by_model = [_key(axis, name, color="grey", marker=mark) for name, mark in markers.items()]
+    _add_keys(figure, "upper center", "", by_model, columns=3)
+    numbered = [
+        _key(axis, _short_name(trial.contestant), color="black", marker=f"${number}$")
+        for number, trial in enumerate(front, start=1)
+    ]
+    title = "on the front: nothing else is both faster and better"
+    _add_keys(figure, "lower center", title, numbered, columns=2)
     return save_figure(figure, path)
+
+
+def _draw_front(axis: Any, front: Sequence[Trial]) -> None:
+    """Join the trials that nothing beats and number them."""
+    times, qualities = [trial.ms for trial in front], [trial.quality_px for trial in front]
+    axis.plot(times, qualities, color="black", linewidth=1, linestyle="--", zorder=0)
+    for number, trial in enumerate(front, start=1):
+        axis.annotate(
+            str(number),
+            (trial.ms, trial.quality_px),
+            xytext=(-3 - math.sqrt(_area(trial)) / 2, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            weight="bold",
+        )
+
+
+def _add_keys(figure: Any, side: str, title: str, keys: Sequence[Any], columns: int = 1) -> None:
+    figure.legend(
+        handles=keys,
+        title=title,
+        loc=f"outside {side}",
+        ncols=columns,
+        fontsize=8,
+        title_fontsize=9,
+        labelspacing=0.9,
+        frameon=False,
+    )
 
 
 def _key(axis: Any, label: str, **style: Any) -> Any:
@@ -100,19 +109,13 @@ def _iteration_keys(axis: Any, trials: Sequence[Trial]) -> list[Any]:
     return [_key(axis, str(n), color="grey", s=size) for n, size in zip(steps, sizes, strict=True)]
 
 
-def _pixels(size: str) -> float:
-    """Return how many pixels "HxW" has; the pictures' own size comes last."""
-    return math.inf if size == "native" else math.prod(map(int, size.split("x")))
-
-
 def _area(trial: Trial) -> float:
     return SMALLEST_BUBBLE + BUBBLE_PER_ITERATION * (trial.contestant.iters or 0)
 
 
-def _short_name(contestant: Contestant, with_model: bool) -> str:
-    steps = "" if contestant.iters is None else f"{contestant.iters} it, "
-    model = f"{contestant.model}\n" if with_model else ""
-    return f"{model}{steps}{contestant.shape_text}"
+def _short_name(contestant: Contestant) -> str:
+    steps = "" if contestant.iters is None else f", {contestant.iters} it"
+    return f"{contestant.model}{steps}, {contestant.shape_text}"
 
 
 def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path | None:
@@ -134,7 +137,7 @@ def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path |
         maps.append(("truth", subject.truth[part]))
     height, width = maps[0][1].shape
     columns = len(maps) + 1
-    figure, axes = new_figure(2.0 * columns, 2.0 * height / width + 1.0, columns=columns)
+    figure, axes = new_figure(2.0 * columns, 2.0 * height / width + 0.9, columns=columns)
     axes[0, 0].imshow(cv2.cvtColor(subject.pair.left[part], code=cv2.COLOR_BGR2RGB))
     axes[0, 0].set_title("left picture", fontsize=9)
     for axis, (caption, disparity) in zip(axes[0, 1:], maps, strict=True):
@@ -164,7 +167,7 @@ def _longest_row(trials: Sequence[Trial]) -> list[Trial]:
             rows.setdefault((trial.contestant.path, trial.contestant.shape_text), []).append(trial)
     if not rows:
         return []
-    _, row = max(rows.items(), key=lambda item: (len(item[1]), _pixels(item[0][1])))
+    _, row = max(rows.items(), key=lambda item: (len(item[1]), item[1][0].contestant.pixels))
     return sorted(row, key=lambda trial: trial.contestant.iters or 0)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,17 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from crestereo.errors import SourceError
-from crestereo.files import write_bytes
 from crestereo.formats import read_image
 from crestereo.metrics import bad_rate, end_point_error
 from crestereo.types import DisparityMap, StereoPair
 
 from .contestants import Contestant, Runner
 from .datasets import find_scenes, load_scene
-from .tables import markdown_table
-
-CLOSE_ENOUGH = 0.05
-"""How much worse than the best a faster choice may be."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +68,7 @@ class Comparison:
     disparities : dict
         The map of each contestant on each pair, by (contestant, pair name).
     best : Contestant
-        Where truth is known the one of smallest mean error, else the slowest.
+        Where truth is known the one of smallest mean error, else the slowest of the largest size.
     """
 
     trials: list[Trial]
@@ -148,16 +141,18 @@ def _best(
 ) -> Contestant:
     known = [subject for subject in subjects if subject.truth is not None]
 
-    def cost(contestant: Contestant) -> float:
-        if known:
-            return sum(
-                end_point_error(disparities[contestant, s.pair.name], s.truth)
-                for s in known
-                if s.truth is not None
-            )
-        return -sum(float(np.median(seconds[contestant, s.pair.name])) for s in subjects)
+    def error(contestant: Contestant) -> float:
+        return sum(
+            end_point_error(disparities[contestant, s.pair.name], s.truth)
+            for s in known
+            if s.truth is not None
+        )
 
-    return min(contestants, key=cost)
+    def effort(contestant: Contestant) -> tuple[float, float]:
+        time_spent = sum(float(np.median(seconds[contestant, s.pair.name])) for s in subjects)
+        return contestant.pixels, time_spent
+
+    return min(contestants, key=error) if known else max(contestants, key=effort)
 
 
 def _trial(
@@ -199,99 +194,3 @@ def average(trials: Sequence[Trial]) -> list[Trial]:
             )
         )
     return means
-
-
-def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that no other beats in both time and quality, the fastest first."""
-    front: list[Trial] = []
-    for trial in sorted(trials, key=lambda trial: (trial.ms, trial.quality_px)):
-        if not front or trial.quality_px < front[-1].quality_px:
-            front.append(trial)
-    return front
-
-
-def advice(trials: Sequence[Trial], budget_ms: float | None, scale_px: float) -> list[str]:
-    """Return what to take, in sentences.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        One per contestant.
-    budget_ms : float or None
-        Time a pair may take.
-    scale_px : float
-        What "within 5 %" refers to when no truth is known: the mean disparity. With truth it
-        is the error of the best.
-    """
-    best = min(trials, key=lambda trial: trial.quality_px)
-    lines = []
-    if budget_ms is not None:
-        fitting = [trial for trial in trials if trial.ms <= budget_ms]
-        if fitting:
-            choice = min(fitting, key=lambda trial: trial.quality_px)
-            lines.append(f"Best within {budget_ms:g} ms: {describe(choice)}.")
-        else:
-            fastest = min(trials, key=lambda trial: trial.ms)
-            lines.append(f"Nothing takes {budget_ms:g} ms or less; fastest: {describe(fastest)}.")
-    if math.isnan(best.epe_px):
-        limit, of_what = CLOSE_ENOUGH * scale_px, "of the mean disparity from the best"
-    else:
-        limit, of_what = (1 + CLOSE_ENOUGH) * best.quality_px, "of the best"
-    close = min((t for t in trials if t.quality_px <= limit), key=lambda trial: trial.ms)
-    lines.append(f"Fastest within {CLOSE_ENOUGH:.0%} {of_what}: {describe(close)}.")
-    lines.append(f"Best of all: {describe(best)}.")
-    return lines
-
-
-def describe(trial: Trial) -> str:
-    """Return model, settings, time and quality in words."""
-    what = "from the best" if math.isnan(trial.epe_px) else "error"
-    return (
-        f"{settings_text(trial.contestant)} ({trial.ms:.0f} ms, {trial.quality_px:.2f} px {what})"
-    )
-
-
-def settings_text(contestant: Contestant) -> str:
-    """Return for example "crestereo_lite, 5 iterations, 240x320"."""
-    steps = "" if contestant.iters is None else f", {contestant.iters} iterations"
-    return f"{contestant.model}{steps}, {contestant.shape_text}"
-
-
-def trial_table(trials: Sequence[Trial]) -> str:
-    """Return a Markdown table, the fastest first; a star marks the Pareto front."""
-    front = pareto_front(trials)
-    rows = []
-    for trial in sorted(trials, key=lambda trial: trial.ms):
-        known = not math.isnan(trial.epe_px)
-        rows.append(
-            [
-                trial.contestant.model,
-                "" if trial.contestant.iters is None else str(trial.contestant.iters),
-                trial.contestant.shape_text,
-                f"{trial.ms:.0f}",
-                f"{trial.difference_px:.2f}",
-                f"{trial.epe_px:.2f}" if known else "",
-                f"{100 * trial.bad2:.1f}" if known else "",
-                "*" if trial in front else "",
-            ]
-        )
-    header = ["model", "iters", "size", "ms", "px from best", "EPE px", "bad-2 %", "front"]
-    return markdown_table(header, rows, text_columns=1)
-
-
-def write_trials(path: Path, trials: Sequence[Trial]) -> None:
-    """Write one CSV line per trial."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(
-        ["pair", "model", "iters", "size", "ms", "difference_px", "epe_px", "bad2", "front"]
-    )
-    for name in dict.fromkeys(trial.pair for trial in trials):
-        own = [trial for trial in trials if trial.pair == name]
-        front = pareto_front(own)
-        for t in own:
-            numbers = (t.ms, t.difference_px, t.epe_px, t.bad2)
-            cells = ["" if math.isnan(value) else f"{value:.6g}" for value in numbers]
-            settings = [t.contestant.model, t.contestant.iters, t.contestant.shape_text]
-            writer.writerow([name, *settings, *cells, int(t in front)])
-    write_bytes(path, text.getvalue().encode())

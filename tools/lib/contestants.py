@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,11 @@ class Contestant:
     def shape_text(self) -> str:
         """Return "HxW", or "native" for the size of the pictures."""
         return f"{self.shape[0]}x{self.shape[1]}" if self.shape else "native"
+
+    @property
+    def pixels(self) -> float:
+        """Return the number of pixels of the network's input; that of the pictures is infinite."""
+        return float(math.prod(self.shape)) if self.shape else math.inf
 
 
 def baseline(name: str) -> Contestant:
