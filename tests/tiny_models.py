@@ -257,3 +257,53 @@ def slow_model(
     return save_graph(
         path, nodes, inputs=pictures, outputs=outputs, constants=constants, metadata=metadata
     )
+
+
+def matching_model(
+    path: Path, shape: tuple[int, int] | None = None, max_disparity: int = 16
+) -> Path:
+    """Write a block matcher as a *lite* model: whole-pixel disparities from 0 to `max_disparity`.
+
+    Cost: absolute difference of the first channel, averaged over 5x5 px; the cheapest wins.
+    """
+    height, width = shape or ("H", "W")
+    constants = [
+        _constant(name, np.asarray([value], np.int64))
+        for name, value in (("zero", 0), ("one", 1), ("axis_channel", 1), ("axis_x", 3))
+    ]
+    nodes = [
+        helper.make_node("Slice", ["left", "zero", "one", "axis_channel"], ["left_plane"]),
+        helper.make_node("Slice", ["right", "zero", "one", "axis_channel"], ["right_0"]),
+    ]
+    for shift in range(max_disparity + 1):
+        if shift > 0:  # right picture moved to the right by `shift`, black where nothing comes in
+            constants += [
+                _constant(f"pads_{shift}", np.asarray([0, 0, 0, shift, 0, 0, 0, 0], np.int64)),
+                _constant(f"end_{shift}", np.asarray([-shift], np.int64)),
+            ]
+            cut = ["right_0", "zero", f"end_{shift}", "axis_x"]
+            nodes += [
+                helper.make_node("Slice", cut, [f"cut_{shift}"]),
+                helper.make_node("Pad", [f"cut_{shift}", f"pads_{shift}"], [f"right_{shift}"]),
+            ]
+        nodes += [
+            helper.make_node("Sub", ["left_plane", f"right_{shift}"], [f"difference_{shift}"]),
+            helper.make_node("Abs", [f"difference_{shift}"], [f"cost_{shift}"]),
+        ]
+    costs = [f"cost_{shift}" for shift in range(max_disparity + 1)]
+    nodes += [
+        helper.make_node("Concat", costs, ["costs"], axis=1),
+        helper.make_node("AveragePool", ["costs"], ["sums"], kernel_shape=[5, 5], pads=[2] * 4),
+        helper.make_node("ArgMin", ["sums"], ["best"], axis=1, keepdims=1),
+        helper.make_node("Cast", ["best"], ["disparity"], to=TensorProto.FLOAT),
+    ]
+    pictures = [(n, TensorProto.FLOAT, [1, 3, height, width]) for n in ("left", "right")]
+    outputs = [("disparity", TensorProto.FLOAT, [1, 1, height, width])]
+    return save_graph(
+        path,
+        nodes,
+        inputs=pictures,
+        outputs=outputs,
+        constants=constants,
+        metadata={"kind": "lite", "channel_order": "RGB"},
+    )

@@ -1,0 +1,125 @@
+"""Names, the record of what was published, and the choice of a network."""
+
+from pathlib import Path
+
+import pytest
+
+from crestereo import ModelFileError, ModelSpec, UnknownModelError, UsageError
+from crestereo.model_files import (
+    MODELS_DIR,
+    PUBLISHED,
+    check_published,
+    choose_model,
+    file_name,
+    find_model,
+    iters_in_name,
+    nearest_published,
+    parse_file_name,
+    recorded_channel_order,
+)
+from crestereo.settings import VERSIONS
+
+SHAPE = (480, 640)
+
+
+def put(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"model")
+
+
+def test_every_published_name_is_read_back():
+    assert len(PUBLISHED) == 4 * (7 + 5)
+    for spec in PUBLISHED:
+        assert parse_file_name(file_name(spec)) == spec
+    assert (
+        file_name(ModelSpec("combined", 20, 720, 1280)) == "crestereo_combined_iter20_720x1280.onnx"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["crestereo_lite.onnx", "raftstereo_init_iter5_480x640.onnx", "crestereo_init_iter99_8x8.onnx"],
+)
+def test_other_names_are_not_taken_for_published_ones(name):
+    assert parse_file_name(name) is None
+
+
+def test_the_number_of_iterations_is_found_in_foreign_names():
+    assert iters_in_name("raftstereo_init_iter5_480x640.onnx") == 5
+    assert iters_in_name("model_12_iters.onnx") is None
+
+
+def test_channel_order_goes_by_the_record():
+    assert recorded_channel_order(Path("a/crestereo_init_iter5_480x640.onnx")) == "BGR"
+    assert recorded_channel_order(Path("a/raftstereo_init_iter5_480x640.onnx")) == "RGB"
+
+
+def test_models_belong_to_the_checkout_whatever_the_current_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert Path(__file__).parents[1] / "models" == MODELS_DIR
+
+
+def test_files_are_found_below_the_folder_the_least_deep_first(tmp_path):
+    spec = ModelSpec("init", 5, *SHAPE)
+    assert find_model(spec, tmp_path / "missing") is None
+    put(tmp_path, f"a/b/{file_name(spec)}")
+    assert find_model(spec, tmp_path) == tmp_path / "a/b" / file_name(spec)
+    put(tmp_path, f"z/{file_name(spec)}")
+    assert find_model(spec, tmp_path) == tmp_path / "z" / file_name(spec)
+
+
+def test_the_nearest_published_model_is_alike_in_every_respect():
+    assert nearest_published(ModelSpec("init", 6, 470, 640))[0] == ModelSpec("init", 5, *SHAPE)
+    assert {spec.version for spec in nearest_published(ModelSpec("init", 6, 470, 640))[:28]} == {
+        "init"
+    }
+    assert set(nearest_published(ModelSpec("combined", 3, 100, 100))) == PUBLISHED
+
+
+def test_an_unpublished_combination_names_the_nearest_and_the_way_out():
+    with pytest.raises(UnknownModelError) as error:
+        check_published(ModelSpec("combined", 5, 120, 160))
+    assert "the nearest that were: combined, 5 iterations, 240x320" in str(error.value)
+    assert "lite" in str(error.value)
+
+
+def test_auto_prefers_combined_then_init_then_the_bundled_network(tmp_path):
+    put(tmp_path, "crestereo_lite.onnx")
+    choice = choose_model("auto", 5, SHAPE, tmp_path)
+    assert choice.path == tmp_path / "crestereo_lite.onnx"
+    assert 'version = "combined" downloads' in choice.note
+
+    put(tmp_path, "init/crestereo_init_iter5_480x640.onnx")
+    choice = choose_model("auto", 5, SHAPE, tmp_path)
+    assert choice.spec == ModelSpec("init", 5, *SHAPE)
+    assert choice.path == tmp_path / "init/crestereo_init_iter5_480x640.onnx"
+
+    put(tmp_path, "crestereo_combined_iter5_480x640.onnx")
+    choice = choose_model("auto", 5, SHAPE, tmp_path)
+    assert choice.spec == ModelSpec("combined", 5, *SHAPE)
+    assert "crestereo_combined_iter5_480x640.onnx" in choice.note
+
+
+def test_auto_takes_the_bundled_network_for_what_was_never_published(tmp_path):
+    put(tmp_path, "crestereo_lite.onnx")
+    choice = choose_model("auto", 7, (100, 200), tmp_path)
+    assert choice.spec == ModelSpec("lite", 7, 100, 200)
+    assert "does not exist for these iters and model_shape" in choice.note
+
+
+def test_a_missing_published_model_is_a_choice_without_a_path(tmp_path):
+    choice = choose_model("init", 10, SHAPE, tmp_path)
+    assert choice.path is None
+    assert file_name(choice.spec) == "crestereo_init_iter10_480x640.onnx"
+
+
+def test_a_missing_bundled_network_is_said(tmp_path):
+    with pytest.raises(ModelFileError, match=r"crestereo_lite\.onnx is not in"):
+        choose_model("lite", 5, SHAPE, tmp_path)
+
+
+@pytest.mark.parametrize("version", ["next", "large", ""])
+def test_wrong_versions_are_refused(version, tmp_path):
+    with pytest.raises(UsageError, match=", ".join(VERSIONS)):
+        choose_model(version, 5, SHAPE, tmp_path)
