@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from crestereo.errors import UsageError
 from crestereo.providers import open_session, runtime_errors
 
-_MULTIPLE_PX = 64
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -39,14 +38,18 @@ class BareNetwork:
     path : Path
         ONNX file of any interface.
     shape : (int, int)
-        Height and width [px] where the file leaves them open; rounded up to a multiple of 64
-        where it cannot run otherwise.
+        Height and width [px] where the file leaves them open.
     iters : int
         For an input of that name.
     device : str
         One of `crestereo.providers.DEVICES`.
     threads : int or None
         Of the CPU.
+
+    Raises
+    ------
+    UsageError
+        It cannot run at this size.
 
     Attributes
     ----------
@@ -60,18 +63,15 @@ class BareNetwork:
         self._session = open_session(path, device=device, threads=threads)
         nodes = self._session.get_inputs()
         chosen = [n for n in self._session.get_overridable_initializers() if n.name == "iters"]
-        rounded = tuple(-(-side // _MULTIPLE_PX) * _MULTIPLE_PX for side in shape)
-        trials = [shape] if rounded == shape else [shape, (rounded[0], rounded[1])]
-        for trial in trials:
-            self._feed = made_up_inputs([*nodes, *chosen], trial, iters)
-            self.shape = picture_shape(self._feed)
-            try:
-                self.run()
-                return
-            except runtime_errors() as exc:
-                failure = exc
-        reason = str(failure).splitlines()[0]
-        raise UsageError(f"{path.name} does not run at {shape[0]}x{shape[1]}: {reason}")
+        self._feed = made_up_inputs([*nodes, *chosen], shape, iters)
+        self.shape = picture_shape(self._feed)
+        try:
+            self.run()
+        except runtime_errors() as exc:
+            reason = str(exc).splitlines()[0]
+            raise UsageError(
+                f"{path.name} does not run at {shape[0]}x{shape[1]}, try another size: {reason}"
+            ) from exc
 
     def run(self) -> None:
         """Run the network once."""
@@ -102,9 +102,7 @@ def made_up_inputs(
     feed: dict[str, NDArray[Any]] = {}
     for node in nodes:
         if node.type not in _TYPES or len(node.shape) not in {0, 1, 4}:
-            raise UsageError(
-                f"the input {node.name} ({node.type}, {node.shape}) is of no known use"
-            )
+            raise UsageError(f"the input {node.name} ({node.type}, {node.shape}) is unknown here")
         dtype = _TYPES[node.type]
         if len(node.shape) < 4:
             feed[node.name] = np.full([1] * len(node.shape), iters, dtype)
@@ -120,4 +118,6 @@ def made_up_inputs(
 
 def picture_shape(feed: dict[str, NDArray[Any]]) -> tuple[int, int]:
     """Return height and width of the largest picture in a network's input [px]."""
-    return max(array.shape[2:] for array in feed.values() if array.ndim == 4)  # type: ignore[return-value]
+    sizes = [array.shape[2:] for array in feed.values() if array.ndim == 4]
+    height, width = max(sizes)
+    return height, width

@@ -1,4 +1,4 @@
-"""A side-by-side clip for measurements: a drifting texture, cheap to decode and hard to compress."""
+"""A side-by-side clip for measurements: a texture that drifts to and fro."""
 
 from __future__ import annotations
 

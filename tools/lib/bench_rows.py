@@ -1,0 +1,201 @@
+"""What each part of the benchmark measures, as rows of its table."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from crestereo.app.views import Painter, side_by_side
+from crestereo.estimator import CREStereo
+from crestereo.preprocess import Fit
+
+from .bare_network import BareNetwork
+from .bench_clip import texture_pair, write_clip
+from .bench_setup import Row, Setup, shape_text, threads_text, time_row
+from .processes import growth_bytes, probe, run_program, seconds_to_text
+from .timing import Timing, interleave, repeat
+
+PROMPT = "Left Image (URL or file path) : "
+VIDEO_SCRIPT = "video_depth_estimation_unified_vid.py"
+SMALL_SHAPE = (96, 128)
+"""Where memory is watched over many frames: a leak does not depend on the size of a frame."""
+
+
+def start_rows(setup: Setup) -> list[Row]:
+    """Measure the time to the first prompt, and that of opening the network."""
+    command = [sys.executable, "image_depth_estimation.py"]
+    seconds_to_text(command, PROMPT)  # the first start compiles the modules
+    starts = [seconds_to_text(command, PROMPT) for _ in _steps("start", setup.rounds)]
+    load = repeat(lambda: _estimator(setup), min(setup.rounds, 10))
+    return [
+        time_row("start to the first prompt", "new process", Timing(tuple(starts)), "wanted: 600"),
+        time_row("model load", setup.model.name, load),
+    ]
+
+
+def stage_rows(setup: Setup) -> list[Row]:
+    """Measure the stages of one estimation, and the whole of it, in turn."""
+    pair = texture_pair(setup.shape)
+    estimator = _estimator(setup)
+    fit = Fit.squash(setup.shape, setup.shape)
+    result = estimator.estimate(pair.left, pair.right)
+    painter = Painter("magma")
+    float32 = np.dtype(np.float32)
+
+    def preprocess() -> None:
+        for picture in (pair.left, pair.right):
+            fit.image_to_network(picture, "RGB", float32)
+
+    def postprocess() -> None:
+        fit.disparity_from_network(result.disparity)
+        if result.confidence is not None:
+            fit.confidence_from_network(result.confidence)
+
+    def draw() -> None:
+        side_by_side(pair.left, painter.paint(result.disparity).colored)
+
+    stages: dict[str, Callable[[], object]] = {
+        "preprocessing": preprocess,
+        "inference": _bare(setup).run,
+        "postprocessing": postprocess,
+        "drawing": draw,
+        "estimate(), all of it": lambda: estimator.estimate(pair.left, pair.right),
+    }
+    with _bar("stages", setup.rounds * len(stages)) as bar:
+        timings = interleave(stages, setup.rounds, tick=bar.update)
+    around = sum(timings[name].median for name in ("preprocessing", "postprocessing", "drawing"))
+    share = f"{100 * around / timings['inference'].median:.1f} % of inference (wanted: 10)"
+    rows = [time_row(name, setup.setting, timing) for name, timing in timings.items()]
+    return [*rows, Row("all but inference", setup.setting, 1e3 * around, np.nan, "ms", share)]
+
+
+def video_rows(setup: Setup) -> list[Row]:
+    """Measure the frame rate of the video script from file to file.
+
+    The rate is that between a short and a long clip, so that starting up does not count. The bare
+    network is timed between the runs of the script.
+    """
+    short = max(setup.frames // 5, 2)
+    bare = _bare(setup)
+    rates: list[float] = []
+    inference: list[float] = []
+    with tempfile.TemporaryDirectory() as folder:
+        clips = [
+            write_clip(Path(folder) / f"{n}.mp4", n, setup.shape)
+            for n in (short, short + setup.frames)
+        ]
+        for _ in _steps("video", max(1, min(setup.rounds // 5, 5))):
+            inference += repeat(bare.run, 10).values
+            fast, slow = (
+                run_program(_video_command(setup, clip, setup.shape))[0] for clip in clips
+            )
+            rates.append(setup.frames / (slow - fast))
+            inference += repeat(bare.run, 10).values
+    rate, ceiling = Timing(tuple(rates)).median, 1 / Timing(tuple(inference)).median
+    slowest = float(np.percentile(rates, 10))
+    share = f"{100 * rate / ceiling:.0f} % of the bare rate (wanted: 95)"
+    return [
+        Row("video, file to file", setup.setting, rate, slowest, "frames/s", share),
+        Row("inference alone", setup.setting, ceiling, np.nan, "frames/s"),
+    ]
+
+
+def memory_rows(setup: Setup) -> list[Row]:
+    """Measure the peak memory of one network, and whether a long video makes it grow."""
+    _, peak = probe(
+        setup.model,
+        setup.shape,
+        iters=setup.iters,
+        device="cpu",
+        threads=setup.threads[0],
+        rounds=3,
+    )
+    with tempfile.TemporaryDirectory() as folder, _bar("memory", 1) as bar:
+        clip = write_clip(Path(folder) / "long.mp4", setup.memory_frames, SMALL_SHAPE)
+        _, samples = run_program(_video_command(setup, clip, SMALL_SHAPE))
+        bar.update()
+    if peak is None or not samples:
+        print("memory is not measured: this system does not tell it", file=sys.stderr)
+        return []
+    setting = f"{setup.memory_frames} frames of {shape_text(SMALL_SHAPE)}"
+    highest = max(size for _, size in samples)
+    return [
+        Row("peak memory, network", setup.setting, peak / 1e6, np.nan, "MB"),
+        Row("peak memory, video script", setting, highest / 1e6, np.nan, "MB"),
+        Row("memory growth", setting, growth_bytes(samples) / 1e6, np.nan, "MB", "wanted: none"),
+    ]
+
+
+def peer_rows(setup: Setup) -> list[Row]:
+    """Compare networks, each run of one beside a run of every other."""
+    rows: list[Row] = []
+    for device in setup.devices:
+        for threads in setup.threads if device == "cpu" else setup.threads[:1]:
+            rows += _peer_rows(setup, device, threads)
+    return rows
+
+
+def _peer_rows(setup: Setup, device: str, threads: int) -> list[Row]:
+    networks = {
+        path.stem: BareNetwork(
+            path, shape or setup.shape, iters=setup.iters, device=device, threads=threads
+        )
+        for path, shape in ((setup.model, None), *setup.peers)
+    }
+    with _bar(f"networks, {device}, {threads_text(threads)}", setup.rounds * len(networks)) as bar:
+        runs = {name: network.run for name, network in networks.items()}
+        timings = interleave(runs, setup.rounds, tick=bar.update)
+    first = timings[setup.model.stem].median
+    return [
+        time_row(
+            f"network {name}",
+            f"{shape_text(networks[name].shape)}, {threads_text(threads)}, {device}",
+            timing,
+            f"{timing.median / first:.2f} x",
+        )
+        for name, timing in timings.items()
+    ]
+
+
+def _estimator(setup: Setup) -> CREStereo:
+    return CREStereo(
+        setup.model,
+        iters=setup.iters,
+        model_shape=setup.shape,
+        device="cpu",
+        threads=setup.threads[0],
+    )
+
+
+def _bare(setup: Setup) -> BareNetwork:
+    return BareNetwork(
+        setup.model, setup.shape, iters=setup.iters, device="cpu", threads=setup.threads[0]
+    )
+
+
+def _video_command(setup: Setup, clip: Path, shape: tuple[int, int]) -> list[str]:
+    flags = {
+        "--model-path": str(setup.model.resolve()),
+        "--iters": str(setup.iters),
+        "--model-shape": shape_text(shape),
+        "--threads": str(setup.threads[0]),
+        "--device": "cpu",
+        "--output-dir": str(clip.parent),
+    }
+    words = [word for flag in flags.items() for word in flag]
+    return [
+        sys.executable, VIDEO_SCRIPT, str(clip), *words, "--no-window", "--no-swap", "--overwrite",
+    ]  # fmt: skip
+
+
+def _bar(name: str, total: int) -> tqdm:
+    return tqdm(desc=name, total=total, disable=None)
+
+
+def _steps(name: str, count: int) -> Sequence[int] | tqdm:
+    return tqdm(range(count), desc=name, disable=None)
