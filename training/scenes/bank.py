@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .textures import GENERATORS, Image, Rng
+from .textures import GENERATORS, Image, Rng, power_noise
 
 PHOTOS = (
     "astronaut.png",
@@ -116,11 +116,14 @@ class Material:
         Colour transform.
     zoom : float
         Pixels per texel.
+    grain : float
+        Strength of fine grain at the scale of pixels, which a magnified texture lacks.
     """
 
     texture: Image
     matrix: NDArray[np.float32]
     zoom: float
+    grain: float
 
     def crop(self, rng: Rng, height: int, width: int) -> Image:
         """Cut a random piece of (height, width) px, mirrored where that is more than the texture has."""
@@ -128,7 +131,8 @@ class Material:
         piece = np.ascontiguousarray(_mirror_crop(self.texture, rng, crop_h, crop_w))
         coloured = cv2.transform(piece, self.matrix)
         how = cv2.INTER_AREA if self.zoom < 1 else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(coloured, (width, height), interpolation=how), np.uint8)
+        resized = np.asarray(cv2.resize(coloured, (width, height), interpolation=how), np.uint8)
+        return _add_grain(resized, rng, self.grain) if self.grain else resized
 
 
 def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2)) -> Material:
@@ -152,7 +156,8 @@ def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2
     if not kinds and rng.random() < 0.3:
         texture = texture.transpose(1, 0, 2)
     scale = float(np.exp(rng.uniform(*np.log(zoom))))
-    return Material(texture, _recolour_matrix(rng), scale)
+    grain = float(rng.uniform(0.02, 0.12)) if rng.random() < 0.5 else 0.0
+    return Material(texture, _recolour_matrix(rng), scale, grain)
 
 
 def choose_texture(
@@ -160,6 +165,23 @@ def choose_texture(
 ) -> Image:
     """Give a piece (height, width, 3) of a newly drawn material, see `choose_material`."""
     return choose_material(rng, *kinds, zoom=zoom).crop(rng, height, width)
+
+
+@lru_cache(maxsize=1)
+def _grain() -> Image:
+    grey = power_noise(np.random.default_rng(_BANK_SEED), 1024, 0.8)
+    return np.asarray(cv2.merge([np.asarray(255 * grey, np.uint8)] * 3), np.uint8)
+
+
+def _add_grain(picture: Image, rng: Rng, amount: float) -> Image:
+    height, width = picture.shape[:2]
+    source = _grain()
+    if height > source.shape[0] or width > source.shape[1]:
+        return picture
+    y = int(rng.integers(0, source.shape[0] - height + 1))
+    x = int(rng.integers(0, source.shape[1] - width + 1))
+    piece = source[y : y + height, x : x + width]
+    return np.asarray(cv2.addWeighted(picture, 1, piece, amount, -128 * amount), np.uint8)
 
 
 def _mirror_crop(texture: Image, rng: Rng, height: int, width: int) -> Image:

@@ -12,7 +12,17 @@ from .masks import branch, foliage, lattice, letters, sticks, wires
 from .shell import Shell, Wall, far_plane, mip_atlas
 from .surfaces import Relief
 from .textures import Field, Image, Rng
-from .things import clutter, furniture, pole, random_outline, row, thing, upright_card
+from .things import (
+    clutter,
+    furniture,
+    pole,
+    random_outline,
+    relief_card,
+    row,
+    thing,
+    tilted_field,
+    upright_card,
+)
 
 FLOORS = (
     "wood", "planks", "tiles", "fabric", "noise", "photo", "marble", "dead_leaves", "flat", "voronoi", "stripes",
@@ -98,7 +108,7 @@ def _plane_field(stage: Stage, surface: Wall, height: int, width: int) -> Field:
 
 def room(stage: Stage) -> None:
     """A furnished box-shaped room, seen from inside; unit: the height of the eye above the floor."""
-    rng, camera = stage.rng, stage.camera
+    rng = stage.rng
     frame = _tilted(rng, 0.5, rng.normal(0.12, 0.12))
     depth = rng.uniform(1.5, 6)
     left, right = rng.uniform(0.9, 3.5, 2)
@@ -116,11 +126,11 @@ def room(stage: Stage) -> None:
         _curtain(stage, back)
     for _ in range(int(rng.integers(1, 8))):
         _decorate(stage, frame, left, right, depth)
-    for _ in range(int(rng.integers(6, 18))):
+    for _ in range(int(rng.integers(7, 20))):
         z = rng.uniform(0.7, depth * 0.95)
         column = stage.camera.point(stage.column(), 0, 1.0)[0] * z
         spot = Frame(frame.at(column, 1.0, z), frame.axes)
-        furniture(stage, spot.turned(rng.uniform(0, 6.3)), rng.uniform(0.15, 0.8))
+        furniture(stage, spot.turned(rng.uniform(0, 6.3)), rng.uniform(0.2, 0.9))
     clutter(stage, int(rng.integers(0, 8)), 0.8, depth)
 
 
@@ -162,13 +172,13 @@ def tabletop(stage: Stage) -> None:
     stage.add(np.inf, Shell((wall(stage, frame, 1, 1, 1.0, texel, *FLOORS), back), _sky(stage)))
     if rng.random() < 0.15:
         _curtain(stage, back)
-    for _ in range(int(rng.integers(10, 34))):
+    for _ in range(int(rng.integers(12, 38))):
         spot = _on_floor(
             stage, frame, stage.column(), rng.uniform(0, camera.height * 1.15), distance
         )
         if spot is None:
             continue
-        size = float(np.exp(rng.uniform(np.log(0.06), np.log(0.55))))
+        size = float(np.exp(rng.uniform(np.log(0.08), np.log(0.7))))
         base = Frame(spot, frame.axes)
         kind = rng.random()
         if kind < 0.2:
@@ -265,33 +275,20 @@ def abstract(stage: Stage) -> None:
     height, width = camera.height, camera.width
     far = float(np.exp(rng.uniform(np.log(1.5), np.log(12))))
     if rng.random() < 0.6:
-        smooth = _tilted_field(stage, far, height, int(1.36 * width))
+        smooth = tilted_field(stage, far, height, int(1.36 * width))
         shape = np.float32(rng.uniform(0, 0.9)) * bumps(rng, *smooth.shape)
         add_relief(stage, 0, 0, smooth, shape)
         stage.placed[-1] = (np.inf, stage.placed[-1][1])
     else:
         stage.add(np.inf, Shell((_slanted_wall(stage, far),), _sky(stage)))
     for _ in range(int(rng.integers(0, 5))):
-        h, w = (int(np.exp(rng.uniform(np.log(24), np.log(0.8 * s)))) for s in (height, width))
-        x, y = int(rng.uniform(-w / 2, width)), int(rng.uniform(0, max(height - h, 1)))
-        smooth = _tilted_field(stage, 1 / rng.uniform(1 / far, 1), h, w)
-        make = bumps if rng.random() < 0.7 else folds
-        shape = np.float32(rng.uniform(0.05, 0.6)) * make(rng, h, w)
-        add_relief(stage, x, y, smooth, shape, mask=random_outline(rng, 0.7))
+        relief_card(stage, 1 / rng.uniform(1 / far, 1))
     for _ in range(int(rng.integers(0, 10))):
         depth = 1 / rng.uniform(1 / far, 1)
         size = float(np.exp(rng.uniform(np.log(8), np.log(0.4 * width)))) * depth / camera.focal
         spot = camera.point(stage.column(), rng.uniform(0, height), depth)
         thing(stage, Frame(spot, rotation(*rng.uniform(-3, 3, 3))), size)
     clutter(stage, int(rng.integers(8, 34)), 1.0, far)
-
-
-def _tilted_field(stage: Stage, depth: float, height: int, width: int) -> Field:
-    tilt = stage.rng.normal(0, 0.15, 2) / max(height, width)
-    xs = np.arange(width) - width / 2
-    ys = np.arange(height)[:, None] - height / 2
-    field = stage.camera.focal / depth * (1 + tilt[0] * xs + tilt[1] * ys)
-    return np.maximum(field, 1e-3).astype(np.float32)
 
 
 def _slanted_wall(stage: Stage, distance: float) -> Wall:

@@ -217,6 +217,16 @@ def folds(rng: Rng, height: int, width: int) -> Field:
     return np.asarray(0.5 * np.sin(np.float32(2 * np.pi) * xs + bend), np.float32)
 
 
+def dome(rng: Rng, height: int, width: int) -> Field:
+    """Draw a cushion: high in the middle, falling to the edges, 0 to 1, with a few dents."""
+    ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
+    xs = np.linspace(-1, 1, width, dtype=np.float32) ** 2
+    round_ = np.clip(1 - 0.7 * (xs + ys), 0, 1) ** np.float32(rng.uniform(0.6, 1.5))
+    return np.asarray(
+        round_ + np.float32(rng.uniform(0, 0.6)) * bumps(rng, height, width), np.float32
+    )
+
+
 def relief_light(stage: Stage, colour: Image, inv: Field) -> Image:
     """Shade a relief by the slope of its relative depth, as light from the side would."""
     relative = inv / max(float(inv.mean()), 1e-9)

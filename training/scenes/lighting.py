@@ -71,8 +71,7 @@ class Atmosphere:
         if self.shadow:
             dark = cast_shadows(left.inv, camera, self.light, self.reach, self.softness)
             shade = shade * (1 - np.float32(self.shadow) * dark)
-        bright = cv2.mean(cv2.cvtColor(left.colour, cv2.COLOR_BGR2GRAY))[0] * float(shade.mean())
-        shade *= np.float32(np.clip(self.level / max(bright, 1), 0.5, 3.5))
+        shade *= np.float32(self._exposure(left.colour, shade))
         xs = np.arange(width, dtype=np.float32) + disparity_right
         ys = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], xs.shape).copy()
         moved = cv2.remap(
@@ -88,6 +87,12 @@ class Atmosphere:
                 self._reflect(right, shift), np.asarray(moved, np.float32), disparity_right, typical
             ),
         )
+
+    def _exposure(self, colour: Image, shade: Field) -> float:
+        """Give the gain that brings the mean to the wanted level without burning more than a few per cent."""
+        grey = colour[::4, ::4].mean(axis=2) * shade[::4, ::4]
+        wanted = self.level / max(float(grey.mean()), 1)
+        return float(np.clip(min(wanted, 255 / max(float(np.percentile(grey, 95)), 1)), 0.4, 5))
 
     def _light(self, colour: Image, light: Field, disparity: Field, typical: float) -> Image:
         lit = np.asarray(cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U), np.uint8)
@@ -187,7 +192,9 @@ def draw_atmosphere(
         shadow=float(rng.uniform(0.2, 0.7)) if rng.random() < 0.7 else 0.0,
         reach=float(rng.uniform(0.1, 0.5)),
         softness=float(rng.uniform(0.6, 2.0)),
-        level=float(np.clip(rng.normal(105, 30), 20, 180)),
+        level=float(
+            rng.uniform(15, 60) if rng.random() < 0.08 else np.clip(rng.normal(110, 25), 60, 180)
+        ),
         fog=(float(fog[0]), float(fog[1]), float(fog[2])),
         density=float(rng.uniform(0.05, 0.5)) if rng.random() < 0.12 else 0.0,
         reflection=reflection,

@@ -9,9 +9,20 @@ import numpy as np
 
 from .bank import choose_material
 from .camera import Frame
-from .kit import Outline, Stage, add_box, add_card, add_floating, add_round
+from .kit import (
+    Outline,
+    Stage,
+    add_box,
+    add_card,
+    add_floating,
+    add_relief,
+    add_round,
+    bumps,
+    dome,
+    folds,
+)
 from .masks import OPEN, SOLID, Mask, branch
-from .textures import Rng
+from .textures import Field, Rng
 
 
 def upright_card(
@@ -229,8 +240,33 @@ def clutter(stage: Stage, count: int, near: float, far: float) -> None:
     """Add floating cards of any outline and size between two depths."""
     rng, camera = stage.rng, stage.camera
     for _ in range(count):
+        if rng.random() < 0.2:
+            relief_card(stage, 1 / rng.uniform(1 / far, 1 / near))
+            continue
         depth = 1 / rng.uniform(1 / far, 1 / near)
         size = float(np.exp(rng.uniform(np.log(8), np.log(0.45 * camera.width))))
         tilt = float(rng.choice([0.0, 0.3, 0.8]))
         y = float(rng.uniform(0, camera.height))
         add_floating(stage, stage.column(), y, depth, size, random_outline(rng, 0.45), tilt)
+
+
+def relief_card(stage: Stage, depth: float) -> None:
+    """Add a cushion, a crumpled sheet or a piece of curtain somewhere in the picture."""
+    rng, camera = stage.rng, stage.camera
+    limits = (camera.height, camera.width)
+    h, w = (int(np.exp(rng.uniform(np.log(20), np.log(0.7 * s)))) for s in limits)
+    x, y = int(stage.column() - w / 2), int(rng.uniform(-0.3 * h, camera.height - 0.5 * h))
+    y = int(np.clip(y, 0, max(camera.height - h, 0)))
+    smooth = tilted_field(stage, depth, h, w)
+    make = (bumps, folds, dome, dome)[int(rng.integers(4))]
+    shape = np.float32(rng.uniform(0.05, 0.5)) * make(rng, h, w)
+    add_relief(stage, x, y, smooth, shape, mask=random_outline(rng, 0.8))
+
+
+def tilted_field(stage: Stage, depth: float, height: int, width: int) -> Field:
+    """Give the inverse depths (focal / Z) of a slightly tilted plane over a box of pixels."""
+    tilt = stage.rng.normal(0, 0.2, 2) / max(height, width)
+    xs = np.arange(width) - width / 2
+    ys = np.arange(height)[:, None] - height / 2
+    field = stage.camera.focal / depth * (1 + tilt[0] * xs + tilt[1] * ys)
+    return np.maximum(field, 1e-3).astype(np.float32)
