@@ -10,12 +10,10 @@ from crestereo.app.messages import Messages
 from crestereo.app.options import ImageSettings
 from crestereo.app.preparation import PreparedPair, prepare_pair
 from crestereo.app.records import map_record, model_record, range_sentence
-from crestereo.app.screen import wants_window
-from crestereo.app.sinks import choose_names, save_maps, save_picture, save_record, save_view
+from crestereo.app.sinks import choose_names, save_maps, save_picture, save_record, view_saver
 from crestereo.app.viewer import open_window, watch
 from crestereo.app.views import Painted, Painter, View, side_by_side, waiting_view, window_half
 from crestereo.app.worker import Mailbox, Pipeline
-from crestereo.errors import DisplayError
 from crestereo.types import DisparityResult, StereoPair
 
 if TYPE_CHECKING:
@@ -47,34 +45,19 @@ def run_image(
     CREStereoError
         When the estimation fails or its result cannot be written.
     """
-    show = wants_window(settings.window, messages)
     job = _ImageJob(pair, estimator, settings, messages)
     try:
-        if show:
-            _show(job, pair, settings, messages)
-            if not job.estimated:
-                messages.say("left before the result was there; nothing was saved")
-                return
+        with open_window(TITLE, waiting_view(pair.left), settings.window, messages) as window:
+            if window is not None:
+                save = view_saver(settings.output_dir, pair.name, messages)
+                watch(window, job.next_view, save, stay=True)
+        if window is not None and not job.estimated:
+            messages.say("left before the result was there; nothing was saved")
+            return
         while not job.finished():
             time.sleep(_LOOK_EVERY_S)
     finally:
         job.stop()
-
-
-def _show(job: _ImageJob, pair: StereoPair, settings: ImageSettings, messages: Messages) -> None:
-    """Keep the window open until the user leaves it."""
-
-    def save(view: View) -> None:
-        messages.say(f"saved {save_view(settings.output_dir, pair.name, view.picture)}")
-
-    try:
-        with open_window(TITLE, waiting_view(pair.left)) as window:
-            watch(window, job.next_view, save, stay=True)
-    except DisplayError as exc:
-        if settings.window:
-            raise
-        messages.warn(f"{exc}")
-        job.wait_for_estimate()
 
 
 class _ImageJob:
@@ -104,6 +87,8 @@ class _ImageJob:
         """
         if not self._finished and (record := self._pipeline.poll()) is not None:
             self._finished = True
+            if record["note"]:
+                self._messages.say(record["note"])
             self._messages.say(range_sentence(record))
             for path in record["files"]:
                 self._messages.say(f"saved {path}")
@@ -115,11 +100,6 @@ class _ImageJob:
         self.finished()
         return self._views.take(wait=False)
 
-    def wait_for_estimate(self) -> None:
-        """Wait until there is a result, or raise what went wrong."""
-        while not (self.estimated or self.finished()):
-            time.sleep(_LOOK_EVERY_S)
-
     def stop(self) -> None:
         """Give up what is not done yet."""
         self._pipeline.close()
@@ -130,7 +110,8 @@ class _ImageJob:
         result = replace(result, disparity=prepared.undo(result.disparity))
         painted = Painter(self._settings.colormap, self._camera).paint(result.disparity)
         halves = window_half(prepared.original.left), window_half(painted.colored)
-        self._views.put(View(side_by_side(*halves), "", result.disparity, painted.depth))
+        note = "relative depth" if painted.depth is None else ""
+        self._views.put(View(side_by_side(*halves), note, result.disparity, painted.depth))
         self.estimated = True
         return prepared, result, painted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 
 import cv2
 
-from crestereo.errors import UsageError
+from crestereo.app.messages import Messages
+from crestereo.errors import SourceError, UsageError
 from crestereo.files import replacing, write_bytes
 from crestereo.formats import write_depth_png, write_image, write_pfm, write_ply
 from crestereo.geometry import point_cloud
@@ -108,10 +110,14 @@ def save_picture(path: Path, picture: BGRImage) -> Path:
     return path
 
 
-def save_view(folder: str | Path, name: str, picture: BGRImage) -> Path:
-    """Write what a window shows, beside whatever is there, and return its path."""
-    names = choose_names(folder, name, ("view.png",), overwrite=False)
-    return save_picture(names.path("view.png"), picture)
+def view_saver(folder: str | Path, name: str, messages: Messages) -> Callable[[BGRImage], None]:
+    """Return what saves a view of a window beside whatever is there and says where."""
+
+    def save(picture: BGRImage) -> None:
+        names = choose_names(folder, name, ("view.png",), overwrite=False)
+        messages.say(f"saved {save_picture(names.path('view.png'), picture)}")
+
+    return save
 
 
 @contextmanager
@@ -134,21 +140,31 @@ def video_file(path: Path, fps: float) -> Iterator[Callable[[BGRImage], None]]:
     ------
     UsageError
         When the file cannot be written.
+    SourceError
+        When no frame came.
     """
     writer = cv2.VideoWriter()
+    lock = threading.Lock()  # a thread may still be adding when the block ends
+    interrupted = False
     with replacing(path) as temporary:
 
         def add(frame: BGRImage) -> None:
             height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2  # yuv420 halves both
-            if not writer.isOpened():
-                code = cv2.VideoWriter.fourcc(*"mp4v")
-                if not writer.open(str(temporary), code, fps, (width, height)):
-                    raise UsageError(f"OpenCV cannot write the video {path}; choose another place")
-            writer.write(frame[:height, :width])
+            with lock:
+                if not writer.isOpened():
+                    code = cv2.VideoWriter.fourcc(*"mp4v")
+                    if not writer.open(str(temporary), code, fps, (width, height)):
+                        raise UsageError(f"OpenCV cannot write {path}; choose another place")
+                writer.write(frame[:height, :width])
 
         try:
             yield add
+        except KeyboardInterrupt:  # what there is by now is a whole, shorter video
+            interrupted = True
         finally:
-            writer.release()
+            with lock:
+                writer.release()
         if not temporary.exists():
-            raise UsageError(f"no frame came, so {path} was not written")
+            raise SourceError(f"no frame came, so {path} was not written")
+    if interrupted:
+        raise KeyboardInterrupt

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 
 import cv2
 
+from crestereo.app.messages import Messages
+from crestereo.app.screen import wants_window
 from crestereo.app.views import View
 from crestereo.app.worker import ClosedError
 from crestereo.errors import DisplayError
@@ -22,36 +23,44 @@ _LEAVE_KEYS = (ord("q"), ord("Q"), 27)
 _SAVE_KEYS = (ord("s"), ord("S"))
 _PAUSE_KEY = ord(" ")
 _STEP_KEY = ord(".")
-_NO_KEY = -1
 
 _INK = (255, 255, 255)
 _SHADE = (32, 32, 32)
 
 
 class Window:
-    """Show views and say what the user did; make it with `open_window`."""
+    """Show views and say what the user did; make it with `open_window`.
+
+    Attributes
+    ----------
+    view : View
+        What is shown.
+    """
 
     def __init__(self, title: str, first: View) -> None:
         self._title = title
-        self._view = first
+        self.view = first
+        self._state = ""
         self._mouse = (-1, -1)
-        self._dirty = True
+        self._stale = True
         self._seen = False
         height, width = first.picture.shape[:2]
-        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-        cv2.resizeWindow(title, width, height)
-        cv2.setMouseCallback(title, self._on_mouse)
-        self._draw()
-
-    @property
-    def view(self) -> View:
-        """Return what is shown."""
-        return self._view
+        with _as_display_error():
+            look = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+            cv2.namedWindow(title, look)
+            cv2.resizeWindow(title, width, height)
+            cv2.setMouseCallback(title, self._on_mouse)
+            self._draw()
 
     def show(self, view: View) -> None:
         """Show another view from the next `poll` on."""
-        self._view = view
-        self._dirty = True
+        self.view = view
+        self._stale = True
+
+    def tell(self, state: str) -> None:
+        """Write a word about the state on whatever is shown."""
+        self._state = state
+        self._stale = True
 
     def poll(self) -> int:
         """Draw what is new, wait a moment, and return the key that was pressed, -1 for none.
@@ -60,10 +69,13 @@ class Window:
         ------
         ClosedError
             When the user has closed the window.
+        DisplayError
+            When OpenCV has lost it.
         """
-        if self._dirty:
-            self._draw()
-        key = cv2.waitKey(_POLL_MS)
+        with _as_display_error():
+            if self._stale:
+                self._draw()
+            key = cv2.waitKey(_POLL_MS)
         if self._was_closed():
             raise ClosedError
         return key
@@ -77,43 +89,76 @@ class Window:
         return self._seen and not visible
 
     def _draw(self) -> None:
-        self._dirty = False
-        text = "  ".join(filter(None, (self._view.note, self._view.describe(*self._mouse))))
-        picture = self._view.picture
+        self._stale = False
+        words = (self._state, self.view.note, self.view.describe(*self._mouse))
+        text = "   ".join(filter(None, words))
+        picture = self.view.picture
         cv2.imshow(self._title, _with_text(picture, text) if text else picture)
 
     def _on_mouse(self, event: int, x: int, y: int, flags: int, data: object) -> None:
         del event, flags, data
         if (x, y) != self._mouse:
             self._mouse = (x, y)
-            self._dirty = True
+            self._stale = True
 
 
 @contextmanager
-def open_window(title: str, first: View) -> Iterator[Window]:
-    """Open the window, and close it however the block ends.
-
-    Raises
-    ------
-    DisplayError
-        When OpenCV cannot open or keep a window.
-    """
+def _as_display_error() -> Iterator[None]:
     try:
-        window = Window(title, first)
-        yield window
+        yield
     except cv2.error as exc:
         raise DisplayError(
             f"OpenCV cannot show a window ({exc.err}); use --no-window to do without"
         ) from exc
+
+
+@contextmanager
+def open_window(
+    title: str, first: View, wish: bool | None, messages: Messages
+) -> Iterator[Window | None]:
+    """Open the window where there is to be one, and close it however the block ends.
+
+    Parameters
+    ----------
+    title : str
+        Of the window.
+    first : View
+        Shown until something else is.
+    wish : bool or None
+        The setting ``window``; None means where there is a screen.
+    messages : Messages
+        Told in one line why there is none.
+
+    Yields
+    ------
+    Window or None
+        None where there is none.
+
+    Raises
+    ------
+    DisplayError
+        When it was asked for and cannot be opened.
+    """
+    window = None
+    if wants_window(wish, messages):
+        try:
+            window = Window(title, first)
+        except DisplayError as exc:
+            if wish:
+                raise
+            messages.warn(f"{exc}")
+    try:
+        yield window
     finally:
-        with suppress(cv2.error):  # a build without windows has none to close either
-            cv2.destroyAllWindows()
+        if window is not None:
+            with suppress(cv2.error):  # it may be gone already
+                cv2.destroyAllWindows()
 
 
 def watch(
     window: Window,
     next_view: Callable[[], View | None],
-    save_view: Callable[[View], None],
+    save_view: Callable[[BGRImage], None],
     *,
     stay: bool,
 ) -> bool:
@@ -127,7 +172,7 @@ def watch(
         Returns the next view at once, None where there is none yet; raises ClosedError at the
         end. Not called in a pause, so that whatever makes the views rests too.
     save_view : callable
-        Saves what is shown.
+        Saves the picture that is shown.
     stay : bool
         Keep the last view on the screen until the user leaves.
 
@@ -145,10 +190,10 @@ def watch(
         if key in _LEAVE_KEYS:
             return True
         if key in _SAVE_KEYS:
-            save_view(window.view)
+            save_view(window.view.picture)
         elif key == _PAUSE_KEY:
             paused, step = not paused, False
-            window.show(replace(window.view, note="paused" if paused else ""))
+            window.tell("paused" if paused else "")
         elif key == _STEP_KEY:
             step = paused
         if ended or (paused and not step):
@@ -161,7 +206,7 @@ def watch(
                 return False
             continue
         if view is not None:
-            window.show(replace(view, note="paused") if paused else view)
+            window.show(view)
             step = False
 
 

@@ -1,0 +1,32 @@
+"""Say how different two pictures are.
+
+Answer its two prompts with files or web addresses. The headline is the distance of the colour
+histograms, which does not see where a colour is; the two lines below it do.
+"""
+
+from crestereo.app.cli import read_flags, run_script
+from crestereo.app.messages import Messages
+from crestereo.app.options import CommonSettings
+from crestereo.app.prompts import FIRST_IMAGE, SECOND_IMAGE
+from crestereo.app.questions import ask_source, sample
+from crestereo.app.runs import compare_pictures
+from crestereo.app.sources import parse_picture
+
+# -------------------------------------------------------------------------------------------------
+first_sample = "input_files/table_left.png"  # offered as the answer to the first prompt
+second_sample = "input_files/table_right.png"  # and to the second
+# -------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    settings, (given_first, given_second) = read_flags(
+        CommonSettings(), __doc__, ("image1", "image2")
+    )
+    messages = Messages(settings.json)
+    first = ask_source(FIRST_IMAGE, given_first, parse_picture, messages, sample(first_sample))
+    second = ask_source(SECOND_IMAGE, given_second, parse_picture, messages, sample(second_sample))
+    compare_pictures(first, second, messages)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,201 @@
+"""Pairs of frames, from two videos or from the two halves of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from crestereo.app.pictures import check_same_size
+from crestereo.app.videos import Frame, Video
+from crestereo.errors import SourceError
+from crestereo.types import BGRImage, StereoPair
+
+_MIN_WIDTH_PX = 64
+
+
+class PairStream(Protocol):
+    """Give the pairs of a video one after the other."""
+
+    name: str
+    live: bool
+
+    @property
+    def first(self) -> StereoPair:
+        """Return the first pair."""
+
+    @property
+    def fps(self) -> float:
+        """Return the pairs per second."""
+
+    @property
+    def count(self) -> int | None:
+        """Return how many pairs will come, as far as is known."""
+
+    def __iter__(self) -> Iterator[StereoPair]:
+        """Yield the pairs, in any one thread; the videos are let go at the end."""
+
+    def remarks(self) -> list[str]:
+        """Return what went wrong on the way so far, a sentence each."""
+
+
+class TwoVideos:
+    """Pair the frames of a left and a right video by their time.
+
+    Parameters
+    ----------
+    left, right : Video
+        Of the same size.
+    name : str
+        For messages and file names.
+    offset_s : float
+        How much later the right video was started [s]: its frame of time t belongs to the left
+        one's of t + offset.
+
+    Raises
+    ------
+    SourceError
+        When the sizes differ.
+
+    Notes
+    -----
+    Frames go together when their times differ by less than half a frame. So one that could not be
+    decoded costs its partner and nothing else, and rates may differ.
+    """
+
+    def __init__(self, left: Video, right: Video, name: str, *, offset_s: float = 0.0) -> None:
+        check_same_size(left.size, right.size)
+        self.name = name
+        self.live = left.live or right.live
+        self._left, self._right = left, right
+        self._offset_s = offset_s
+        self._ended_first = ""
+
+    @property
+    def first(self) -> StereoPair:
+        return StereoPair(self._left.first, self._right.first, self.name)
+
+    @property
+    def fps(self) -> float:
+        return min(self._left.fps, self._right.fps)
+
+    @property
+    def count(self) -> int | None:
+        if self._left.count is None or self._right.count is None:
+            return None
+        shorter_s = min(
+            self._left.count / self._left.fps, self._right.count / self._right.fps + self._offset_s
+        )
+        return max(int(shorter_s * self.fps + 0.5), 0)
+
+    def __iter__(self) -> Iterator[StereoPair]:
+        try:
+            pairs = self._live_pairs() if self.live else self._timed_pairs()
+            for left, right in pairs:
+                yield StereoPair(left, right, self.name)
+        finally:
+            self._left.close()
+            self._right.close()
+
+    def remarks(self) -> list[str]:
+        found = [_skipped(video) for video in (self._left, self._right)]
+        return [remark for remark in (*found, self._ended_first) if remark]
+
+    def _timed_pairs(self) -> Iterator[tuple[BGRImage, BGRImage]]:
+        lefts, rights = self._left.frames(), self._right.frames()
+        tolerance_s = 0.51 / max(self._left.fps, self._right.fps)
+        left, right = next(lefts, None), next(rights, None)
+        while left is not None and right is not None:
+            lag_s = right.time_s + self._offset_s - left.time_s
+            if abs(lag_s) <= tolerance_s:
+                yield left.image, right.image
+            if lag_s >= -tolerance_s:
+                left = next(lefts, None)
+            if lag_s <= tolerance_s:
+                right = next(rights, None)
+        self._note_end(left, right)
+
+    def _note_end(self, left: Frame | None, right: Frame | None) -> None:
+        if (left is None) == (right is None):
+            return
+        shorter, longer = ("left", "right") if left is None else ("right", "left")
+        self._ended_first = (
+            f"the {shorter} video is shorter: stopped where it ends, the rest of the {longer} one "
+            "was not used"
+        )
+
+    def _live_pairs(self) -> Iterator[tuple[BGRImage, BGRImage]]:
+        yield self._left.first, self._right.first
+        while self._left.grab() and self._right.grab():  # both first: nearer to the same moment
+            left, right = self._left.retrieve(), self._right.retrieve()
+            if left is not None and right is not None:
+                yield left, right
+
+
+class OneVideo:
+    """Take the halves of a side-by-side video as left and right.
+
+    Parameters
+    ----------
+    video : Video
+        Left eye in the left half.
+    name : str
+        For messages and file names.
+    swap : bool
+        The left eye is in the right half.
+
+    Raises
+    ------
+    SourceError
+        When the frames are too small to hold two pictures.
+    """
+
+    def __init__(self, video: Video, name: str, *, swap: bool = False) -> None:
+        if video.size[0] < 2 * _MIN_WIDTH_PX:
+            raise SourceError(
+                f"{video.name} is {video.size[0]} px wide, too small for two pictures side by side"
+            )
+        self.name = name
+        self.live = video.live
+        self._video = video
+        self._swap = swap
+
+    @property
+    def first(self) -> StereoPair:
+        return self._split(self._video.first)
+
+    @property
+    def fps(self) -> float:
+        return self._video.fps
+
+    @property
+    def count(self) -> int | None:
+        return self._video.count
+
+    def __iter__(self) -> Iterator[StereoPair]:
+        try:
+            for frame in self._video.frames():
+                yield self._split(frame.image)
+        finally:
+            self._video.close()
+
+    def remarks(self) -> list[str]:
+        return [remark for remark in (_skipped(self._video),) if remark]
+
+    def _split(self, frame: BGRImage) -> StereoPair:
+        left, right = split_side_by_side(frame)
+        return (
+            StereoPair(right, left, self.name) if self._swap else StereoPair(left, right, self.name)
+        )
+
+
+def split_side_by_side(frame: BGRImage) -> tuple[BGRImage, BGRImage]:
+    """Return the left and right half of a frame; an odd column in the middle is left out."""
+    half = frame.shape[1] // 2
+    return frame[:, :half], frame[:, -half:]
+
+
+def _skipped(video: Video) -> str:
+    if not video.skipped:
+        return ""
+    frames = "1 frame" if video.skipped == 1 else f"{video.skipped} frames"
+    return f"{frames} of {video.name} could not be decoded and were left out"

@@ -1,0 +1,176 @@
+"""A video: reading, estimating and drawing side by side in threads, shown or written to a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from crestereo.app.messages import Messages
+from crestereo.app.options import VideoSettings
+from crestereo.app.pairing import PairStream
+from crestereo.app.preparation import PreparedPair, prepare_pair
+from crestereo.app.records import model_record
+from crestereo.app.sinks import OutputNames, choose_names, save_record, video_file, view_saver
+from crestereo.app.viewer import Window, open_window, watch
+from crestereo.app.views import Painter, View, side_by_side, waiting_view, window_half
+from crestereo.app.worker import ClosedError, Pipeline
+from crestereo.types import BGRImage, DisparityResult, StereoPair
+
+if TYPE_CHECKING:
+    from crestereo.estimator import CREStereo
+
+TITLE = "CREStereo: left video and depth"
+_LOOK_EVERY_S = 0.005
+_ENDINGS = ("depth.mp4", "run.json")
+
+
+def run_video(
+    stream: PairStream, estimator: CREStereo, settings: VideoSettings, messages: Messages
+) -> None:
+    """Estimate every pair of a video; show the result, or write it where there is no window.
+
+    Parameters
+    ----------
+    stream : PairStream
+        The video.
+    estimator : CREStereo
+        The network.
+    settings : VideoSettings
+        Colours, camera, window and where results go.
+    messages : Messages
+        Where to say what happens.
+
+    Raises
+    ------
+    CREStereoError
+        When the estimation fails or the video cannot be written.
+    """
+    job = _VideoJob(stream, estimator, settings, messages)
+    first = waiting_view(stream.first.left)
+    interrupted = False
+    with open_window(TITLE, first, settings.window, messages) as window:
+        write = window is None or settings.save_video
+        names = choose_names(
+            settings.output_dir, stream.name, _ENDINGS, overwrite=settings.overwrite
+        )
+        path = names.path("depth.mp4")
+        try:
+            with video_file(path, stream.fps) if write else nullcontext() as add:
+                job.run(window, add)
+        except KeyboardInterrupt:
+            interrupted = True
+    job.report(names if write else None)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+class _VideoJob:
+    """Estimate and draw beside the main thread, and count."""
+
+    def __init__(
+        self,
+        stream: PairStream,
+        estimator: CREStereo,
+        settings: VideoSettings,
+        messages: Messages,
+    ) -> None:
+        camera = settings.camera_for(stream.first.left.shape[1])
+        self._relative = camera is None
+        self._stream = stream
+        self._estimator = estimator
+        self._settings = settings
+        self._messages = messages
+        self._painter = Painter(settings.colormap, camera, settings.max_distance)
+        self._note = ""
+        self._frames = 0
+        self._estimation_s = 0.0
+        self._wall_s = 0.0
+
+    def run(self, window: Window | None, add: Callable[[BGRImage], None] | None) -> None:
+        """Go through the video until it ends or the user leaves."""
+        if self._relative:
+            self._messages.say("relative depth: colours show disparity, no camera is set")
+        start = time.perf_counter()
+        pipeline: Pipeline[View] = Pipeline(
+            self._stream,
+            [self._estimate, lambda done: self._draw(done, add)],
+            latest_only=self._stream.live,
+            cancel=self._estimator.cancel,
+        )
+        try:
+            if window is None:
+                self._wait(pipeline)
+            else:
+                save = view_saver(self._settings.output_dir, self._stream.name, self._messages)
+                watch(window, pipeline.poll, save, stay=False)
+        finally:
+            pipeline.close()
+            self._wall_s = time.perf_counter() - start
+
+    def report(self, names: OutputNames | None) -> None:
+        """Say what came out, and write the record beside the video where one was written."""
+        remarks = self._stream.remarks()
+        for remark in remarks:
+            self._messages.warn(remark)
+        record: dict[str, Any] = {
+            "name": self._stream.name,
+            **model_record(self._estimator),
+            "frames": self._frames,
+            "seconds": round(self._wall_s, 3),
+            "frames_per_second": round(self._frames / max(self._wall_s, 1e-9), 3),
+            "estimation_seconds_per_frame": round(self._estimation_s / max(self._frames, 1), 4),
+            "relative": self._relative,
+            "note": self._note,
+            "remarks": remarks,
+            "files": [],
+        }
+        if names is not None:
+            record["files"] = [str(names.path(ending)) for ending in _ENDINGS]
+            save_record(names.path("run.json"), record)
+        rate = record["frames_per_second"]
+        self._messages.say(f"{self._frames} frames, {rate:.1f} a second")
+        for path in record["files"]:
+            self._messages.say(f"saved {path}")
+        self._messages.summary(record)
+
+    def _wait(self, pipeline: Pipeline[View]) -> None:
+        """Show how far it is until the end."""
+        every_s = 0.1 if sys.stderr.isatty() else 5.0  # a file needs no moving bar
+        with tqdm(total=self._stream.count, unit=" frames", mininterval=every_s) as bar:
+            while True:
+                try:
+                    view = pipeline.poll()
+                except ClosedError:
+                    return
+                if view is None:
+                    time.sleep(_LOOK_EVERY_S)
+                else:
+                    bar.update()
+
+    def _estimate(self, pair: StereoPair) -> tuple[PreparedPair, DisparityResult]:
+        prepared = prepare_pair(pair)
+        result = self._estimator.estimate(prepared.pair.left, prepared.pair.right)
+        self._estimation_s += result.seconds
+        self._note = prepared.note
+        return prepared, replace(result, disparity=prepared.undo(result.disparity))
+
+    def _draw(
+        self,
+        done: tuple[PreparedPair, DisparityResult],
+        add: Callable[[BGRImage], None] | None,
+    ) -> View:
+        prepared, result = done
+        left = prepared.original.left
+        painted = self._painter.paint(result.disparity)
+        if add is not None:
+            add(side_by_side(left, painted.colored))
+        self._frames += 1
+        halves = window_half(left), window_half(painted.colored)
+        note = "relative depth" if self._relative else ""
+        return View(side_by_side(*halves), note, result.disparity, painted.depth)

@@ -1,0 +1,54 @@
+"""Estimate depth from a left and a right video and show it, or write it where there is no screen.
+
+Answer its two prompts with files, web addresses (YouTube too), or the numbers of two cameras.
+Keys: q leaves, space pauses, "." goes one frame on, s saves the view. Each setting below has a
+flag that overrides it for one run, see --help.
+"""
+
+from crestereo.app.cli import read_flags, run_script
+from crestereo.app.messages import Messages
+from crestereo.app.models import check_model
+from crestereo.app.options import VideoSettings
+from crestereo.app.prompts import LEFT_VIDEO, RIGHT_VIDEO
+from crestereo.app.questions import ask_pair
+from crestereo.app.runs import estimate_two_videos
+from crestereo.app.sources import parse_video
+
+# -------------------------------------------------------------------------------------------------
+iters = 5  # refinement steps: 2, 5, 10, 20 (published networks), 1..32 (bundled network)
+model_shape = (240, 320)  # height, width the network works at [px]
+version = "auto"  # "auto", "lite" (bundled), "init" or "combined" (published, downloaded once)
+device = "auto"  # "auto", "cpu", "cuda", "tensorrt", "coreml", "openvino", "directml"
+colormap = "magma"  # "magma", "turbo", "viridis", or another colour map of OpenCV
+max_distance = 10.0  # what is farther away is black [m]; counts with a camera only
+baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
+focal_px = None  # focal length at the width of the videos [px]; None: relative depth only
+left_sample = "input_files/clip1_left.mp4"  # offered as the answer to the first prompt
+right_sample = "input_files/clip1_right.mp4"  # and to the second
+# -------------------------------------------------------------------------------------------------
+
+
+def main() -> None:
+    settings, given = read_flags(
+        VideoSettings(
+            iters=iters,
+            model_shape=model_shape,
+            version=version,
+            device=device,
+            colormap=colormap,
+            max_distance=max_distance,
+            baseline_m=baseline_m,
+            focal_px=focal_px,
+        ),
+        __doc__,
+        ("left", "right"),
+    )
+    messages = Messages(settings.json)
+    load_model = check_model(settings)
+    samples = (left_sample, right_sample)
+    left, right = ask_pair((LEFT_VIDEO, RIGHT_VIDEO), given, parse_video, samples, messages)
+    estimate_two_videos(left, right, load_model, settings, messages)
+
+
+if __name__ == "__main__":
+    run_script(main)
