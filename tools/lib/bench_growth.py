@@ -78,7 +78,7 @@ def growth_rows(points: Sequence[Point]) -> list[Row]:
 
 def growth_chart(path: Path, points: Sequence[Point]) -> Path:
     """Draw time and memory over resolution and over iterations, both axes logarithmic."""
-    figure, axes = new_figure(9, 6.5, 2, 2)
+    figure, axes = new_figure(10, 6.5, 2, 2)
     quantities: list[tuple[str, Callable[[Point], float]]] = [
         ("time [ms]", lambda p: 1e3 * p.timing.median),
         ("peak memory [MB]", lambda p: p.peak_mb),
@@ -94,7 +94,9 @@ def growth_chart(path: Path, points: Sequence[Point]) -> Path:
             axis.set(xscale="log", yscale="log", xlabel=under, ylabel=label)
             _plain_ticks(axis)
             tidy(axis)
-            axis.legend(frameon=False, fontsize=8)
+            axis.legend(  # beside the curves, in their order from above
+                frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), reverse=True
+            )
     return save_figure(figure, path)
 
 

@@ -28,7 +28,8 @@ SMALL_SHAPE = (96, 128)
 
 def start_rows(setup: Setup) -> list[Row]:
     """Measure the time to the first prompt, and that of opening the network."""
-    command = [sys.executable, "image_depth_estimation.py"]
+    model = ["--model-path", str(setup.model.resolve())]
+    command = [sys.executable, "image_depth_estimation.py", *model]
     seconds_to_text(command, PROMPT)  # the first start compiles the modules
     starts = [seconds_to_text(command, PROMPT) for _ in _steps("start", setup.rounds)]
     load = repeat(lambda: _estimator(setup), min(setup.rounds, 10))
