@@ -87,9 +87,10 @@ class Fit:
     def prior_to_network(self, prior: DisparityMap) -> NDArray[np.float32]:
         """Return a disparity of the picture as (1, 1, H, W), in pixels of the network's input."""
         if prior.shape != self.picture:
+            size = "x".join(str(side) for side in reversed(prior.shape))
             raise UsageError(
-                f"the prior is {prior.shape[1:]}x{prior.shape[:1]}, but the left picture "
-                f"{self.picture[1]}x{self.picture[0]}; both need one size"
+                f"the prior is {size}, but the left picture {self.picture[1]}x{self.picture[0]}; "
+                "both need one size"
             )
         resized = resize_disparity(prior.astype(np.float32, copy=False), self.content)
         return _pad(resized, self.canvas, cv2.BORDER_CONSTANT, float("nan"))[None, None]

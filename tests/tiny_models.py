@@ -212,9 +212,8 @@ def slow_model(
     path: Path,
     rounds: int = 5000,
     shape: tuple[int, int] | None = None,
-    metadata: dict[str, str] | None = None,
 ) -> Path:
-    """Write a *lite*-like model that multiplies 512x512 matrices `rounds` times, then answers 7.
+    """Write a *lite* model that multiplies 512x512 matrices `rounds` times, then answers 7.
 
     1000 rounds take about 0.6 s on two fast cores, longer on others.
     """
@@ -255,7 +254,12 @@ def slow_model(
     pictures = [(n, TensorProto.FLOAT, [1, 3, height, width]) for n in ("left", "right")]
     outputs = [("disparity", TensorProto.FLOAT, [1, 1, height, width])]
     return save_graph(
-        path, nodes, inputs=pictures, outputs=outputs, constants=constants, metadata=metadata
+        path,
+        nodes,
+        inputs=pictures,
+        outputs=outputs,
+        constants=constants,
+        metadata={"kind": "lite"},
     )
 
 
