@@ -29,9 +29,9 @@ def estimate_two_videos(
     left: Source, right: Source, load_model: LoadModel, settings: VideoSettings, messages: Messages
 ) -> None:
     """Open a left and a right video, load the network, estimate and show; see `video_run`."""
+    from crestereo.app.openers import open_video
     from crestereo.app.pairing import TwoVideos
     from crestereo.app.video_run import run_video
-    from crestereo.app.videos import open_video
 
     near = settings.model_shape[0]
     stream = TwoVideos(open_video(left, near), open_video(right, near), pair_name(left, right))
@@ -45,9 +45,9 @@ def estimate_one_video(
     messages: Messages,
 ) -> None:
     """Open a side-by-side video, ask for its order where it is not set, estimate and show."""
+    from crestereo.app.openers import open_video
     from crestereo.app.pairing import OneVideo
     from crestereo.app.video_run import run_video
-    from crestereo.app.videos import open_video
 
     video = open_video(source, settings.model_shape[0])
     swap = settings.swap

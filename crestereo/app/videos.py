@@ -1,37 +1,23 @@
-"""Videos from files, addresses, sites and cameras: frames with their time, broken ones counted."""
+"""Frames of an open video, each with its time; the broken ones are left out and counted."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
-import urllib.error
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from http.client import HTTPException
-from pathlib import PurePosixPath
-from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
 
-from crestereo.app.deadline import DeadlineError, call_within
-from crestereo.app.http_client import Patience, open_url
-from crestereo.app.sites import SiteStream, find_streams, open_as_cap_from_youtube_does
-from crestereo.app.sources import Kind, Source
+from crestereo.app.sources import Kind
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
 
-DEADLINE_S = 15.0
-_SITE_DEADLINE_S = 60.0
 _USUAL_FPS = 25.0
 _MAX_FPS = 480.0  # above it stands a time base that some containers report as a rate
 _MAX_FAILURES = 100  # frames in a row that cannot be decoded, before a file counts as over
 _MAX_FAILURES_OF_STREAM = 3  # each may take the whole deadline
-_VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".m3u8")
-)
 
 
 @dataclass(frozen=True)
@@ -43,7 +29,7 @@ class Frame:
 
 
 class Video:
-    """Read frames one after the other; make it with `open_video`.
+    """Read frames one after the other; make it with `openers.open_video`.
 
     Parameters
     ----------
@@ -140,131 +126,6 @@ class Video:
         if self.live:
             return time.monotonic()
         return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-
-
-def open_video(source: Source, target_height: int) -> Video:
-    """Open a video and read its first frame.
-
-    Parameters
-    ----------
-    source : Source
-        What `sources.parse_video` returned.
-    target_height : int
-        Where a site offers several sizes, the one near this height [px] is taken.
-
-    Raises
-    ------
-    SourceError
-        When it cannot be opened; the message names the source and says why.
-    """
-    name = str(source)
-    if source.kind is Kind.CAMERA:
-        number = int(source.text)
-        return _opened(source, lambda: cv2.VideoCapture(number), "is it connected and free?")
-    if source.kind is Kind.FILE:
-        return _opened(source, lambda: cv2.VideoCapture(name), "is it a video, and complete?")
-    if source.kind is Kind.STREAM or _is_video_file(name):
-        return _opened(source, lambda: open_address(name), "check the address and the network")
-    return _open_site(source, target_height)
-
-
-def open_address(url: str, headers: Mapping[str, str] | None = None) -> cv2.VideoCapture:
-    """Open an address through FFmpeg, with deadlines for opening and for every frame."""
-    patience_ms = int(DEADLINE_S * 1000)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, patience_ms]
-    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, patience_ms]
-    with _ffmpeg_headers(headers or {}):
-        return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
-
-
-def _opened(
-    source: Source,
-    open_it: Callable[[], cv2.VideoCapture],
-    advice: str,
-    deadline_s: float = 2 * DEADLINE_S,
-) -> Video:
-    """Return an open video, or raise SourceError with a hint what to look at."""
-
-    def attempt() -> Video:
-        capture = open_it()
-        if not capture.isOpened():
-            raise SourceError(f"OpenCV cannot open {source}; {advice}")
-        return Video(str(source), capture, source.kind)
-
-    try:
-        return call_within(deadline_s, attempt)
-    except DeadlineError as exc:
-        raise SourceError(f"{source} gave no frame within {deadline_s:g} s; {advice}") from exc
-    except cv2.error as exc:
-        raise SourceError(f"OpenCV cannot open {source}: {exc.err}; {advice}") from exc
-
-
-def _is_video_file(url: str) -> bool:
-    """Return whether an address is a video itself, or raise SourceError when it is not there."""
-    if PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES:
-        return _content_type(url, needed=True) != "text/html"
-    kind = _content_type(url, needed=False)
-    return kind.startswith("video/") or "mpegurl" in kind
-
-
-def _content_type(url: str, *, needed: bool) -> str:
-    """Return the type a server tells; sites may turn us away, the address of a file must not."""
-    headers = {"User-Agent": "Mozilla/5.0 (compatible; crestereo)"}
-    try:
-        with open_url(url, headers, Patience(DEADLINE_S, DEADLINE_S)) as response:
-            return str(response.headers.get_content_type())
-    except urllib.error.HTTPError as exc:
-        with exc:
-            if needed:
-                raise SourceError(
-                    f"{url} answers {exc.code} {exc.reason}; check the address"
-                ) from exc
-            return ""
-    except (OSError, HTTPException, ValueError) as exc:
-        reason = getattr(exc, "reason", None) or exc
-        raise SourceError(
-            f"cannot load {url}: {reason}; check the address and the network"
-        ) from exc
-
-
-def _open_site(source: Source, target_height: int) -> Video:
-    """Open the best stream of a site that opens at all."""
-    advice = "download the video with yt-dlp and give its path"
-    try:
-        streams = call_within(_SITE_DEADLINE_S, lambda: find_streams(source.text, target_height))
-    except DeadlineError as exc:
-        raise SourceError(
-            f"{source} was not found within {_SITE_DEADLINE_S:g} s; {advice}"
-        ) from exc
-    for stream in streams:
-        try:
-            return _opened(source, _opener(stream), advice)
-        except SourceError:  # the next one may be of a kind that this OpenCV knows
-            continue
-    return _opened(
-        source, lambda: open_as_cap_from_youtube_does(source.text), advice, _SITE_DEADLINE_S
-    )
-
-
-def _opener(stream: SiteStream) -> Callable[[], cv2.VideoCapture]:
-    return lambda: open_address(stream.url, stream.headers)
-
-
-@contextmanager
-def _ffmpeg_headers(headers: Mapping[str, str]) -> Iterator[None]:
-    """Let FFmpeg send what a site expects; OpenCV takes it from the environment only."""
-    variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-    names = {"User-Agent": "user_agent", "Referer": "referer"}
-    told = [f"{names[key]};{value}" for key, value in headers.items() if key in names]
-    before = os.environ.get(variable)
-    if not told or before is not None:  # what the user has set stays
-        yield
-        return
-    os.environ[variable] = "|".join(told)
-    try:
-        yield
-    finally:
-        del os.environ[variable]
 
 
 def _as_picture(image: object) -> BGRImage:
