@@ -129,4 +129,4 @@ def draw(folder: Path, comparison: Comparison, subjects: Sequence[Subject]) -> l
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -113,4 +113,4 @@ def _load(scene: Scene, broken: dict[str, str]) -> SceneData | None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -6,8 +6,10 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
-from crestereo.errors import CREStereoError, ModelFileError, UsageError
+from crestereo.app.cli import run_script
+from crestereo.errors import ModelFileError, UsageError
 from crestereo.model_files import BUNDLED_NAME, MODELS_DIR, check_published, file_name, find_model
 from crestereo.settings import ModelSpec, check_iters, parse_model_shape
 
@@ -46,6 +48,7 @@ def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
         None if text.strip() == "native" else parse_model_shape(text)
         for text in options.model_shape.split(",")
     ]
+    baselines = [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
     prior = options.prior == "sgbm"
     paths = list(options.model_path)
     if options.model_version == "lite":
@@ -58,7 +61,7 @@ def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
 
         for path in paths:
             chosen += variants(path, iters, shapes, prior)
-    chosen += [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
+    chosen += baselines
     if not chosen:
         raise UsageError("nothing to measure: name a --model-version, --model-path or --baseline")
     return list(dict.fromkeys(chosen))
@@ -90,12 +93,16 @@ def check_free(paths: Iterable[Path | None], overwrite: bool) -> None:
         raise UsageError(f"{', '.join(taken)} exists already; name another place or --overwrite")
 
 
-def run_tool(main: Callable[[Sequence[str] | None], int]) -> int:
-    """Run a tool; an error becomes one sentence and its exit code."""
-    try:
-        return main(None)
-    except CREStereoError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        return 130
+def run_tool(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
+    """Run a tool as the scripts are run: an error becomes one sentence and its exit code.
+
+    ``--debug`` shows where it happened.
+    """
+    arguments = [word for word in sys.argv[1:] if word != "--debug"]
+
+    def run() -> None:
+        code = main(arguments)
+        if code:
+            sys.exit(code)
+
+    run_script(run)
