@@ -1,9 +1,10 @@
 """The texture bank: made once per process from a fixed seed, recoloured and cropped at each use.
 
-Photographs ship inside the scikit-image wheel. Used are only those its documentation declares CC0 or public domain:
-``astronaut`` (NASA, public domain), ``brick``, ``grass``, ``gravel`` (CC0Textures, CC0), ``camera`` (L. Varshney, CC0),
-``chelsea`` (S. van der Walt, CC0), ``coffee`` (R. Michetti, CC0), ``rocket`` (SpaceX, public domain), ``hubble_deep_field``
-(NASA, public domain), ``text`` (public domain), ``clock_motion`` (S. van der Walt, public domain). Never the stereo pair
+Photographs ship inside the scikit-image wheel. Used are only those its documentation declares CC0
+or public domain: ``astronaut`` (NASA, public domain), ``brick``, ``grass``, ``gravel``
+(CC0Textures, CC0), ``camera`` (L. Varshney, CC0), ``chelsea`` (S. van der Walt, CC0), ``coffee``
+(R. Michetti, CC0), ``rocket`` (SpaceX, public domain), ``hubble_deep_field`` (NASA, public domain),
+``text`` (public domain), ``clock_motion`` (S. van der Walt, public domain). Never the stereo pair
 ``motorcycle``: it belongs to Middlebury. Where scikit-image is absent the bank is procedural only.
 """
 
@@ -18,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .textures import GENERATORS, Image, Rng, power_noise
+from .patterns import GENERATORS
+from .textures import Image, Rng, power_noise
 
 PHOTOS = (
     "astronaut.png",
@@ -126,7 +128,7 @@ class Material:
     grain: float
 
     def crop(self, rng: Rng, height: int, width: int) -> Image:
-        """Cut a random piece of (height, width) px, mirrored where that is more than the texture has."""
+        """Cut a random piece (height, width), mirrored where the texture is smaller."""
         crop_h, crop_w = max(2, int(height / self.zoom)), max(2, int(width / self.zoom))
         piece = np.ascontiguousarray(_mirror_crop(self.texture, rng, crop_h, crop_w))
         coloured = cv2.transform(piece, self.matrix)

@@ -1,8 +1,8 @@
-"""The rectified pair: two equal pinhole cameras side by side, and the frames in which things are placed.
+"""The rectified pair: two equal pinhole cameras side by side, and frames to place things in.
 
-World units are free. The left camera sits at the origin (x right, y down, z forward), the right one at ``(baseline, 0, 0)``;
-disparity = focal length * baseline / Z. Surfaces are handled by ``inv`` = focal length / Z [px per unit of baseline], which
-is linear in x and y on any plane.
+World units are free. The left camera sits at the origin (x right, y down, z forward), the right one
+at ``(baseline, 0, 0)``; disparity = focal length * baseline / Z. Surfaces are handled by ``inv`` =
+focal length / Z [px per unit of baseline], which is linear in x and y on any plane.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold a place and three orthonormal directions (right, down, forward) in camera coordinates."""
+    """Hold a place and three orthonormal directions (right, down, forward), camera coordinates."""
 
     origin: Vector
     axes: NDArray[np.float64]  # (3, 3), rows are the directions

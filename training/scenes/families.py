@@ -9,8 +9,8 @@ from .bank import choose_texture
 from .camera import Camera, Frame, Vector, cross, rotation
 from .kit import Stage, add_box, add_card, add_relief, bumps, folds, relief_light, tame
 from .masks import branch, foliage, lattice, letters, sticks, wires
+from .relief import Relief
 from .shell import Shell, Wall, far_plane, mip_atlas
-from .surfaces import Relief
 from .textures import Field, Image, Rng
 from .things import (
     clutter,
@@ -25,10 +25,12 @@ from .things import (
 )
 
 FLOORS = (
-    "wood", "planks", "tiles", "fabric", "noise", "photo", "marble", "dead_leaves", "flat", "voronoi", "stripes",
+    "wood", "planks", "tiles", "fabric", "noise", "photo", "marble", "dead_leaves", "flat",
+    "voronoi", "stripes",
 )  # fmt: skip
 WALLS = (
-    "flat", "flat", "noise", "wallpaper", "bricks", "gradient", "stripes", "tiles", "photo", "blotches", "books",
+    "flat", "flat", "noise", "wallpaper", "bricks", "gradient", "stripes", "tiles", "photo",
+    "blotches", "books",
 )  # fmt: skip
 GROUNDS = (
     "photo",
@@ -62,10 +64,10 @@ def compose(rng: Rng, camera: Camera, target: float, glossy: bool = True) -> Sta
     return stage
 
 
-def wall(
+def wall(  # noqa: PLR0917  six numbers describe a wall; names would only repeat them
     stage: Stage, frame: Frame, axis: int, sign: float, distance: float, texel: float, *kinds: str
 ) -> Wall:
-    """Make the wall at ``distance`` along a signed local axis; its texture runs along the other two."""
+    """Make the wall at a distance along a signed local axis."""
     rng = stage.rng
     direction = sign * frame.axes[axis]
     across, along = (frame.axes[i] for i in (0, 2, 1) if i != axis)
@@ -91,7 +93,7 @@ def _sky(stage: Stage) -> Image:
 
 
 def _on_floor(stage: Stage, frame: Frame, px: float, py: float, far: float) -> Vector | None:
-    """Give the point of the floor (one unit below the eye) seen at a pixel, None above the horizon or too far."""
+    """Give the point of the floor (one unit below the eye) at a pixel, None where there is none."""
     ray = stage.camera.point(px, py, 1.0)
     down = float(ray @ frame.axes[1])
     if down < 1e-3:
@@ -107,7 +109,7 @@ def _plane_field(stage: Stage, surface: Wall, height: int, width: int) -> Field:
 
 
 def room(stage: Stage) -> None:
-    """A furnished box-shaped room, seen from inside; unit: the height of the eye above the floor."""
+    """Furnish a box-shaped room, seen from inside; unit: height of the eye above the floor."""
     rng = stage.rng
     frame = _tilted(rng, 0.5, rng.normal(0.12, 0.12))
     depth = rng.uniform(1.5, 6)
@@ -163,7 +165,7 @@ def _curtain(stage: Stage, back: Wall) -> None:
 
 
 def tabletop(stage: Stage) -> None:
-    """Things on a table before a wall, seen from above; unit: the height of the eye above the table."""
+    """Lay a table before a wall, seen from above; unit: height of the eye above the table."""
     rng, camera = stage.rng, stage.camera
     frame = _tilted(rng, 0.3, rng.uniform(0.15, 0.9))
     distance = rng.uniform(1.5, 5)
@@ -195,7 +197,7 @@ def tabletop(stage: Stage) -> None:
 
 
 def outdoor(stage: Stage) -> None:
-    """Ground, sky, houses, trees, poles and wires; unit: the height of the eye."""
+    """Set houses, trees, poles and wires on open ground; unit: height of the eye."""
     rng, camera = stage.rng, stage.camera
     frame = _tilted(rng, 0.4, rng.normal(0.05, 0.08))
     ground = wall(stage, frame, 1, 1, 1.0, _texel(stage, 1.8), *GROUNDS)
@@ -270,7 +272,7 @@ def _tree(stage: Stage, base: Frame, tall: float) -> None:
 
 
 def abstract(stage: Stage) -> None:
-    """A backdrop and a heap of cards, reliefs and round things."""
+    """Heap cards, reliefs and round things before a backdrop."""
     rng, camera = stage.rng, stage.camera
     height, width = camera.height, camera.width
     far = float(np.exp(rng.uniform(np.log(1.5), np.log(12))))
@@ -293,7 +295,7 @@ def abstract(stage: Stage) -> None:
 
 def _slanted_wall(stage: Stage, distance: float) -> Wall:
     rng = stage.rng
-    normal = rotation(*rng.normal(0, 0.5, 2), 0)[2]
+    normal = rotation(float(rng.normal(0, 0.5)), float(rng.normal(0, 0.5)), 0)[2]
     axis = rotation(0, 0, rng.uniform(0, 6))[0]
     right = axis - normal * (axis @ normal)
     right /= np.linalg.norm(right)

@@ -1,4 +1,4 @@
-"""The kit of parts: cards, boxes, round bodies, reliefs; collected with their depth for painting."""
+"""The kit of parts: cards, boxes, round bodies, reliefs; collected for painting by depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from .bank import Material, choose_material
 from .camera import Camera, Frame, Vector, cross, rotation
 from .masks import Mask
-from .surfaces import NEAR, Card, Quadric, Relief, Surface, ringed
+from .quadric import Quadric
+from .relief import Relief
+from .surfaces import NEAR, Card, Surface, ringed
 from .textures import Field, Image, Rng, power_noise
 
 Outline: TypeAlias = Callable[[Rng, int, int], Mask]
@@ -65,7 +67,7 @@ class Stage:
         return self.ambient + (1 - self.ambient) * facing
 
     def column(self) -> float:
-        """Draw a column at which to place something: either eye may see beyond the other's border."""
+        """Draw a column to place something at; the right eye sees beyond the left one's border."""
         return float(self.rng.uniform(-0.03, 1.03 + self.target) * self.camera.width)
 
 
@@ -76,7 +78,7 @@ def _corners(corner: Vector, right: Vector, down: Vector) -> NDArray[np.float64]
 def texture_size(
     camera: Camera, corner: Vector, right: Vector, down: Vector
 ) -> tuple[int, int] | None:
-    """Give the size on screen (h, w) of a parallelogram, or None where it is behind the eye or out of sight."""
+    """Give the size on screen (h, w) of a parallelogram, None behind the eye or out of sight."""
     corners = _corners(corner, right, down)
     if corners[:, 2].min() < NEAR:
         return None
@@ -99,7 +101,7 @@ def add_card(
     material: Material | None = None,
     solid: bool = False,
 ) -> None:
-    """Add a flat parallelogram of a material (drawn from the kinds if none is given), shaded by its direction."""
+    """Add a flat parallelogram of a material (or of one drawn from the kinds), shaded."""
     size = texture_size(stage.camera, corner, right, down)
     if size is None:
         return
@@ -174,26 +176,28 @@ def add_round(
 
 
 def add_floating(
-    stage: Stage, x: float, y: float, depth: float, size: float, mask: Outline, tilt: float
+    stage: Stage, at: tuple[float, float, float], size: float, mask: Outline, tilt: float
 ) -> None:
-    """Add a card of any direction around a pixel; ``size`` is its larger side on screen, px."""
+    """Add a card of any direction at (x px, y px, depth), its larger side ``size`` px on screen."""
     rng = stage.rng
-    turn = rotation(*rng.normal(0, tilt, 2), rng.choice([0.0, rng.uniform(0, 6.3)]))
-    side = size * depth / stage.camera.focal
+    roll = float(rng.choice([0.0, rng.uniform(0, 6.3)]))
+    turn = rotation(float(rng.normal(0, tilt)), float(rng.normal(0, tilt)), roll)
+    side = size * at[2] / stage.camera.focal
     aspect = np.exp(rng.uniform(-1, 1))
     right = turn[0] * side * min(1, aspect)
     down = turn[1] * side * min(1, 1 / aspect)
-    corner = stage.camera.point(x, y, depth) - (right + down) / 2
+    corner = stage.camera.point(*at) - (right + down) / 2
     add_card(stage, corner, right, down, mask=mask)
 
 
 def tame(stage: Stage, smooth: Field, rough: Field) -> Field:
-    """Blend a rough field of inverse depths towards a smooth one until the right view's solution converges.
+    """Blend a rough field of inverse depths towards a smooth one until the right view converges.
 
-    The baseline is at most target * width / max(inv) of the scene, and that maximum is at least this field's.
+    The baseline is at most target * width / max(inv) of the scene, and that maximum is at least
+    this field's.
     """
     reach = stage.target * stage.camera.width / max(float(rough.max()), 1e-9)
-    allowed = max(0.0, 0.7 - reach * float(np.abs(np.diff(smooth, axis=1)).max()))
+    allowed = max(0.0, 0.85 - reach * float(np.abs(np.diff(smooth, axis=1)).max()))
     bumps = rough - smooth
     steep = reach * float(np.abs(np.diff(bumps, axis=1)).max())
     if steep > allowed:

@@ -12,6 +12,8 @@ from .camera import Camera, Vector
 from .raster import View
 from .textures import Field, Image, Rng, random_palette
 
+SHADOW_STEPS = 10
+
 
 @dataclass(frozen=True)
 class Atmosphere:
@@ -31,6 +33,8 @@ class Atmosphere:
         Blur of the shadows, coarse px.
     level : float
         Mean grey level the exposure aims at.
+    optics : float
+        Blur of the lenses, px.
     fog : (3,) float
         BGR of the haze.
     density : float
@@ -51,6 +55,7 @@ class Atmosphere:
     reach: float
     softness: float
     level: float
+    optics: float
     fog: tuple[float, float, float]
     density: float
     reflection: Image | None
@@ -63,15 +68,15 @@ class Atmosphere:
     ) -> tuple[Image, Image]:
         """Light both views.
 
-        The shade is laid over the left picture and fetched by the right one at ``x + disparity``, so both eyes see a
-        common point in the same light.
+        The shade is laid over the left picture and fetched by the right one at ``x + disparity``,
+        so both eyes see a common point in the same light.
         """
         height, width = camera.height, camera.width
         shade = cv2.resize(self.shade, (width, height), interpolation=cv2.INTER_LINEAR)
         if self.shadow:
             dark = cast_shadows(left.inv, camera, self.light, self.reach, self.softness)
             shade = shade * (1 - np.float32(self.shadow) * dark)
-        shade *= np.float32(self._exposure(left.colour, shade))
+        shade *= np.float32(self._exposure(left.colour, np.asarray(shade, np.float32)))
         xs = np.arange(width, dtype=np.float32) + disparity_right
         ys = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], xs.shape).copy()
         moved = cv2.remap(
@@ -89,13 +94,16 @@ class Atmosphere:
         )
 
     def _exposure(self, colour: Image, shade: Field) -> float:
-        """Give the gain that brings the mean to the wanted level without burning more than a few per cent."""
+        """Give the gain for the wanted mean level that burns no more than a few per cent."""
         grey = colour[::4, ::4].mean(axis=2) * shade[::4, ::4]
         wanted = self.level / max(float(grey.mean()), 1)
-        return float(np.clip(min(wanted, 255 / max(float(np.percentile(grey, 95)), 1)), 0.4, 5))
+        return float(np.clip(min(wanted, 280 / max(float(np.percentile(grey, 96)), 1)), 0.4, 5))
 
     def _light(self, colour: Image, light: Field, disparity: Field, typical: float) -> Image:
-        lit = np.asarray(cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U), np.uint8)
+        sharp = cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+        # No lens draws single pixels: without this softness the finest grain aliases differently in
+        # both eyes.
+        lit = np.asarray(cv2.GaussianBlur(sharp, (3, 3), self.optics), np.uint8)
         if not self.density:
             return lit
         clear = np.exp(
@@ -118,12 +126,11 @@ class Atmosphere:
         return np.asarray(cv2.blendLinear(layer, view.colour, mask, 1 - mask), np.uint8)
 
 
-def cast_shadows(
-    inv: Field, camera: Camera, light: Vector, reach: float, softness: float, steps: int = 10
-) -> Field:
+def cast_shadows(inv: Field, camera: Camera, light: Vector, reach: float, softness: float) -> Field:
     """Tell which points of the left picture lie in the shadow of something that the picture shows.
 
-    From every point we walk towards the light and ask the z-buffer whether the walk passes closely behind a surface.
+    From every point we walk towards the light and ask the z-buffer whether the walk passes closely
+    behind a surface.
 
     Parameters
     ----------
@@ -137,7 +144,6 @@ def cast_shadows(
         Length of the walk as a part of the median depth.
     softness : float
         Blur, px of the coarse picture on which the walk is done.
-    steps : int
 
     Returns
     -------
@@ -153,14 +159,15 @@ def cast_shadows(
     y = (np.arange(rows, dtype=np.float32)[:, None] * stride - np.float32(camera.cy)) * depth / f
     length = reach * float(np.median(depth))
     dark = np.zeros_like(coarse)
-    for step in range(steps):
-        way = length * ((step + 0.7) / steps) ** 1.6
+    for step in range(SHADOW_STEPS):
+        way = length * ((step + 0.7) / SHADOW_STEPS) ** 1.6
         z = depth + np.float32(way * light[2])
         there = f / np.maximum(z, np.float32(1e-3))
         u = ((x + np.float32(way * light[0])) * there + np.float32(camera.cx)) / stride
         v = ((y + np.float32(way * light[1])) * there + np.float32(camera.cy)) / stride
         seen = cv2.remap(
-            coarse, u, v, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(0,)
+            coarse, u, v, interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT,
+            borderValue=(0,),
         )  # fmt: skip
         ratio = seen / there
         np.maximum(dark, (ratio > 1.02) & (ratio < 1.25), out=dark)
@@ -195,6 +202,7 @@ def draw_atmosphere(
         level=float(
             rng.uniform(15, 60) if rng.random() < 0.08 else np.clip(rng.normal(110, 25), 60, 180)
         ),
+        optics=float(rng.uniform(0.35, 0.65)),
         fog=(float(fog[0]), float(fog[1]), float(fog[2])),
         density=float(rng.uniform(0.05, 0.5)) if rng.random() < 0.12 else 0.0,
         reflection=reflection,
@@ -205,7 +213,7 @@ def draw_atmosphere(
 
 
 def _soft_shadows(rng: Rng, shape: tuple[int, int]) -> Field:
-    """Draw shadows of things that no camera shows: window bars, leaves, somebody behind the camera."""
+    """Draw shadows of things that no camera shows: window bars, somebody behind the camera."""
     height, width = shape
     mask = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 7))):

@@ -199,7 +199,7 @@ def ragged(rng: Rng, h: int, w: int) -> Mask:
     cut = rng.uniform(0.3, 0.6)
     field = cv2.resize((noise - cut).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
     gain = 255 * max(h, w) / size * 2
-    return np.clip(128 + field * gain, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(128 + field * gain, 0, 255), np.uint8)
 
 
 SOLID: tuple[Callable[[Rng, int, int], Mask], ...] = (full, full, ellipse, polygon, blob)

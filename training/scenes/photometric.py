@@ -1,4 +1,4 @@
-"""What two real cameras do to a picture, each in its own way, and what a slightly wrong rectification does to the truth."""
+"""What two real cameras do to a picture, each in its own way, and how a pair is misaligned."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def draw_developments(rng: Rng) -> tuple[Development, Development]:
     common_gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
     gamma, vignette = np.exp(rng.normal(0, 0.15)), rng.choice([0, rng.uniform(0, 0.5)])
     blur = float(rng.choice([0.0, rng.uniform(0.3, 0.8), rng.uniform(0.8, 1.8)], p=[0.4, 0.5, 0.1]))
-    level = rng.choice([0, 0.7, 2.0, 5.0], p=[0.2, 0.45, 0.25, 0.1])
-    chroma, jpeg = rng.random() < 0.15, int(rng.choice([0, rng.integers(35, 96)], p=[0.5, 0.5]))
+    level = rng.choice([0.0, 0.7, 2.0, 5.0], p=[0.2, 0.45, 0.25, 0.1])
+    chroma, jpeg = rng.random() < 0.15, int(rng.integers(35, 96) if rng.random() < 0.5 else 0)
     sharpen = float(rng.choice([0, rng.uniform(0.2, 1.0)], p=[0.7, 0.3]))
 
     def eye() -> Development:
@@ -99,7 +99,7 @@ def develop(picture: Image, how: Development, rng: Rng) -> Image:
         fall = 1 - np.float32(how.vignette / 2) * (xs + ys)
         image = cv2.multiply(image, cv2.merge([fall] * 3))
     if how.noise[0] > 0:
-        image = _add_noise(image, how, rng)
+        image = _add_noise(np.asarray(image, np.float32), how, rng)
     result = np.clip(image, 0, 255).astype(np.uint8)
     if how.jpeg:
         _, data = cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, how.jpeg])
@@ -118,7 +118,8 @@ def _motion_kernel(dx: float, dy: float) -> Field:
 
 def _add_noise(image: Field, how: Development, rng: Rng) -> Field:
     read, shot = how.noise
-    # One table of normal numbers, read from a random start: drawing them afresh would cost more than the scene.
+    # One table of normal numbers, read from a random start: drawing them afresh would cost more
+    # than the scene.
     table = _normal_table()
     start = int(rng.integers(0, table.size - 1))
     need = image.size
@@ -142,7 +143,7 @@ def _normal_table() -> Field:
 
 
 def draw_misalignment(rng: Rng, height: int, width: int) -> NDArray[np.float64] | None:
-    """Draw the affine map (2, 3) from the ideal right picture to the one the camera took, None for a perfect pair."""
+    """Draw the affine map (2, 3) from the ideal right picture to the taken one, None for none."""
     if rng.random() < 0.4:
         return None
     large = 4.0 if rng.random() < 0.1 else 1.0

@@ -32,7 +32,7 @@ class View:
     owner: NDArray[np.int16]
 
     def paint(self, patch: Patch, index: int) -> None:
-        """Blend a patch in where it is nearer than what is there; its truth counts where it covers more than half."""
+        """Blend a patch in where it is nearer; its truth counts where it covers more than half."""
         h, w = patch.inv.shape
         part = (slice(patch.y, patch.y + h), slice(patch.x, patch.x + w))
         alpha = patch.alpha * (patch.inv > self.inv[part])
@@ -79,9 +79,9 @@ def occlusion(
     (H, W) bool
         True also where the match lies outside of the other picture.
     """
-    height, width = disparity.shape
+    width = disparity.shape[1]
     xs = np.arange(width, dtype=np.float32) + direction * disparity
     outside = (xs < -0.5) | (xs > width - 0.5)
     column = np.clip(np.rint(xs), 0, width - 1).astype(np.intp)
     there = np.take_along_axis(other, column, axis=1)
-    return outside | (np.abs(there - disparity) > tolerance)
+    return np.asarray(outside | (np.abs(there - disparity) > tolerance))

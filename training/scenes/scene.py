@@ -29,8 +29,9 @@ class Sample:
     left, right : (H, W, 3) uint8
         BGR pictures.
     disparity_left, disparity_right : (H, W) float32
-        Px; the point at x in the left picture lies at x - disparity_left in the right one, and the point at x in the
-        right picture at x + disparity_right in the left one. Known everywhere, 0 or more.
+        Px; the point at x in the left picture lies at x - disparity_left in the right one, and the
+        point at x in the right picture at x + disparity_right in the left one. Known everywhere, 0
+        or more.
     occluded_left, occluded_right : (H, W) bool
         The point is not seen in the other picture, be it hidden or outside of it.
     """
@@ -55,7 +56,8 @@ def render_scene(
     height, width : int
         Size of both pictures, px, at least 64.
     augment : bool
-        Develop each eye differently (exposure, noise, blur, JPEG) and misalign the right camera slightly.
+        Develop each eye differently (exposure, noise, blur, JPEG) and misalign the right camera
+        slightly.
     view_dependent : bool
         Allow highlights and reflections that lie at another disparity than the surface.
 
@@ -70,8 +72,8 @@ def render_scene(
 
     Notes
     -----
-    The scene is painted from the left camera first; only then the baseline is chosen, so that the largest disparity
-    is the wanted part of the width (log-uniform from 4 % to 32 %).
+    The scene is painted from the left camera first; only then the baseline is chosen, so that the
+    largest disparity is the wanted part of the width (log-uniform from 4 % to 32 %).
     """
     if min(height, width) < 64:
         raise ValueError(f"a scene needs at least 64x64 pixels, not {height}x{width}")
@@ -87,7 +89,7 @@ def render_scene(
 def render_pair(
     surfaces: list[Surface], camera: Camera, target: float, atmosphere: Atmosphere | None
 ) -> Sample:
-    """Render both views of a list of surfaces (far to near), largest left disparity ``target`` px."""
+    """Render both views of surfaces (far to near), largest left disparity ``target`` px."""
     left = paint_view(camera, surfaces)
     baseline = target / max(float(left.inv.max()), 1e-6)
     limit = camera.width * MAX_FRACTION
@@ -133,7 +135,7 @@ def _photograph(sample: Sample, rng: Rng) -> Sample:
 
 
 def misalign(sample: Sample, matrix: NDArray[np.float64]) -> Sample:
-    """Move the right picture by an affine map and correct the truth: horizontal displacement of the moved picture.
+    """Move the right picture by an affine map and correct the truth to what is then seen.
 
     The map is shifted sideways where needed so that no disparity becomes negative.
     """

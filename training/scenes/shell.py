@@ -1,4 +1,4 @@
-"""Large planes seen from inside: floors, walls, ceilings, ground and far backdrops, with mip-mapped textures."""
+"""Large planes seen from inside: floors, walls, ceilings, ground, far backdrops; mip-mapped."""
 
 from __future__ import annotations
 
@@ -34,7 +34,9 @@ def mip_atlas(texture: Image) -> Image:
 
 @dataclass(frozen=True)
 class Wall:
-    """One plane ``normal . P = offset`` (offset > 0: the left eye is on the inner side) with a mirrored, endless texture.
+    """One plane ``normal . P = offset`` with a mirrored, endless texture.
+
+    The offset is positive: the left eye is on the inner side.
 
     Parameters
     ----------
@@ -60,12 +62,13 @@ class Wall:
     shift: tuple[float, float] = field(default=(0.0, 0.0))
 
     def colour(self, camera: Camera, inv: Field, x0: int, y0: int) -> Image:
-        """Look up the texture over a box with inverse depths ``inv``, blending the two nearest mip levels."""
+        """Look up the texture over a box of inverse depths, blending the two nearest mip levels."""
         f = camera.focal
         depth = np.float32(f) / np.maximum(inv, np.float32(1e-4))
         u = self._texture_axis(camera, self.right, depth, x0, y0) + np.float32(self.shift[0])
         v = self._texture_axis(camera, self.down, depth, x0, y0) + np.float32(self.shift[1])
-        # A pixel covers Z / f across and about Z^2 / (f * offset) along a receding plane. Being a function of Z
+        # A pixel covers Z / f across and about Z^2 / (f * offset) along a receding plane. Being a
+        # function of Z
         # alone, the level is the same for a point in both views.
         across = np.log2(depth * np.float32(1 / (f * self.texel)))
         slant = np.log2(np.maximum(depth / np.float32(self.offset), 1))
@@ -82,7 +85,7 @@ class Wall:
         xs = (np.arange(x0, x0 + w) - camera.cx) * axis[0] / f * scale
         ys = (np.arange(y0, y0 + h) - camera.cy)[:, None] * axis[1] / f * scale + axis[2] * scale
         ray = np.add(xs, ys).astype(np.float32)
-        return ray * depth + np.float32(camera.eye * axis[0] * scale)
+        return np.asarray(ray * depth + np.float32(camera.eye * axis[0] * scale))
 
     def _lookup(self, u: Field, v: Field, level: Field) -> Image:
         n = self.atlas.shape[1]

@@ -1,12 +1,11 @@
-"""Procedural textures: each generator returns a (N, N, 3) uint8 BGR picture made from one random generator.
+"""Procedural textures: each generator draws a (N, N, 3) uint8 BGR picture.
 
-The spectra are broad on purpose: from flat colour to fine grain, from pure noise to strictly periodic
-patterns, because a matcher meets all of them and fails in a different way on each.
+The spectra are broad on purpose: from flat colour to fine grain, from pure noise to strictly
+periodic patterns, because a matcher meets all of them and fails in a different way on each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import cv2
@@ -26,7 +25,7 @@ def random_palette(rng: Rng, count: int) -> NDArray[np.float32]:
         rng.uniform(0.3, 0.95) + rng.normal(0, rng.choice([0.06, 0.2, 0.35]), count), 0.02, 1
     )
     hsv = np.stack([hue % 180, saturation, value], axis=-1).astype(np.uint8)[None]
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0].astype(np.float32)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)[0], np.float32)
 
 
 def apply_palette(grey: Field, rng: Rng, count: int | None = None) -> Image:
@@ -35,13 +34,13 @@ def apply_palette(grey: Field, rng: Rng, count: int | None = None) -> Image:
     colours = random_palette(rng, count)
     stops = np.linspace(0, 255, count)
     table = np.stack([np.interp(np.arange(256), stops, colours[:, c]) for c in range(3)], axis=-1)
-    return table.astype(np.uint8)[np.clip(grey * 255, 0, 255).astype(np.uint8)]
+    return np.asarray(table.astype(np.uint8)[np.clip(grey * 255, 0, 255).astype(np.uint8)])
 
 
 def power_noise(
     rng: Rng, size: int, exponent: float, stretch: tuple[float, float] = (1, 1)
 ) -> Field:
-    """Draw periodic noise with amplitude spectrum 1/f^exponent, values 0..1 (2nd to 98th percentile)."""
+    """Draw periodic noise with amplitude spectrum 1/f^exponent, stretched to 0..1."""
     fy = np.fft.fftfreq(size)[:, None] * stretch[0]
     fx = np.fft.rfftfreq(size)[None] * stretch[1]
     radius = np.sqrt(fx * fx + fy * fy)
@@ -49,10 +48,10 @@ def power_noise(
     phase = np.exp(2j * np.pi * rng.random(radius.shape))
     noise = np.fft.irfft2(phase * radius**-exponent, s=(size, size)).astype(np.float32)
     low, high = np.percentile(noise[::4, ::4], [2, 98])
-    return np.clip((noise - low) / max(float(high - low), 1e-9), 0, 1)
+    return np.asarray(np.clip((noise - low) / max(float(high - low), 1e-9), 0, 1), np.float32)
 
 
-def _coordinates(size: int, rng: Rng, slanted: bool = True) -> tuple[Field, Field]:
+def coordinates(size: int, rng: Rng, slanted: bool = True) -> tuple[Field, Field]:
     angle = rng.uniform(0, np.pi) if slanted else float(rng.choice([0, np.pi / 2]))
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     return (
@@ -74,14 +73,14 @@ def colour_noise(rng: Rng, size: int) -> Image:
     weight = rng.uniform(0.3, 0.9)
     mixed = np.stack([weight * shared + (1 - weight) * c for c in own], axis=-1)
     low, high = sorted(rng.uniform(0, 255, 2))
-    return np.clip(low + mixed * (high - low + 40), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(low + mixed * (high - low + 40), 0, 255), np.uint8)
 
 
 def wood(rng: Rng, size: int) -> Image:
     """Elongated noise with bent rings."""
     grain = power_noise(rng, size, rng.uniform(0.8, 1.6), (1, rng.uniform(6, 20)))
     bend = power_noise(rng, size, 2.0)
-    across, _ = _coordinates(size, rng, slanted=False)
+    across, _ = coordinates(size, rng, slanted=False)
     rings = 0.5 + 0.5 * np.sin(across * rng.uniform(0.05, 0.3) + bend * rng.uniform(2, 20))
     weight = rng.uniform(0.1, 0.6)
     grey = (weight * rings + (1 - weight) * grain).astype(np.float32)
@@ -91,7 +90,7 @@ def wood(rng: Rng, size: int) -> Image:
     hsv[..., 0] = hue
     hsv[..., 1] = rng.uniform(40, 170)
     hsv[..., 2] = dark + grey * (light - dark + 15)
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR)
+    return np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2BGR), np.uint8)
 
 
 def planks(rng: Rng, size: int) -> Image:
@@ -105,13 +104,13 @@ def planks(rng: Rng, size: int) -> Image:
         picture[low : low + 2] *= 0.4
         joint = int(rng.integers(size))
         picture[low:high, joint : joint + 2] *= 0.5
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
 def marble(rng: Rng, size: int) -> Image:
     """Veins: a sine of noise."""
     bend = power_noise(rng, size, rng.uniform(1.3, 2.0))
-    along, _ = _coordinates(size, rng)
+    along, _ = coordinates(size, rng)
     grey = np.abs(np.sin(along * rng.uniform(0.01, 0.06) + bend * rng.uniform(4, 15)))
     return apply_palette((grey ** rng.uniform(0.3, 1.5)).astype(np.float32), rng, 2)
 
@@ -162,180 +161,12 @@ def voronoi(rng: Rng, size: int) -> Image:
         picture[cv2.dilate(joint.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0] = (
             colours[0] * 0.4
         )
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
-def stripes(rng: Rng, size: int) -> Image:
-    """Periodic stripes, plain or crossed to checks and plaid."""
-    along, across = _coordinates(size, rng, slanted=bool(rng.random() < 0.4))
-    period = np.exp(rng.uniform(np.log(6), np.log(64)))
-    hard = rng.choice([1.0, 3.0, 20.0])
-    first = 0.5 + 0.5 * np.tanh(hard * np.sin(2 * np.pi * along / period))
-    if rng.random() < 0.5:
-        second = 0.5 + 0.5 * np.tanh(
-            hard * np.sin(2 * np.pi * across / period / rng.choice([1, 2]))
-        )
-        first = np.abs(first - second) if rng.random() < 0.5 else 0.5 * (first + second)
-    return apply_palette(first.astype(np.float32), rng)
-
-
-def fabric(rng: Rng, size: int) -> Image:
-    """Woven threads with slow colour changes."""
-    along, across = _coordinates(size, rng, slanted=bool(rng.random() < 0.5))
-    period = rng.uniform(3.5, 9)
-    weave = np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period)
-    base = apply_palette(power_noise(rng, size, rng.uniform(1, 2)), rng).astype(np.float32)
-    return np.clip(base * (1 + rng.uniform(0.05, 0.35) * weave[..., None]), 0, 255).astype(np.uint8)
-
-
-def _grid_cells(
-    rng: Rng, size: int, cell_h: int, cell_w: int, offset: float, joint: int, spread: float
-) -> Image:
-    base = random_palette(rng, 1)[0]
-    mortar = random_palette(rng, 1)[0]
-    picture = np.empty((size, size, 3), np.float32)
-    picture[:] = mortar
-    for row in range(-1, size // cell_h + 1):
-        start = -cell_w + int(offset * cell_w) * (row % 2)
-        for x in range(start, size, cell_w):
-            y = row * cell_h
-            colour = base * (1 + spread * rng.normal()) + rng.normal(0, 60 * spread, 3)
-            picture[
-                max(y, 0) : max(y + cell_h - joint, 0), max(x, 0) : max(x + cell_w - joint, 0)
-            ] = colour
-    grain = power_noise(rng, size, rng.uniform(0.6, 1.5)) - 0.5
-    picture += rng.uniform(5, 60) * grain[..., None]
-    return np.clip(picture, 0, 255).astype(np.uint8)
-
-
-def bricks(rng: Rng, size: int) -> Image:
-    """Bricks in courses."""
-    height = int(rng.integers(8, 32))
-    width = int(height * rng.uniform(1.5, 3.5))
-    return _grid_cells(rng, size, height, width, 0.5, int(rng.integers(1, 4)), rng.uniform(0, 0.2))
-
-
-def tiles(rng: Rng, size: int) -> Image:
-    """Square tiles, all alike or nearly so."""
-    side = int(rng.integers(8, 64))
-    return _grid_cells(
-        rng, size, side, side, 0.0, int(rng.integers(1, 4)), rng.choice([0, 0.05, 0.3])
-    )
-
-
-def wallpaper(rng: Rng, size: int) -> Image:
-    """One small motif repeated strictly: the hardest texture for a matcher."""
-    cell = int(rng.choice([16, 24, 32, 43, 64]))
-    motif = dead_leaves(rng, 64) if rng.random() < 0.5 else noise(rng, 64)
-    motif = cv2.resize(motif, (cell, cell), interpolation=cv2.INTER_AREA)
-    repeats = size // cell + 1
-    return np.ascontiguousarray(np.tile(motif, (repeats, repeats, 1))[:size, :size])
-
-
-def dots(rng: Rng, size: int) -> Image:
-    """Discs on a regular or jittered grid."""
-    paper, ink = (tuple(float(v) for v in c) for c in random_palette(rng, 2))
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = np.asarray(paper, np.uint8)
-    step = int(rng.integers(8, 40))
-    jitter = rng.choice([0.0, 0.0, 0.3])
-    radius = max(1, int(step * rng.uniform(0.15, 0.45)))
-    for y in range(step // 2, size, step):
-        for x in range(step // 2, size, step):
-            dx, dy = (jitter * step * rng.normal(size=2)).astype(int)
-            cv2.circle(picture, (x + dx, y + dy), radius, ink, thickness=-1, lineType=cv2.LINE_AA)
-    return picture
-
-
-def page(rng: Rng, size: int) -> Image:
-    """A page of random letters."""
-    paper, ink = random_palette(rng, 2)
-    if rng.random() < 0.7:
-        paper, ink = np.float32([240, 245, 245]) * rng.uniform(0.7, 1), np.float32([30, 30, 30])
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = paper.astype(np.uint8)
-    letters = np.array(list("abcdefghijklmnopqrstuvwxyzABCDEFGHIKLMNOPRSTUVW0123456789    ,.;-"))
-    y, scale = 0, 0.35
-    while y < size:
-        scale = rng.choice([0.3, 0.35, 0.4, 0.8, 1.4]) if rng.random() < 0.25 else scale
-        y += int(32 * scale)
-        line = "".join(rng.choice(letters, int(size / 16 / scale)))
-        font = int(rng.choice([cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX]))
-        colour = tuple(float(v) for v in ink)
-        thickness = 1 if scale < 0.7 else 2
-        cv2.putText(
-            picture,
-            line,
-            (4, y),
-            font,
-            float(scale),
-            colour,
-            thickness=thickness,
-            lineType=cv2.LINE_AA,
-        )
-    return picture
-
-
-def books(rng: Rng, size: int) -> Image:
-    """Spines standing in rows on shelves."""
-    picture = np.zeros((size, size, 3), np.uint8)
-    rows = int(rng.integers(1, 4))
-    edges = np.linspace(0, size, rows + 1).astype(int)
-    same = rng.random() < 0.25
-    for top, bottom in pairwise(edges):
-        x = 0
-        width, colour = int(rng.integers(8, 30)), random_palette(rng, 1)[0]
-        while x < size:
-            if not same:
-                width, colour = int(rng.integers(6, 36)), random_palette(rng, 1)[0]
-            head = top + int(rng.uniform(0, 0.25) * (bottom - top)) * (not same)
-            picture[head : bottom - 4, x : x + width - 1] = colour
-            band = head + int(rng.uniform(0.1, 0.8) * (bottom - head))
-            picture[band : band + int(rng.integers(2, 14)), x : x + width - 1] = random_palette(
-                rng, 1
-            )[0]
-            x += width
-        picture[bottom - 4 : bottom] = random_palette(rng, 1)[0]
-    return picture
-
-
-def keyboard(rng: Rng, size: int) -> Image:
-    """Rows of equal keys with small signs."""
-    paper, key, ink = random_palette(rng, 3)
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = paper.astype(np.uint8)
-    step = int(rng.integers(18, 44))
-    for row, y in enumerate(range(0, size, step)):
-        for x in range(-(row * step // 3) % step - step, size, step):
-            low, high = (x + 2, y + 2), (x + step - 3, y + step - 3)
-            cv2.rectangle(picture, low, high, tuple(float(v) for v in key), thickness=-1)
-            letter = chr(int(rng.integers(65, 91)))
-            at = (x + step // 3, y + 2 * step // 3)
-            cv2.putText(
-                picture, letter, at, cv2.FONT_HERSHEY_SIMPLEX, step / 70,
-                tuple(float(v) for v in ink), thickness=1, lineType=cv2.LINE_AA,
-            )  # fmt: skip
-    return picture
-
-
-def facade(rng: Rng, size: int) -> Image:
-    """A house front: plaster with rows of equal windows."""
-    wall = noise(rng, size).astype(np.float32) * 0.2 + random_palette(rng, 1)[0] * 0.8
-    picture = np.clip(wall, 0, 255).astype(np.uint8)
-    step_x, step_y = (int(v) for v in rng.integers(28, 90, 2))
-    glass, frame = random_palette(rng, 1)[0] * 0.4, random_palette(rng, 1)[0]
-    width, height = int(step_x * rng.uniform(0.3, 0.7)), int(step_y * rng.uniform(0.4, 0.75))
-    for y in range(step_y // 6, size, step_y):
-        for x in range(step_x // 6, size, step_x):
-            picture[y : y + height, x : x + width] = frame
-            picture[y + 2 : y + height - 2, x + 2 : x + width - 2] = glass * rng.uniform(0.6, 1.8)
-            picture[y + 2 : y + height - 2, x + width // 2 : x + width // 2 + 2] = frame
-    return picture
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
 
 
 def gradient(rng: Rng, size: int) -> Image:
     """A slow change of colour: nearly textureless."""
-    along, _ = _coordinates(size, rng)
+    along, _ = coordinates(size, rng)
     grey = (along - along.min()) / (along.max() - along.min())
     return apply_palette(grey, rng, 2)
 
@@ -345,7 +176,7 @@ def flat(rng: Rng, size: int) -> Image:
     base = random_palette(rng, 1)[0]
     grain = power_noise(rng, size, rng.uniform(0.5, 2.0)) - 0.5
     amount = rng.choice([0, 2, 6, 12])
-    return np.clip(base + amount * grain[..., None], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(base + amount * grain[..., None], 0, 255), np.uint8)
 
 
 def blotches(rng: Rng, size: int) -> Image:
@@ -370,29 +201,3 @@ def scratches(rng: Rng, size: int) -> Image:
             thickness=int(rng.integers(1, 3)), lineType=cv2.LINE_AA,
         )  # fmt: skip
     return picture
-
-
-GENERATORS: tuple[tuple[Callable[[Rng, int], Image], int], ...] = (
-    (noise, 14),
-    (colour_noise, 8),
-    (wood, 8),
-    (planks, 6),
-    (marble, 5),
-    (dead_leaves, 14),
-    (voronoi, 8),
-    (stripes, 9),
-    (fabric, 8),
-    (bricks, 7),
-    (tiles, 6),
-    (wallpaper, 8),
-    (dots, 4),
-    (page, 8),
-    (books, 6),
-    (keyboard, 3),
-    (facade, 6),
-    (gradient, 5),
-    (flat, 12),
-    (blotches, 7),
-    (scratches, 6),
-)
-"""Every generator with the number of textures it contributes to the bank."""

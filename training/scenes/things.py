@@ -1,4 +1,4 @@
-"""Things that stand on something: furniture, crockery, books, figures, plants, rows of equal things."""
+"""Things that stand on something: furniture, crockery, books, figures, plants, rows."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def clutter(stage: Stage, count: int, near: float, far: float) -> None:
         size = float(np.exp(rng.uniform(np.log(8), np.log(0.45 * camera.width))))
         tilt = float(rng.choice([0.0, 0.3, 0.8]))
         y = float(rng.uniform(0, camera.height))
-        add_floating(stage, stage.column(), y, depth, size, random_outline(rng, 0.45), tilt)
+        add_floating(stage, (stage.column(), y, depth), size, random_outline(rng, 0.45), tilt)
 
 
 def relief_card(stage: Stage, depth: float) -> None:
@@ -269,4 +269,4 @@ def tilted_field(stage: Stage, depth: float, height: int, width: int) -> Field:
     xs = np.arange(width) - width / 2
     ys = np.arange(height)[:, None] - height / 2
     field = stage.camera.focal / depth * (1 + tilt[0] * xs + tilt[1] * ys)
-    return np.maximum(field, 1e-3).astype(np.float32)
+    return np.asarray(np.maximum(field, 1e-3), np.float32)
