@@ -1,0 +1,87 @@
+"""Calibration files of three tools become the same camera."""
+
+import cv2
+import numpy as np
+import pytest
+
+from crestereo import CameraConfig, SourceError, UsageError
+from crestereo.calibration import read_calibration
+
+MIDDLEBURY = """cam0=[999.421 0 294.182; 0 999.421 252.932; 0 0 1]
+cam1=[999.421 0 326.96; 0 999.421 252.932; 0 0 1]
+doffs=32.778
+baseline=193.001
+width=741
+height=497
+ndisp=70
+"""
+
+
+@pytest.fixture
+def rectified():
+    """Rectify a known camera: f 700 px, baseline 0.12 m, principal points 10 px apart."""
+    left = np.array([[700, 0, 320], [0, 700, 240], [0, 0, 1]], np.float64)
+    right = left.copy()
+    right[0, 2] = 330
+    none = np.zeros((5, 1))
+    result = cv2.stereoRectify(
+        left, none, right, none, (640, 480), np.eye(3), np.array([[-0.12], [0], [0]]), flags=0
+    )
+    return dict(zip(("R1", "R2", "P1", "P2", "Q"), result[:5], strict=True))
+
+
+def write_yaml(path, fields):
+    storage = cv2.FileStorage(str(path), flags=cv2.FILE_STORAGE_WRITE)
+    for name, value in fields.items():
+        storage.write(name, value)
+    storage.release()
+    return path
+
+
+def close_to(camera, expected):
+    assert camera.baseline_m == pytest.approx(expected.baseline_m)
+    assert camera.focal_px == pytest.approx(expected.focal_px)
+    assert camera.image_width_px == expected.image_width_px
+    assert camera.doffs_px == pytest.approx(expected.doffs_px)
+    assert camera.principal_px == pytest.approx(expected.principal_px)
+
+
+def test_middlebury(tmp_path):
+    (tmp_path / "calib.txt").write_text(MIDDLEBURY)
+    expected = CameraConfig(0.193001, 999.421, 741, 32.778, (294.182, 252.932))
+    close_to(read_calibration(tmp_path / "calib.txt"), expected)
+
+
+def test_foundation_stereo_needs_to_be_told_the_width(tmp_path):
+    (tmp_path / "K.txt").write_text("754.6 0 489.3 0 754.6 265.2 0 0 1\n0.063\n")
+    close_to(
+        read_calibration(tmp_path / "K.txt", image_width_px=960),
+        CameraConfig(0.063, 754.6, 960, 0.0, (489.3, 265.2)),
+    )
+    with pytest.raises(UsageError, match=r"K\.txt: .* give image_width_px"):
+        read_calibration(tmp_path / "K.txt")
+
+
+@pytest.mark.parametrize("names", [("Q",), ("P1", "P2"), ("P1", "P2", "Q")])
+def test_opencv(names, rectified, tmp_path):
+    fields = {name: rectified[name] for name in names}
+    path = write_yaml(tmp_path / "stereo.yml", {**fields, "image_width": 640})
+    camera = read_calibration(path)
+    close_to(camera, CameraConfig(0.12, 700, 640, 10, (320, 240)))
+    # The definition: Q carries (x, y, disparity, 1) to homogeneous space.
+    point = rectified["Q"] @ [320, 240, 32, 1]
+    assert point[2] / point[3] == pytest.approx(700 * 0.12 / (32 + camera.doffs_px))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hello\n", "1 2 3\n4\n", "%YAML:1.0\n---\na: 1\n", "cam0=[1]"]
+)
+def test_other_files_are_refused(text, tmp_path):
+    (tmp_path / "calib.txt").write_text(text)
+    with pytest.raises(SourceError, match="neither a Middlebury"):
+        read_calibration(tmp_path / "calib.txt")
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(SourceError, match="there is no file"):
+        read_calibration(tmp_path / "calib.txt")

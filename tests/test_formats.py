@@ -1,0 +1,228 @@
+"""Pictures, maps and points written and read back, and what goes wrong with them."""
+
+import struct
+
+import cv2
+import numpy as np
+import pytest
+
+from crestereo import SourceError, UsageError
+from crestereo import formats as f
+from crestereo.files import replacing
+
+
+@pytest.fixture
+def disparity():
+    values = np.random.default_rng(1).uniform(0.5, 200, (6, 9)).astype(np.float32)
+    values[1, 2] = np.nan
+    return values
+
+
+# --- pictures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["left.png", "왼쪽 사진.png", "a b/ünï.jpg"])
+def test_pictures_with_any_path_are_written_and_read(name, tmp_path):
+    image = np.full((20, 30, 3), (10, 120, 200), np.uint8)
+    f.write_image(tmp_path / name, image)
+    assert np.abs(f.read_image(tmp_path / name).astype(int) - image).max() <= 2
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((8, 9), 100, np.uint8),
+        np.full((8, 9), 100 * 256, np.uint16),
+        np.full((8, 9, 3), 100 * 256, np.uint16),
+        np.full((8, 9, 4), 100, np.uint8),
+    ],
+    ids=["grey", "grey 16-bit", "colour 16-bit", "alpha"],
+)
+def test_every_kind_of_picture_becomes_bgr(image):
+    read = f.decode_image(cv2.imencode(".png", image)[1].tobytes(), "it")
+    assert read.shape == (8, 9, 3)
+    assert read.dtype == np.uint8
+    assert (read == 100).all()
+
+
+def test_palette_pictures_become_bgr():
+    """A PNG of 2x1 px with a palette of red and blue, made by hand."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        import zlib
+
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    import zlib
+
+    data = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 3, 0, 0, 0))
+        + chunk(b"PLTE", bytes([255, 0, 0, 0, 0, 255]))
+        + chunk(b"IDAT", zlib.compress(bytes([0, 0, 1])))
+        + chunk(b"IEND", b"")
+    )
+    assert f.decode_image(data, "it").tolist() == [[[0, 0, 255], [255, 0, 0]]]
+
+
+def test_pictures_turned_by_exif_are_upright():
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:, 16:] = 255
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    # Orientation 6: the camera was turned, show the picture turned by 90 degrees clockwise.
+    tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    read = f.decode_image(turned, "it")
+    assert read.shape == (32, 16, 3)
+    assert read[:14].max() < 20
+    assert read[18:].min() > 235
+
+
+@pytest.mark.parametrize("data", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n cut"])
+def test_what_is_no_picture_is_refused_by_name(data):
+    with pytest.raises(SourceError, match=r"photo\.png is not a picture"):
+        f.decode_image(data, "photo.png")
+
+
+def test_missing_files_folders_and_odd_paths_are_said(tmp_path):
+    with pytest.raises(SourceError, match="there is no file"):
+        f.read_image(tmp_path / "missing.png")
+    with pytest.raises(SourceError, match=r"is a folder|Permission denied"):  # Windows says this
+        f.read_image(tmp_path)
+    with pytest.raises(SourceError, match="cannot read"):
+        f.read_image("a\0b.png")
+
+
+def test_a_suffix_that_opencv_cannot_write_is_said(tmp_path):
+    for name in ("a.xyz", "a"):
+        with pytest.raises(UsageError, match="OpenCV cannot write"):
+            f.write_image(tmp_path / name, np.zeros((4, 4, 3), np.uint8))
+
+
+# --- maps ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("write", "name", "error"),
+    [
+        (f.write_pfm, "a.pfm", 0),
+        (f.write_kitti_png, "a.png", 0.5 / 256),
+        (f.write_npy, "a.npy", 0),
+    ],
+)
+def test_disparities_come_back(write, name, error, disparity, tmp_path):
+    write(tmp_path / name, disparity)
+    read = f.read_disparity(tmp_path / name)
+    assert read.dtype == np.float32
+    assert np.array_equal(np.isnan(read), np.isnan(disparity))
+    assert np.nanmax(np.abs(read - disparity)) <= error + 1e-6
+
+
+def test_npz_holds_several_maps(disparity, tmp_path):
+    f.write_npz(tmp_path / "a.npz", disparity=disparity, other=disparity * 2)
+    assert np.array_equal(f.read_disparity(tmp_path / "a.npz"), disparity, equal_nan=True)
+    assert np.array_equal(f.read_npy(tmp_path / "a.npz", "other"), disparity * 2, equal_nan=True)
+    with pytest.raises(SourceError, match="no map of numbers"):
+        f.read_npy(tmp_path / "a.npz", "missing")
+
+
+def test_pfm_is_what_the_benchmarks_read(tmp_path):
+    f.write_pfm(tmp_path / "a.pfm", np.array([[1, 2], [3, np.nan]], np.float32))
+    expected = b"Pf\n2 2\n-1.0\n" + struct.pack("<4f", 3, float("inf"), 1, 2)
+    assert (tmp_path / "a.pfm").read_bytes() == expected
+
+
+def test_pfm_of_the_other_byte_order_is_read(tmp_path):
+    (tmp_path / "a.pfm").write_bytes(b"Pf\n2 1\n1.0\n" + struct.pack(">2f", 7, 8))
+    assert f.read_pfm(tmp_path / "a.pfm").tolist() == [[7, 8]]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"PF\n1 1\n-1\n" + bytes(12), "three channels"),
+        (b"Pf\n2 2\n-1\n" + bytes(12), "cut off"),
+        (b"P5\n2 2\n255\n", "header"),
+        (b"", "header"),
+    ],
+)
+def test_broken_pfm_files_are_refused(data, words, tmp_path):
+    (tmp_path / "a.pfm").write_bytes(data)
+    with pytest.raises(SourceError, match=words):
+        f.read_pfm(tmp_path / "a.pfm")
+
+
+def test_kitti_png_is_256_steps_a_pixel_and_0_is_unknown(tmp_path):
+    values = np.array([[1, 1.5, np.nan, 0, -3, 300, 255.9]], np.float32)
+    f.write_kitti_png(tmp_path / "a.png", values)
+    raw = cv2.imread(str(tmp_path / "a.png"), flags=cv2.IMREAD_UNCHANGED)
+    assert raw.dtype == np.uint16
+    assert raw.tolist() == [[256, 384, 0, 0, 0, 0, 65510]]
+
+
+def test_depth_png_is_in_millimetres(tmp_path):
+    f.write_depth_png(tmp_path / "a.png", np.array([[1.2346, np.nan, 70]], np.float32))
+    raw = cv2.imread(str(tmp_path / "a.png"), flags=cv2.IMREAD_UNCHANGED)
+    assert raw.tolist() == [[1235, 0, 0]]
+    assert np.allclose(
+        f.read_depth_png(tmp_path / "a.png"), [[1.235, np.nan, np.nan]], equal_nan=True
+    )
+
+
+def test_an_ordinary_picture_is_no_map(tmp_path):
+    f.write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
+    with pytest.raises(SourceError, match="16-bit"):
+        f.read_disparity(tmp_path / "a.png")
+    with pytest.raises(SourceError, match="suffixes"):
+        f.read_disparity(tmp_path / "a.txt")
+    (tmp_path / "a.npy").write_bytes(b"text")
+    with pytest.raises(SourceError, match="no map of numbers"):
+        f.read_disparity(tmp_path / "a.npy")
+
+
+def test_maps_of_the_wrong_suffix_or_form_are_refused(disparity, tmp_path):
+    with pytest.raises(UsageError, match=r"written as \.png"):
+        f.write_kitti_png(tmp_path / "a.jpg", disparity)
+    with pytest.raises(UsageError, match="two dimensions"):
+        f.write_pfm(tmp_path / "a.pfm", np.zeros((2, 2, 3), np.float32))
+
+
+def test_ply_is_binary_with_colours(tmp_path):
+    points = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+    f.write_ply(tmp_path / "a.ply", points, np.array([[9, 8, 7], [6, 5, 4]], np.uint8))
+    header, body = (tmp_path / "a.ply").read_bytes().split(b"end_header\n")
+    assert header.startswith(b"ply\nformat binary_little_endian 1.0\n")
+    assert b"element vertex 2\nproperty float x\n" in header
+    assert body == struct.pack("<3f3B3f3B", 1, 2, 3, 9, 8, 7, 4, 5, 6, 6, 5, 4)
+
+
+# --- whole or not at all ------------------------------------------------------------------------
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError), replacing(target) as temporary:
+        temporary.write_text("half")
+        assert target.read_text() == "old"
+        raise ZeroDivisionError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_parent_folders_are_made(tmp_path, disparity):
+    f.write_pfm(tmp_path / "a" / "b" / "c.pfm", disparity)
+    assert (tmp_path / "a" / "b" / "c.pfm").is_file()
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path, disparity):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(UsageError, match=r"cannot write .*a\.pfm"):
+        f.write_pfm(tmp_path / "file" / "a.pfm", disparity)
+    (tmp_path / "b.pfm").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write .*b\.pfm"):
+        f.write_pfm(tmp_path / "b.pfm", disparity)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.pfm", "file"]
