@@ -21,6 +21,7 @@ device = "auto"  # "auto", "cpu", "cuda", "tensorrt", "coreml", "openvino", "dir
 colormap = "magma"  # "magma", "turbo", "viridis", or another colour map of OpenCV
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of the pictures [px]; None: relative depth only
+calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
 left_sample = "input_files/table_left.png"  # offered as the answer to the first prompt
 right_sample = "input_files/table_right.png"  # and to the second
 # -------------------------------------------------------------------------------------------------
@@ -36,6 +37,7 @@ def main() -> None:
             colormap=colormap,
             baseline_m=baseline_m,
             focal_px=focal_px,
+            calibration=calibration,
         ),
         __doc__,
         ("left", "right"),

@@ -23,6 +23,7 @@ colormap = "magma"  # "magma", "turbo", "viridis", or another colour map of Open
 max_distance = 10.0  # what is farther away is black [m]; counts with a camera only
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of the videos [px]; None: relative depth only
+calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
 left_sample = "input_files/clip1_left.mp4"  # offered as the answer to the first prompt
 right_sample = "input_files/clip1_right.mp4"  # and to the second
 # -------------------------------------------------------------------------------------------------
@@ -39,6 +40,7 @@ def main() -> None:
             max_distance=max_distance,
             baseline_m=baseline_m,
             focal_px=focal_px,
+            calibration=calibration,
         ),
         __doc__,
         ("left", "right"),

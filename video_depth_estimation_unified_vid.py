@@ -24,6 +24,7 @@ max_distance = 10.0  # what is farther away is black [m]; counts with a camera o
 swap = None  # True: the left eye is in the right half, False: in the left; None: ask
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of one half [px]; None: relative depth only
+calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
 video_sample = "input_files/clip2_SBS.mp4"  # offered as the answer to the first prompt
 # -------------------------------------------------------------------------------------------------
 
@@ -40,6 +41,7 @@ def main() -> None:
             swap=swap,
             baseline_m=baseline_m,
             focal_px=focal_px,
+            calibration=calibration,
         ),
         __doc__,
         ("video",),

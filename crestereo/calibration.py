@@ -64,7 +64,7 @@ def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> 
 
 
 def _width(known: int | None, given: int | None) -> int:
-    width = given or known
+    width = known or given
     if width is None:
         raise UsageError(
             "the file does not tell the width of the pictures it belongs to; give image_width_px"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from crestereo.errors import UsageError
+from crestereo.errors import SourceError, UsageError
 from crestereo.providers import DEVICES
 from crestereo.settings import (
     VERSIONS,
@@ -102,19 +102,13 @@ class ImageSettings(CommonSettings):
     focal_px: float | None = field(
         metadata=flag("--focal-length", "focal length [px]", metavar="PX", type=number)
     )
-    focal_width_px: int | None = field(
+    calibration: str | None = field(
         default=None,
         metadata=flag(
-            "--focal-width",
-            "width of the pictures the focal length was measured on; none: as they come",
-            metavar="PX",
-            type=whole_number,
-        ),
-    )
-    doffs_px: float = field(
-        default=0.0,
-        metadata=flag(
-            "--doffs", "principal point right minus left [px]", metavar="PX", type=number
+            "--calibration",
+            "calib.txt (Middlebury), K.txt or an OpenCV .yml, instead of the two numbers",
+            metavar="FILE",
+            type=str,
         ),
     )
     model_path: str | None = field(
@@ -143,23 +137,35 @@ class ImageSettings(CommonSettings):
         _check_choice("version", self.version, VERSIONS)
         _check_choice("device", self.device, DEVICES)
         _check_colormap(self.colormap)
-        if (self.baseline_m is None) != (self.focal_px is None):
-            raise UsageError(
-                "a camera needs both a baseline [m] and a focal length [px]; give both or neither"
-            )
+        self._check_camera()
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads must be 1 or more, not {self.threads!r}")
         if Path(self.output_dir).is_file():
             raise UsageError(f"{self.output_dir} is a file; choose a folder for the output")
-        self.camera_for(self.focal_width_px or 1)  # its values are checked where they are set
 
     def camera_for(self, width_px: int) -> CameraConfig | None:
         """Return the camera for pictures `width_px` wide, None where none is set."""
+        if self.calibration is not None:
+            from crestereo.calibration import read_calibration  # noqa: PLC0415  heavy
+
+            camera = read_calibration(self.calibration, image_width_px=width_px)
+            return camera.scaled_to(width_px)
         if self.baseline_m is None or self.focal_px is None:
             return None
-        measured_at = self.focal_width_px or width_px
-        camera = CameraConfig(self.baseline_m, self.focal_px, measured_at, self.doffs_px)
-        return camera.scaled_to(width_px)
+        return CameraConfig(self.baseline_m, self.focal_px, width_px)
+
+    def _check_camera(self) -> None:
+        told = [value is not None for value in (self.baseline_m, self.focal_px)]
+        if any(told) != all(told):
+            raise UsageError(
+                "a camera needs both a baseline [m] and a focal length [px]; give both or neither"
+            )
+        if self.calibration is not None and any(told):
+            raise UsageError("give a calibration file, or baseline and focal length, not both")
+        if self.calibration is not None and not Path(self.calibration).is_file():
+            raise SourceError(f"there is no calibration file {self.calibration}; check the path")
+        if all(told):
+            self.camera_for(1)  # looks at the values
 
 
 @dataclass(frozen=True, kw_only=True)
