@@ -5,6 +5,9 @@
 >>> disparity = estimator(left_bgr, right_bgr)  # doctest: +SKIP
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .errors import (
     Cancelled,
     CREStereoError,
@@ -17,9 +20,11 @@ from .errors import (
     UnknownModelError,
     UsageError,
 )
-from .estimator import CREStereo
 from .settings import CameraConfig, ModelSpec
-from .types import DisparityResult, StereoPair
+
+if TYPE_CHECKING:
+    from .estimator import CREStereo
+    from .types import DisparityResult, StereoPair
 
 __version__ = "1.0.0"
 
@@ -41,3 +46,18 @@ __all__ = [
     "UsageError",
     "__version__",
 ]
+
+# OpenCV and numpy come with these: a script that asks a question first must not wait for them.
+_LATE = {"CREStereo": ".estimator", "DisparityResult": ".types", "StereoPair": ".types"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a heavy name when it is asked for."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LATE[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names, the late ones included."""
+    return __all__
