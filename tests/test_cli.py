@@ -1,0 +1,206 @@
+"""Flags made from settings, and every way a script can end."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crestereo.app import cli
+from crestereo.app.cli import read_flags
+from crestereo.app.options import ImageSettings, UnifiedVideoSettings
+from crestereo.errors import SourceError, UsageError
+from tests.app_helpers import (
+    COMPARE,
+    IMAGE,
+    ROOT,
+    SEPARATE,
+    UNIFIED,
+    command,
+    environment,
+    run_script,
+)
+
+SETTINGS = {
+    "iters": 5,
+    "model_shape": (480, 640),
+    "version": "auto",
+    "device": "auto",
+    "colormap": "magma",
+    "baseline_m": None,
+    "focal_px": None,
+}
+
+
+def image_settings(**changes: object) -> ImageSettings:
+    return ImageSettings(**{**SETTINGS, **changes})  # type: ignore[arg-type]
+
+
+def flags(*argv: str) -> ImageSettings:
+    return read_flags(image_settings(), "Do it.", ("left", "right"), argv)[0]
+
+
+def test_without_flags_the_settings_of_the_script_stand() -> None:
+    settings, given = read_flags(image_settings(iters=7), "Do it.", ("left", "right"), [])
+    assert settings == image_settings(iters=7)
+    assert given == [None, None]
+
+
+def test_every_flag_overrides_its_setting(tmp_path: Path) -> None:
+    argv = (
+        "--iters 9 --model-shape 240X320 --model-version lite --model-path net.onnx "
+        f"--baseline 0,12 --focal-length 700.5 --output-dir {tmp_path} --no-window --overwrite --device cpu "
+        "--threads 2 --colormap TURBO --json --debug left.png right.png"
+    ).split()
+    settings, given = read_flags(image_settings(), "Do it.", ("left", "right"), argv)
+    assert given == ["left.png", "right.png"]
+    assert (settings.iters, settings.model_shape, settings.version) == (9, (240, 320), "lite")
+    assert (settings.model_path, settings.device, settings.threads) == ("net.onnx", "cpu", 2)
+    assert (settings.baseline_m, settings.focal_px) == (0.12, 700.5)
+    assert (settings.output_dir, settings.window, settings.overwrite) == (
+        str(tmp_path),
+        False,
+        True,
+    )
+    assert (settings.colormap, settings.json, settings.debug) == ("TURBO", True, True)
+    assert {"iters", "model_shape", "window"} <= settings.given
+
+
+def test_yes_and_no_flags_of_the_unified_script() -> None:
+    base = UnifiedVideoSettings(**SETTINGS, max_distance=10.0, swap=None)  # type: ignore[arg-type]
+    swaps = [read_flags(base, "", (), argv)[0].swap for argv in ([], ["--swap"], ["--no-swap"])]
+    assert swaps == [None, True, False]
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--itters", "5"], "--itters"),
+        (["--iters"], "--iters"),
+        (["--iters", "five"], "'five' is not a whole number"),
+        (["--iters", "0"], "iters must be a whole number from 1 to 32"),
+        (["--model-shape", "480"], "write HEIGHTxWIDTH"),
+        (["--model-version", "best"], "best"),
+        (["--device", "abacus"], "abacus"),
+        (["--colormap", "mauve"], "mauve"),
+        (["--threads", "0"], "threads must be 1 or more"),
+        (["--baseline", "0.1"], "both a baseline"),
+        (["--baseline", "nan", "--focal-length", "700"], "not a finite number"),
+        (["--baseline", "-1", "--focal-length", "700"], "above zero"),
+        (["a", "b", "c"], "unrecognized arguments: c"),
+        (["--output-dir", str(ROOT / "LICENSE")], "is a file"),
+    ],
+)
+def test_a_wrong_flag_is_a_usage_error(argv: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        flags(*argv)
+
+
+def test_a_calibration_file_takes_the_place_of_the_numbers(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no calibration file"):
+        flags("--calibration", str(tmp_path / "calib.txt"))
+    file = tmp_path / "K.txt"
+    file.write_text("700 0 320 0 700 240 0 0 1\n0.12\n")
+    with pytest.raises(UsageError, match="not both"):
+        flags("--calibration", str(file), "--baseline", "1", "--focal-length", "1")
+    camera = flags("--calibration", str(file)).camera_for(640)
+    assert camera is not None
+    assert (camera.baseline_m, camera.focal_px, camera.image_width_px) == (0.12, 700.0, 640)
+
+
+@pytest.mark.parametrize("script", [IMAGE, SEPARATE, UNIFIED, COMPARE])
+def test_help_shows_every_default(script: str) -> None:
+    done = run_script(script, "--help")
+    assert done.returncode == 0
+    options = re.findall(r"^  --[a-z-]+", done.stdout, re.MULTILINE)
+    defaults = done.stdout.replace("\n", " ").count("(default:")
+    assert defaults == len(options) - 1  # all but --version, which has none
+    if script == IMAGE:
+        assert "HxW" in done.stdout
+        assert re.search(r"\(default:\s+480x640\)", done.stdout)
+
+
+def test_version_names_the_program() -> None:
+    done = run_script(IMAGE, "--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"crestereo \d+\.\d+\.\d+\n", done.stdout)
+
+
+@pytest.mark.parametrize("script", [IMAGE, SEPARATE, UNIFIED, COMPARE])
+def test_scripts_are_a_block_of_settings_and_a_few_calls(script: str) -> None:
+    lines = (ROOT / script).read_text(encoding="utf-8").splitlines()
+    assert 30 <= len(lines) <= 60
+    rules = [number for number, line in enumerate(lines) if re.fullmatch(r"# -{90,}", line)]
+    assert len(rules) == 2
+    for line in lines[rules[0] + 1 : rules[1]]:
+        assert re.fullmatch(r"[a-z_]+ = \S.*  # .+", line), line
+
+
+def test_nothing_heavy_is_imported_before_the_first_prompt() -> None:
+    code = (
+        "import sys, runpy\n"
+        f"runpy.run_path({str(ROOT / IMAGE)!r})\n"
+        "heavy = {'cv2', 'onnxruntime', 'skimage', 'yt_dlp', 'requests', 'tqdm', 'PIL'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def leave(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *argv: str) -> int:
+    def main() -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(sys, "argv", ["script.py", *argv])
+    monkeypatch.setattr(cli, "_leave", sys.exit)  # a thread of another test must not end pytest
+    with pytest.raises(SystemExit) as left:
+        cli.run_script(main)
+    return int(left.value.code or 0)
+
+
+def test_an_error_of_ours_is_one_sentence_and_its_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(monkeypatch, SourceError("no picture in x.png")) == 3
+    assert capsys.readouterr().err == "Error: no picture in x.png\n"
+
+
+def test_a_bug_is_a_sentence_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(monkeypatch, ZeroDivisionError("by\nzero")) == 70
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "ZeroDivisionError: by zero" in error
+    assert "--debug" in error
+
+
+def test_debug_shows_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(monkeypatch, SourceError("no picture"), "--debug") == 3
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_130_and_no_error_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert leave(monkeypatch, KeyboardInterrupt()) == 130
+    assert leave(monkeypatch, None) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+def test_a_reader_who_has_had_enough_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as output:
+        done = subprocess.run(
+            command(COMPARE, "--help"), stdout=output, stderr=subprocess.PIPE, env=environment(),
+            check=False,
+        )  # fmt: skip
+    assert done.stderr == b""
