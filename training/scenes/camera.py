@@ -51,6 +51,28 @@ class Camera:
         y = self.focal * points[:, 1] / z + self.cy
         return np.stack([x, y], axis=-1)
 
+    def outline(
+        self, corner: Vector, right: Vector, down: Vector, near: float
+    ) -> list[tuple[float, float]] | None:
+        """Project the corners of a parallelogram in turn, None if one is not before the camera.
+
+        Plain floats: for four points that is several times faster than arrays.
+        """
+        x, y, z = corner.tolist()
+        x -= self.eye
+        rx, ry, rz = right.tolist()
+        dx, dy, dz = down.tolist()
+        pixels = []
+        for u, v in ((0, 0), (1, 0), (1, 1), (0, 1)):
+            depth = z + u * rz + v * dz
+            if depth < near:
+                return None
+            scale = self.focal / depth
+            pixels.append(
+                ((x + u * rx + v * dx) * scale + self.cx, (y + u * ry + v * dy) * scale + self.cy)
+            )
+        return pixels
+
     def point(self, x: float, y: float, depth: float) -> Vector:
         """Give the point at a pixel and a depth."""
         scale = depth / self.focal

@@ -19,6 +19,7 @@ from .things import (
     random_outline,
     relief_card,
     row,
+    shelf,
     thing,
     tilted_field,
     upright_card,
@@ -128,11 +129,16 @@ def room(stage: Stage) -> None:
         _curtain(stage, back)
     for _ in range(int(rng.integers(1, 8))):
         _decorate(stage, frame, left, right, depth)
-    for _ in range(int(rng.integers(7, 20))):
-        z = rng.uniform(0.7, depth * 0.95)
+    if rng.random() < 0.2:
+        for _ in range(int(rng.integers(1, 3))):
+            place = frame.at(rng.uniform(-left, right), rng.uniform(0.2, 1.0), depth - 0.2)
+            size = rng.uniform(0.6, 1.4, 2)
+            shelf(stage, Frame(place, frame.axes), size[0], size[1], 0.3)
+    for _ in range(int(rng.integers(8, 22))):
+        z = float(np.exp(rng.uniform(np.log(0.8), np.log(depth * 0.95))))
         column = stage.camera.point(stage.column(), 0, 1.0)[0] * z
         spot = Frame(frame.at(column, 1.0, z), frame.axes)
-        furniture(stage, spot.turned(rng.uniform(0, 6.3)), rng.uniform(0.2, 0.9))
+        furniture(stage, spot.turned(rng.uniform(0, 6.3)), rng.uniform(0.2, 1.0))
     clutter(stage, int(rng.integers(0, 8)), 0.8, depth)
 
 
@@ -146,8 +152,11 @@ def _decorate(stage: Stage, frame: Frame, left: float, right: float, depth: floa
         add_box(stage, base, size[0], size[1], 0.2, "books", "wood", "photo", "page")
         return
     kinds = ("photo", "page", "dead_leaves", "flat", "gradient", "noise", "facade")
-    corner = frame.at(x, y, depth - 0.01)
-    add_card(stage, corner, frame.axes[0] * size[0], frame.axes[1] * size[1], *kinds)
+    across, along = frame.axes[0] * size[0], frame.axes[1] * size[1]
+    add_card(stage, frame.at(x, y, depth - 0.01), across, along, *kinds)
+    if rng.random() < 0.3:  # blinds or a grille before it
+        corner = frame.at(x, y, depth - 0.2)
+        add_card(stage, corner, across, along, "flat", "wood", "gradient", mask=lattice)
 
 
 def _curtain(stage: Stage, back: Wall) -> None:

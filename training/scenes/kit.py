@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import hypot, sqrt
 from typing import TypeAlias
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from .bank import Material, choose_material
 from .camera import Camera, Frame, Vector, cross, rotation
@@ -71,23 +71,20 @@ class Stage:
         return float(self.rng.uniform(-0.03, 1.03 + self.target) * self.camera.width)
 
 
-def _corners(corner: Vector, right: Vector, down: Vector) -> NDArray[np.float64]:
-    return np.stack([corner, corner + right, corner + right + down, corner + down])
-
-
 def texture_size(
     camera: Camera, corner: Vector, right: Vector, down: Vector
 ) -> tuple[int, int] | None:
     """Give the size on screen (h, w) of a parallelogram, None behind the eye or out of sight."""
-    corners = _corners(corner, right, down)
-    if corners[:, 2].min() < NEAR:
+    p = camera.outline(corner, right, down, NEAR)
+    if p is None:
         return None
-    p = camera.project(corners)
-    low, high = p.min(axis=0), p.max(axis=0)
-    if high[0] < -5 or low[0] > 1.4 * camera.width or high[1] < 0 or low[1] > camera.height:
+    xs, ys = [x for x, _ in p], [y for _, y in p]
+    if max(xs) < -5 or min(xs) > 1.4 * camera.width or max(ys) < 0 or min(ys) > camera.height:
         return None
-    sides = np.hypot(*(p - np.roll(p, -1, axis=0)).T)
-    across, along = np.sqrt(sides[0] * sides[2]), np.sqrt(sides[1] * sides[3])
+    sides = [hypot(xs[i] - xs[i - 1], ys[i] - ys[i - 1]) for i in range(4)]
+    along, across = sqrt(sides[0] * sides[2]), sqrt(sides[1] * sides[3])
+    if max(along, across) < 1.5:
+        return None
     return int(np.clip(along, 2, camera.width)), int(np.clip(across, 2, camera.width))
 
 

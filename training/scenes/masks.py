@@ -165,7 +165,7 @@ def foliage(rng: Rng, h: int, w: int) -> Mask:
     """A crown or bush: leaves crowded in a blob, ragged and with gaps."""
     mask = _empty(h, w)
     leaf = max(1.5, min(h, w) * rng.uniform(0.02, 0.09))
-    count = int(min(350, rng.uniform(0.5, 2.0) * h * w / (leaf * leaf * 4)))
+    count = int(min(220, rng.uniform(0.5, 2.0) * h * w / (leaf * leaf * 4)))
     radius = np.sqrt(rng.random(count)) * 0.9
     turn = rng.uniform(0, 2 * np.pi, count)
     for r, t in zip(radius, turn, strict=True):

@@ -190,7 +190,7 @@ def keyboard(rng: Rng, size: int) -> Image:
 def facade(rng: Rng, size: int) -> Image:
     """A house front: plaster with rows of equal windows."""
     wall = noise(rng, size).astype(np.float32) * 0.2 + random_palette(rng, 1)[0] * 0.8
-    picture = np.clip(wall, 0, 255).astype(np.uint8)
+    picture = np.asarray(np.clip(wall, 0, 255), np.uint8)
     step_x, step_y = (int(v) for v in rng.integers(28, 90, 2))
     glass, frame = random_palette(rng, 1)[0] * 0.4, random_palette(rng, 1)[0]
     width, height = int(step_x * rng.uniform(0.3, 0.7)), int(step_y * rng.uniform(0.4, 0.75))

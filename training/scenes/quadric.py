@@ -55,7 +55,7 @@ class Quadric:
         if corners[:, 2].min() < NEAR:
             return None
         pixels = camera.project(corners)
-        box = clip_box(camera, pixels.min(axis=0) - 1, pixels.max(axis=0) + 1)
+        box = clip_box(camera, (pixels.min(axis=0) - 1).tolist(), (pixels.max(axis=0) + 1).tolist())
         if box is None:
             return None
         to_local = self.axes / self.radii[:, None]

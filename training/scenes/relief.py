@@ -39,8 +39,8 @@ class Relief:
         """Draw the field: a copy in the left view, a solved warp in the right one."""
         h, w = self.inv.shape
         moves = (-camera.eye * float(self.inv.max()), -camera.eye * float(self.inv.min()))
-        low = np.array([self.x + moves[0], self.y])
-        high = np.array([self.x + w - 2 + moves[1], self.y + h - 2])
+        low = (self.x + moves[0], self.y)
+        high = (self.x + w - 2 + moves[1], self.y + h - 2)
         box = clip_box(camera, low, high)
         if box is None:
             return None

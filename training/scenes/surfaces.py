@@ -6,7 +6,9 @@ surface is made, so both views and all frames of a clip see the same thing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from typing import Protocol
 
 import cv2
@@ -48,12 +50,12 @@ class Surface(Protocol):
 
 
 def clip_box(
-    camera: Camera, low: NDArray[np.float64], high: NDArray[np.float64]
+    camera: Camera, low: Sequence[float], high: Sequence[float]
 ) -> tuple[int, int, int, int] | None:
     """Clip a box [x, y] to the picture: (x0, y0, x1, y1), end exclusive, None if empty."""
-    x0, y0 = max(int(np.floor(low[0])), 0), max(int(np.floor(low[1])), 0)
-    x1 = min(int(np.ceil(high[0])) + 1, camera.width)
-    y1 = min(int(np.ceil(high[1])) + 1, camera.height)
+    x0, y0 = max(floor(low[0]), 0), max(floor(low[1]), 0)
+    x1 = min(ceil(high[0]) + 1, camera.width)
+    y1 = min(ceil(high[1]) + 1, camera.height)
     return (x0, y0, x1, y1) if x1 > x0 and y1 > y0 else None
 
 
@@ -92,13 +94,11 @@ class Card:
         offset = float(normal @ (self.corner - eye))
         if self.solid and offset <= 0:
             return None
-        corners = self.corner + np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) @ np.stack(
-            [self.right, self.down]
-        )
-        if corners[:, 2].min() < NEAR or abs(offset) < 1e-9:
+        pixels = camera.outline(self.corner, self.right, self.down, NEAR)
+        if pixels is None or abs(offset) < 1e-9:
             return None
-        pixels = camera.project(corners)
-        box = clip_box(camera, pixels.min(axis=0) - 1, pixels.max(axis=0) + 1)
+        xs, ys = [x for x, _ in pixels], [y for _, y in pixels]
+        box = clip_box(camera, (min(xs) - 1, min(ys) - 1), (max(xs) + 1, max(ys) + 1))
         if box is None:
             return None
         x0, y0, x1, y1 = box
