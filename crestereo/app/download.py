@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from crestereo.app.digests import LOCK_FILE, expected_digest, remember_digest, sha256_of
 from crestereo.app.folder_lock import folder_lock
 from crestereo.app.http_client import PATIENCE, Patience
-from crestereo.app.mirrors import PUBLISHED_MIRRORS, Mirrors
+from crestereo.app.mirrors import PUBLISHED_MIRRORS, Mirrors, archive_part_name
 from crestereo.app.progress import ByteBar
 from crestereo.app.transfer import (
     MirrorError,
@@ -169,7 +169,7 @@ class _Group:
         if self.missing:
             raise self._failure(reasons)
         for url in archives:  # a piece of an archive that another mirror made needless
-            discard(self._archive_part(url))
+            discard(self.folder / archive_part_name(url))
 
     def _single_urls(self) -> list[tuple[str, set[str]]]:
         urls = ((self.mirrors.single_url(spec, n), {n}) for n, spec in self.missing.items())
@@ -182,12 +182,12 @@ class _Group:
         )
 
     def _fetch_single(self, url: str, name: str) -> None:
-        part = self._part(name)
+        part = self.folder / f"{name}.part"
         self._transfer(url, part, name)
         self._accept(part, name, url)
 
     def _fetch_archive(self, url: str) -> None:
-        archive = self._archive_part(url)
+        archive = self.folder / archive_part_name(url)
         self._transfer(url, archive, archive.stem)
         try:
             problems = self._unpack(archive, url)
@@ -208,7 +208,7 @@ class _Group:
                 name = PurePosixPath(member.name).name
                 if name not in self.missing or not member.isfile():
                     continue
-                part = self._part(name)
+                part = self.folder / f"{name}.part"
                 discard(part)
                 require_room(self.folder, member.size)
                 try:
@@ -246,10 +246,3 @@ class _Group:
         part.replace(self.folder / name)
         discard(part)
         del self.missing[name]
-
-    def _part(self, name: str) -> Path:
-        return self.folder / f"{name}.part"
-
-    def _archive_part(self, url: str) -> Path:
-        *_, parent, name = PurePosixPath(urlsplit(url).path).parts
-        return self.folder / f"{parent}_{name}.part"

@@ -9,6 +9,8 @@ single files: release v0.1-crestereo of https://github.com/nburrus/stereodemo.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from crestereo.settings import ModelSpec
 
@@ -59,3 +61,9 @@ PUBLISHED_MIRRORS = Mirrors(
         "https://s3.ap-northeast-2.wasabisys.com/pinto-model-zoo/284_CREStereo/non_tensorrt",
     ),
 )
+
+
+def archive_part_name(url: str) -> str:
+    """Return the name of an archive's part file; archives of different folders differ in it."""
+    *_, folder, name = PurePosixPath(urlsplit(url).path).parts
+    return f"{folder}_{name}.part"
