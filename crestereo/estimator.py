@@ -175,9 +175,10 @@ class CREStereo:
         return result
 
     def cancel(self) -> None:
-        """End the estimation that is running: it raises Cancelled within milliseconds.
+        """End the estimation that is running: it raises Cancelled.
 
-        From the first line of `estimate` to its last the request is not lost. With nothing
+        The runtime looks between two operators of the network, so that takes milliseconds with the
+        bundled network and up to a second with the largest ones. From the first line of `estimate` to its last the request is not lost. With nothing
         running it does nothing, and the next estimation runs normally.
         """
         with self._lock:
