@@ -53,8 +53,8 @@ def test_without_flags_the_settings_of_the_script_stand() -> None:
 def test_every_flag_overrides_its_setting(tmp_path: Path) -> None:
     argv = (
         "--iters 9 --model-shape 240X320 --model-version lite --model-path net.onnx "
-        f"--baseline 0,12 --focal-length 700.5 --output-dir {tmp_path} --no-window --overwrite --device cpu "
-        "--threads 2 --colormap TURBO --json --debug left.png right.png"
+        f"--baseline 0,12 --focal-length 700.5 --output-dir {tmp_path} --no-window --overwrite "
+        "--device cpu --threads 2 --colormap TURBO --json --debug left.png right.png"
     ).split()
     settings, given = read_flags(image_settings(), "Do it.", ("left", "right"), argv)
     assert given == ["left.png", "right.png"]

@@ -93,9 +93,14 @@ def partner_of(left: str) -> str | None:
 
 def pair_name(left: Source, right: Source) -> str:
     """Return a name for a pair: what the two names share, else the left one's."""
-    shared = re.sub(r"(?i)[ ._-]*left(?![a-z])", "", left.stem)
-    same = shared and shared == re.sub(r"(?i)[ ._-]*right(?![a-z])", "", right.stem)
+    shared = _without("left", left.stem)
+    same = shared and shared == _without("right", right.stem)
     return shared if same and shared != left.stem else left.stem
+
+
+def _without(side: str, name: str) -> str:
+    """Return a name without a word that tells the side, as a word of its own."""
+    return re.sub(rf"(?i)(?:[ ._-]+|(?<![a-z])){side}(?![a-z])", "", name)
 
 
 def _parse(text: str) -> Source:
@@ -127,7 +132,6 @@ def _checked_file(text: str) -> str:
             raise SourceError(f"{text} is a folder; name a file in it")
         if not path.exists():
             raise SourceError(f"there is no file {text}; check the path")
-    except (OSError, ValueError) as exc:  # a name too long, a null character
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise SourceError(f"{text[:80]} cannot be a path: {reason}") from exc
+    except OSError as exc:  # for example a name that is too long
+        raise SourceError(f"{text[:80]} cannot be a path: {exc.strerror}") from exc
     return text
