@@ -299,6 +299,19 @@ def test_means_over_all_scenes_and_by_folder(
     assert rows[-1] == ["two/c", "0.0"]  # bad-2: an error of exactly 2 is not bad
 
 
+def test_it_is_said_where_another_is_better(
+    tmp_path: Path, network: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At 5 iterations "easy" is right and "hard" (8 px) wrong; at 8 it is the other way round."""
+    right = np.full((mini.HEIGHT, mini.WIDTH), 5, np.float32)
+    mini.middlebury_scene(tmp_path / "data" / "one" / "easy", right)
+    mini.middlebury_scene(tmp_path / "data" / "two" / "hard", right + 3)
+    run(tmp_path / "data", *only(network), "--iters", "5,8", "--per-scene", "--no-folders")
+    out = capsys.readouterr().out
+    assert "constant 8 native has the smaller bad-2 in 1 of 2 scenes: hard (100.0)." in out
+    assert "| one (1)" not in out
+
+
 def test_chosen_scenes_only(tmp_path: Path, network: Path) -> None:
     for name in ("a", "b", "c"):
         mini.middlebury_scene(tmp_path / "data" / name)

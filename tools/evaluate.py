@@ -26,7 +26,7 @@ from tools.lib.cli import add_model_options, check_free, chosen_contestants, run
 from tools.lib.contestants import Contestant, open_contestant
 from tools.lib.datasets import Scene, SceneData, find_scenes, load_scene
 from tools.lib.records import Record, measure, write_csv, write_json
-from tools.lib.tables import scene_table, summary_table
+from tools.lib.tables import defeats, scene_table, summary_table
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -38,7 +38,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("dataset", type=Path, help="folder of stereo pairs with ground truth")
     add_model_options(parser, iters="5", shapes="native")
     parser.add_argument("--scenes", default="", help="only these, comma separated, by name")
-    parser.add_argument("--per-scene", action="store_true", help="also print bad-2 of each scene")
+    parser.add_argument(
+        "--folders", action=argparse.BooleanOptionalAction, default=True, help="means by folder too"
+    )
+    parser.add_argument("--per-scene", action="store_true", help="also bad-2 of each scene")
     parser.add_argument("--csv", type=Path, help="write every figure of every scene")
     parser.add_argument("--json", type=Path, help="the same as JSON")
     parser.add_argument("--plots", type=Path, help="folder for charts")
@@ -51,19 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     charts = [options.plots / name for name in EVALUATION_CHARTS] if options.plots else []
     check_free([options.csv, options.json, *charts], options.overwrite)
-    scenes = find_scenes(options.dataset)
-    wanted = {name for name in options.scenes.split(",") if name}
-    if wanted - {scene.name for scene in scenes}:
-        missing = ", ".join(sorted(wanted - {scene.name for scene in scenes}))
-        raise SourceError(f"no scene {missing} in {options.dataset}; check the spelling")
-    scenes = [scene for scene in scenes if not wanted or scene.name in wanted]
+    scenes = chosen_scenes(options.dataset, options.scenes)
     contestants = chosen_contestants(options)
     broken: dict[str, str] = {}
     records = list(evaluate(contestants, scenes, broken, options.device, options.threads))
     if records:
-        print(summary_table(records))
+        print(summary_table(records, options.folders))
         if options.per_scene:
             print("\nbad-2 [%], all pixels\n\n" + scene_table(records, "bad-2"))
+            print("\n" + "\n".join(defeats(records, "bad-2")))
         if options.csv:
             write_csv(options.csv, records)
         if options.json:
@@ -74,6 +73,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, reason in broken.items():
         print(f"skipped {name}: {reason}", file=sys.stderr)
     return SourceError.exit_code if broken else 0
+
+
+def chosen_scenes(dataset: Path, names: str) -> list[Scene]:
+    """Return the scenes of a data set, or those whose names are given, comma separated.
+
+    Raises
+    ------
+    SourceError
+        There are none, or not one of the named.
+    """
+    scenes = find_scenes(dataset)
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    missing = wanted - {scene.name for scene in scenes}
+    if missing:
+        raise SourceError(f"no scene {', '.join(sorted(missing))} in {dataset}; check the spelling")
+    return [scene for scene in scenes if not wanted or scene.name in wanted]
 
 
 def evaluate(

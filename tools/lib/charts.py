@@ -50,9 +50,9 @@ def new_figure(
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG."""
+    """Write a figure as PNG or JPEG, as its suffix says."""
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=DPI)
+    figure.savefig(data, format=path.suffix.removeprefix(".") or "png", dpi=DPI)
     write_bytes(path, data.getvalue())
     return path
 

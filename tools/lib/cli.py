@@ -18,7 +18,9 @@ from .contestants import BASELINES, Contestant, baseline
 VERSIONS = ("lite", "init", "combined", "none")
 
 
-def add_model_options(parser: argparse.ArgumentParser, *, iters: str, shapes: str) -> None:
+def add_model_options(
+    parser: argparse.ArgumentParser, *, iters: str, shapes: str, baselines: str = ""
+) -> None:
     """Add the options that say which networks run, at which iterations and sizes."""
     add = parser.add_argument
     add("--model-version", choices=VERSIONS, default="lite", help="none: only the others named")
@@ -27,7 +29,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, iters: str, shapes: st
     )
     add("--iters", default=iters, help="iterations, comma separated")
     add("--model-shape", default=shapes, help="HxW or native, comma separated")
-    add("--baseline", default="", help=f"comma separated: {', '.join(BASELINES)}")
+    add("--baseline", default=baselines, help=f"comma separated: {', '.join(BASELINES)}")
     add("--prior", choices=("none", "sgbm"), default="none", help="what the networks start from")
     add("--device", default="auto", help="cpu, cuda, ...")
     add("--threads", type=int, default=None, help="of the networks")

@@ -57,15 +57,16 @@ def run_titles(record: Record, density: float | None = None) -> list[str]:
     return [model, iters, contestant.shape_text]
 
 
-def summary_table(records: Sequence[Record]) -> str:
-    """Return means over all scenes, then over each folder, then as its benchmark weights."""
+def summary_table(records: Sequence[Record], by_folder: bool = True) -> str:
+    """Return means over all scenes; then over each folder, plain and as its benchmark weights."""
     shown = {
         name: column
         for name, column in COLUMNS.items()
         if any(name in record.figures for record in records)
     }
     rows = []
-    for title, subset, weighted in _subsets(records):
+    blocks = _subsets(records)
+    for title, subset, weighted in blocks if by_folder else blocks[:1]:
         for run in runs_of(subset):
             means = mean_figures(run, benchmark_weight) if weighted else mean_figures(run)
             rows.append([title, *run_titles(run[0], means["density"]), *_cells(means, shown)])
@@ -86,6 +87,25 @@ def scene_table(records: Sequence[Record], figure: str) -> str:
         ]
         rows.append([f"{group}/{name}", *(f"{value:.1f}" for value in values)])
     return markdown_table(header, rows, text_columns=1)
+
+
+def defeats(records: Sequence[Record], figure: str) -> list[str]:
+    """Return, for every run but the first, a sentence on where it is better than the first.
+
+    "Better" is a smaller figure; the scenes come in the order of the distance.
+    """
+    first, *others = runs_of(records)
+    own = {record.scene: record.figures[figure] for record in first}
+    sentences = []
+    for run in others:
+        margins = {r.scene: own[r.scene] - r.figures[figure] for r in run if r.scene in own}
+        lost = sorted((s for s in margins if margins[s] > 0), key=lambda s: -margins[s])
+        names = ", ".join(f"{scene.name} ({margins[scene]:.1f})" for scene in lost)
+        sentences.append(
+            f"{' '.join(filter(None, run_titles(run[0])))} has the smaller {figure} in "
+            f"{len(lost)} of {len(margins)} scenes{': ' if lost else ''}{names}."
+        )
+    return sentences
 
 
 def _subsets(records: Sequence[Record]) -> list[tuple[str, Sequence[Record], bool]]:
