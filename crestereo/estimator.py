@@ -178,8 +178,9 @@ class CREStereo:
         """End the estimation that is running: it raises Cancelled.
 
         The runtime looks between two operators of the network, so that takes milliseconds with the
-        bundled network and up to a second with the largest ones. From the first line of `estimate` to its last the request is not lost. With nothing
-        running it does nothing, and the next estimation runs normally.
+        bundled network and up to a second with the largest ones. From the first line of
+        `estimate` to its last the request is not lost. With nothing running it does nothing, and
+        the next estimation runs normally.
         """
         with self._lock:
             for options in self._running:

@@ -236,6 +236,14 @@ def test_a_prior_is_scaled_to_pixels_of_the_network(tmp_path):
     assert np.allclose(result.disparity, 1 * 2)
 
 
+def test_the_padding_around_a_prior_is_unknown(tmp_path):
+    """The tiny network answers with the mean of what is known: padding must not count."""
+    estimator = CREStereo(tiny_models.lite_model(tmp_path / "m.onnx", weights=(0, 0, 0)), iters=1)
+    prior = np.full((20, 30), 8, np.float32)
+    result = estimator.estimate(texture(20, 30), texture(20, 30), prior=prior)
+    assert np.allclose(result.disparity, 1 + 8)
+
+
 def test_a_prior_of_another_size_or_for_another_network_is_refused(tmp_path):
     picture, prior = texture(64, 96), np.zeros((64, 95), np.float32)
     lite = CREStereo(tiny_models.lite_model(tmp_path / "a.onnx"))
@@ -368,6 +376,16 @@ def test_cancelling_with_nothing_running_is_harmless(tmp_path):
 def test_a_cancel_during_preparation_is_not_lost(tmp_path, monkeypatch):
     estimator = CREStereo(tiny_models.slow_model(tmp_path / "m.onnx", rounds=1_000_000))
     monkeypatch.setattr("crestereo.estimator.check_pair", lambda left, right: estimator.cancel())
+    with pytest.raises(Cancelled):
+        estimator(texture(64, 96), texture(64, 96))
+
+
+def test_a_cancel_after_the_run_is_not_lost(tmp_path, monkeypatch):
+    estimator = CREStereo(tiny_models.lite_model(tmp_path / "m.onnx"))
+    monkeypatch.setattr(
+        "crestereo.preprocess.Fit.confidence_from_network",
+        lambda fit, output: estimator.cancel() or output,
+    )
     with pytest.raises(Cancelled):
         estimator(texture(64, 96), texture(64, 96))
 

@@ -66,6 +66,8 @@ def test_confidence_is_never_taken_for_the_disparity():
     outputs = [plane("confidence", 1), plane("disparity", 1)]
     face = recognise(PAIR, outputs, {}, NAME)
     assert (face.disparity, face.confidence) == ("disparity", "confidence")
+    face = recognise(PAIR, [plane("Confidence", 1), plane("1234", 2)], {}, NAME)
+    assert (face.disparity, face.confidence) == ("1234", "Confidence")
 
 
 def test_metadata_may_name_the_kind_and_the_order():
