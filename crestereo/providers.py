@@ -43,8 +43,9 @@ _DEVICES = {
 DEVICES = ("auto", *_DEVICES)
 """What `device` may say."""
 
-# TensorRT is not among them: it builds an engine for minutes, which nobody expects unasked.
-_AUTO_ORDER = ("cuda", "directml", "coreml", "openvino")
+# Not among them: TensorRT, which builds an engine for minutes, and CoreML, which takes only pieces
+# of a network with loops and free sizes. Nobody expects either unasked.
+_AUTO_ORDER = ("cuda", "directml", "openvino")
 
 
 def check_device(device: str) -> str:
@@ -143,7 +144,7 @@ def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.Infere
     providers = [(wanted.provider, dict(wanted.options)), *([] if device == "cpu" else [CPU])]
     try:
         session = onnxruntime.InferenceSession(
-            str(path), _session_options(threads), providers=providers, enable_fallback=0
+            str(path), _session_options(device, threads), providers=providers, enable_fallback=0
         )
     except runtime_errors() as exc:
         if device != "cpu":
@@ -168,12 +169,13 @@ def _load_cuda_libraries(onnxruntime: Any) -> None:
         onnxruntime.preload_dlls()
 
 
-def _session_options(threads: int | None) -> onnxruntime.SessionOptions:
+def _session_options(device: str, threads: int | None) -> onnxruntime.SessionOptions:
     import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong arrives as an exception
     options.intra_op_num_threads = threads or 0
+    options.enable_mem_pattern = device != "directml"  # DirectML cannot have it
     # Threads that spin while they wait take the cores from decoding and drawing: with another
     # program on the same two cores a run took 1.7 times as long.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

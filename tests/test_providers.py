@@ -112,6 +112,13 @@ def test_the_trial_runs_on_every_kind_of_input(machine, tmp_path):
         assert CREStereo(path).provider == "CUDAExecutionProvider"
 
 
+def test_directml_gets_the_options_it_needs(model, machine):
+    machine("DmlExecutionProvider")
+    session = open_session(model, device="directml")
+    assert not session.get_session_options().enable_mem_pattern
+    assert open_session(model, device="cpu").get_session_options().enable_mem_pattern
+
+
 def test_threads_reach_the_runtime(model):
     session = open_session(model, device="cpu", threads=1)
     assert session.get_session_options().intra_op_num_threads == 1
