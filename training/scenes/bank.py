@@ -137,6 +137,11 @@ class Material:
         return _add_grain(resized, rng, self.grain) if self.grain else resized
 
 
+def plain_material(texture: Image, zoom: float = 1.0, grain: float = 0.0) -> Material:
+    """Use a picture as it is, in its own colours."""
+    return Material(texture, np.eye(3, 4, dtype=np.float32), zoom, grain)
+
+
 def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2)) -> Material:
     """Draw a material.
 
@@ -176,24 +181,15 @@ def _grain() -> Image:
 
 
 def _add_grain(picture: Image, rng: Rng, amount: float) -> Image:
-    height, width = picture.shape[:2]
-    source = _grain()
-    if height > source.shape[0] or width > source.shape[1]:
-        return picture
-    y = int(rng.integers(0, source.shape[0] - height + 1))
-    x = int(rng.integers(0, source.shape[1] - width + 1))
-    piece = source[y : y + height, x : x + width]
+    piece = _mirror_crop(_grain(), rng, *picture.shape[:2])
     return np.asarray(cv2.addWeighted(picture, 1, piece, amount, -128 * amount), np.uint8)
 
 
 def _mirror_crop(texture: Image, rng: Rng, height: int, width: int) -> Image:
-    size = TEXTURE_SIZE
-    if height > size or width > size:
+    below, beside = max(0, height - texture.shape[0]), max(0, width - texture.shape[1])
+    if below or beside:
         texture = np.asarray(
-            cv2.copyMakeBorder(
-                texture, 0, max(0, height - size), 0, max(0, width - size), cv2.BORDER_REFLECT_101
-            ),
-            np.uint8,
+            cv2.copyMakeBorder(texture, 0, below, 0, beside, cv2.BORDER_REFLECT_101), np.uint8
         )
     y = int(rng.integers(0, texture.shape[0] - height + 1))
     x = int(rng.integers(0, texture.shape[1] - width + 1))

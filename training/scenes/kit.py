@@ -34,12 +34,15 @@ class Stage:
         Largest disparity of the scene as a part of the width; limits how steep reliefs may be.
     glossy : bool
         Whether round bodies may have highlights, which lie at another disparity than their surface.
+    moving : bool
+        The camera will move: keep faces that are hidden and things that are out of sight now.
     """
 
     rng: Rng
     camera: Camera
     target: float
     glossy: bool = True
+    moving: bool = False
     placed: list[tuple[float, Surface]] = field(default_factory=list)
     light: Vector = field(init=False)
     ambient: float = field(init=False)
@@ -88,6 +91,15 @@ def texture_size(
     return int(np.clip(along, 2, camera.width)), int(np.clip(across, 2, camera.width))
 
 
+def _size_nearby(camera: Camera, corner: Vector, right: Vector, down: Vector) -> tuple[int, int]:
+    """Give the size on screen that a parallelogram would have if the camera turned towards it."""
+    scale = camera.focal / max(float(np.linalg.norm(corner + (right + down) / 2)), 0.3)
+    along, across = (
+        int(np.clip(np.linalg.norm(v) * scale, 2, camera.width)) for v in (down, right)
+    )
+    return along, across
+
+
 def add_card(
     stage: Stage,
     corner: Vector,
@@ -100,12 +112,14 @@ def add_card(
 ) -> None:
     """Add a flat parallelogram of a material (or of one drawn from the kinds), shaded."""
     size = texture_size(stage.camera, corner, right, down)
+    if size is None and stage.moving:
+        size = _size_nearby(stage.camera, corner, right, down)
     if size is None:
         return
     material = choose_material(stage.rng, *kinds) if material is None else material
     colour = material.crop(stage.rng, *size)
     normal = cross(down, right)
-    if normal @ corner > 0:
+    if not solid and normal @ corner > 0:
         normal = -normal
     colour = np.asarray(cv2.convertScaleAbs(colour, alpha=stage.shade(normal)), np.uint8)
     outline = None if mask is None else mask(stage.rng, *size)
@@ -139,7 +153,9 @@ def add_box(
         normal = cross(right, down)
         facing = float(normal @ first)
         # The right eye may see a face that is turned away from the left one, if only slightly.
-        if facing < -0.35 * float(np.linalg.norm(normal) * np.linalg.norm(first)):
+        if not stage.moving and facing < -0.35 * float(
+            np.linalg.norm(normal) * np.linalg.norm(first)
+        ):
             continue
         own = shared if alike else choose_material(rng, *kinds)
         add_card(stage, first, right, down, material=own, solid=True)
@@ -151,10 +167,12 @@ def add_round(
 ) -> None:  # fmt: skip
     """Add an ellipsoid, cylinder or cup standing on ``frame.origin``."""
     centre = frame.at(0, -radii[1], 0)
-    if centre[2] - max(radii) < NEAR:
+    if centre[2] - max(radii) < NEAR and not stage.moving:
         return
     rng = stage.rng
-    size = int(np.clip(2.2 * max(radii) * stage.camera.focal / centre[2], 8, stage.camera.width))
+    size = int(
+        np.clip(2.2 * max(radii) * stage.camera.focal / max(centre[2], 0.3), 8, stage.camera.width)
+    )
     material = choose_material(rng, *kinds) if material is None else material
     glossy = rng.random() < 0.4
     gloss = float(rng.uniform(0.2, 1.5)) if glossy and stage.glossy else 0.0

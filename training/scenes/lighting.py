@@ -12,8 +12,6 @@ from .camera import Camera, Vector
 from .raster import View
 from .textures import Field, Image, Rng, random_palette
 
-SHADOW_STEPS = 10
-
 
 @dataclass(frozen=True)
 class Atmosphere:
@@ -31,6 +29,8 @@ class Atmosphere:
         How far shadows are cast, as a part of the scene's median depth.
     softness : float
         Blur of the shadows, coarse px.
+    shadow_grid : (int, int)
+        Width [px] of the coarse picture on which shadows are sought, and number of steps.
     level : float
         Mean grey level the exposure aims at.
     optics : float
@@ -62,6 +62,7 @@ class Atmosphere:
     reflecting: int
     strength: float
     layer_part: float
+    shadow_grid: tuple[int, int] = (224, 10)
 
     def apply(
         self, left: View, right: View, disparity_left: Field, disparity_right: Field, camera: Camera
@@ -74,7 +75,7 @@ class Atmosphere:
         height, width = camera.height, camera.width
         shade = cv2.resize(self.shade, (width, height), interpolation=cv2.INTER_LINEAR)
         if self.shadow:
-            dark = cast_shadows(left.inv, camera, self.light, self.reach, self.softness)
+            dark = cast_shadows(left.inv, camera, self)
             shade = shade * (1 - np.float32(self.shadow) * dark)
         shade *= np.float32(self._exposure(left.colour, np.asarray(shade, np.float32)))
         xs = np.arange(width, dtype=np.float32) + disparity_right
@@ -126,7 +127,7 @@ class Atmosphere:
         return np.asarray(cv2.blendLinear(layer, view.colour, mask, 1 - mask), np.uint8)
 
 
-def cast_shadows(inv: Field, camera: Camera, light: Vector, reach: float, softness: float) -> Field:
+def cast_shadows(inv: Field, camera: Camera, atmosphere: Atmosphere) -> Field:
     """Tell which points of the left picture lie in the shadow of something that the picture shows.
 
     From every point we walk towards the light and ask the z-buffer whether the walk passes closely
@@ -138,29 +139,27 @@ def cast_shadows(inv: Field, camera: Camera, light: Vector, reach: float, softne
         Focal length / Z.
     camera : Camera
         The left one.
-    light : (3,) float
-        Direction to the light.
-    reach : float
-        Length of the walk as a part of the median depth.
-    softness : float
-        Blur, px of the coarse picture on which the walk is done.
+    atmosphere : Atmosphere
+        Its light, reach, softness and shadow grid.
 
     Returns
     -------
     (H, W) float32
         0 in the light .. 1 in the shadow.
     """
-    stride = max(2, round(camera.width / 224))
+    grid, steps = atmosphere.shadow_grid
+    stride = max(2, round(camera.width / grid))
     coarse = np.ascontiguousarray(inv[::stride, ::stride])
     rows, columns = coarse.shape
     f = np.float32(camera.focal)
     depth = f / np.maximum(coarse, np.float32(1e-4))
     x = (np.arange(columns, dtype=np.float32) * stride - np.float32(camera.cx)) * depth / f
     y = (np.arange(rows, dtype=np.float32)[:, None] * stride - np.float32(camera.cy)) * depth / f
-    length = reach * float(np.median(depth))
+    light = atmosphere.light
+    length = atmosphere.reach * float(np.median(depth))
     dark = np.zeros_like(coarse)
-    for step in range(SHADOW_STEPS):
-        way = length * ((step + 0.7) / SHADOW_STEPS) ** 1.6
+    for step in range(steps):
+        way = length * ((step + 0.7) / steps) ** 1.6
         z = depth + np.float32(way * light[2])
         there = f / np.maximum(z, np.float32(1e-3))
         u = ((x + np.float32(way * light[0])) * there + np.float32(camera.cx)) / stride
@@ -171,7 +170,7 @@ def cast_shadows(inv: Field, camera: Camera, light: Vector, reach: float, softne
         )  # fmt: skip
         ratio = seen / there
         np.maximum(dark, (ratio > 1.02) & (ratio < 1.25), out=dark)
-    soft = cv2.GaussianBlur(dark, (0, 0), softness)
+    soft = cv2.GaussianBlur(dark, (0, 0), atmosphere.softness)
     size = (camera.width, camera.height)
     return np.asarray(cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR), np.float32)
 
