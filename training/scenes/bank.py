@@ -47,7 +47,7 @@ def _photographs() -> list[Image]:
     pictures = []
     for name in PHOTOS:
         if (folder / name).is_file():
-            picture = cv2.imread(str(folder / name), cv2.IMREAD_COLOR)
+            picture = cv2.imread(str(folder / name), flags=cv2.IMREAD_COLOR)
             if picture is not None:
                 pictures.append(np.asarray(picture, np.uint8))
     return pictures

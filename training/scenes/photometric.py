@@ -102,7 +102,7 @@ def develop(picture: Image, how: Development, rng: Rng) -> Image:
         image = _add_noise(np.asarray(image, np.float32), how, rng)
     result = np.clip(image, 0, 255).astype(np.uint8)
     if how.jpeg:
-        _, data = cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, how.jpeg])
+        _, data = cv2.imencode(".jpg", result, params=[cv2.IMWRITE_JPEG_QUALITY, how.jpeg])
         result = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return result
 
