@@ -102,7 +102,8 @@ def damage_frames(path: Path, numbers: tuple[int, ...]) -> Path:
         at = data.find(b"\xff\xd8\xff", at + 3)
     for number in numbers:
         start = starts[number]
-        end = data.rindex(b"\xff\xd9", start, starts[number + 1]) + 2
+        limit = starts[number + 1] if number + 1 < len(starts) else len(data)
+        end = data.rindex(b"\xff\xd9", start, limit) + 2
         data[start:end] = bytes(end - start)
     path.write_bytes(data)
     return path

@@ -17,6 +17,7 @@ from pathlib import Path
 from crestereo.app.messages import Messages
 from crestereo.errors import DisplayError
 
+_X11 = "libX11.so.6"
 _TCP_BASE_PORT = 6000
 _CONNECT_S = 2.0
 
@@ -98,7 +99,7 @@ def _answers(display: str) -> bool:
     server would let us in.
     """
     try:
-        x11 = ctypes.CDLL("libX11.so.6")
+        x11 = ctypes.CDLL(_X11)
     except OSError:
         return _socket_answers(display)
     x11.XOpenDisplay.restype = ctypes.c_void_p

@@ -1,0 +1,149 @@
+"""Which stream of a site is taken, on lists such as yt-dlp gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from crestereo.app import sites
+from crestereo.app.sites import find_streams, rank_streams
+from crestereo.errors import SourceError
+
+
+def stream(name: str, vcodec: str, height: int, **more: Any) -> dict[str, Any]:
+    base = {"format_id": name, "url": f"https://cdn/{name}", "protocol": "https", "ext": "mp4"}
+    return {**base, "vcodec": vcodec, "height": height, "width": height * 16 // 9, **more}
+
+
+YOUTUBE = [
+    stream("sb0", "none", 90, ext="mhtml", protocol="mhtml"),
+    stream("139", "none", 0, acodec="mp4a.40.5", ext="m4a"),
+    stream("160", "avc1.4d400c", 144),
+    stream("230", "avc1.4D401E", 360, protocol="m3u8_native"),
+    stream("134", "avc1.4d401e", 360, tbr=300),
+    stream("18", "avc1.42001E", 360, tbr=500, acodec="mp4a.40.2"),
+    stream("243", "vp9", 360, ext="webm"),
+    stream("396", "av01.0.01M.08", 360),
+    stream("135", "avc1.4d401f", 480),
+    stream("397", "av01.0.04M.08", 480),
+    stream("136", "avc1.64001f", 720),
+    stream("247", "vp9", 720, ext="webm"),
+    stream("401", "av01.0.12M.08", 2160),
+]
+
+
+def ranked(formats: list[dict[str, Any]], height: int) -> list[str]:
+    return [str(chosen["format_id"]) for chosen in rank_streams(formats, height)]
+
+
+@pytest.mark.parametrize(
+    ("height", "chosen"), [(120, "160"), (240, "18"), (480, "135"), (500, "136"), (2160, "136")]
+)
+def test_the_smallest_h264_that_reaches_the_height_is_taken(height: int, chosen: str) -> None:
+    assert ranked(YOUTUBE, height)[0] == chosen
+
+
+def test_av1_and_hls_come_last_and_sound_and_previews_never() -> None:
+    order = ranked(YOUTUBE, 480)
+    assert set(order[-4:]) == {"230", "396", "397", "401"}
+    assert not {"sb0", "139"} & set(order)
+
+
+def test_another_codec_goes_before_av1() -> None:
+    formats = [stream("av1", "av01.0.05M.08", 480), stream("vp9", "vp9", 720)]
+    assert ranked(formats, 480) == ["vp9", "av1"]
+
+
+def test_av1_or_hls_is_taken_where_there_is_nothing_else() -> None:
+    assert ranked([stream("live", "avc1.4d401e", 720, protocol="m3u8_native")], 480) == ["live"]
+    assert ranked([stream("av1", "av01.0.05M.08", 480)], 480) == ["av1"]
+
+
+def test_a_site_that_tells_little_still_gives_its_stream() -> None:
+    assert ranked([{"format_id": "0", "url": "https://cdn/0", "height": None}], 480) == ["0"]
+
+
+class FakeDownloader:
+    """Answer as yt-dlp does, without a network."""
+
+    info: dict[str, Any] | Exception
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        assert options["quiet"]
+
+    def __enter__(self) -> FakeDownloader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Have nothing to close."""
+
+    def extract_info(self, url: str, download: bool) -> dict[str, Any]:
+        assert not download
+        if isinstance(self.info, Exception):
+            raise self.info
+        return self.info
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> type[FakeDownloader]:
+    import yt_dlp
+
+    monkeypatch.setattr(yt_dlp, "YoutubeDL", FakeDownloader)
+    return FakeDownloader
+
+
+def test_the_best_few_streams_come_with_their_headers(answer: type[FakeDownloader]) -> None:
+    headers = {"User-Agent": "Browser", "Referer": "https://site"}
+    formats = [{**entry, "http_headers": headers} for entry in YOUTUBE]
+    answer.info = {"formats": formats}
+    found = find_streams("https://site/watch", 480)
+    assert [s.url for s in found] == ["https://cdn/135", "https://cdn/136", "https://cdn/18"]
+    assert found[0].headers == headers
+
+
+def test_a_site_with_one_stream_only(answer: type[FakeDownloader]) -> None:
+    answer.info = stream("only", "avc1", 360)
+    assert [s.url for s in find_streams("https://site/watch", 480)] == ["https://cdn/only"]
+
+
+def test_what_yt_dlp_says_becomes_one_sentence(answer: type[FakeDownloader]) -> None:
+    import yt_dlp
+
+    answer.info = yt_dlp.utils.DownloadError("ERROR: [youtube] abc: Video\nunavailable")
+    with pytest.raises(SourceError) as caught:
+        find_streams("https://site/watch", 480)
+    assert str(caught.value) == (
+        "yt-dlp finds no video at https://site/watch: abc: Video unavailable"
+    )
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        ({"entries": [{}, {}]}, "is a list of videos"),
+        ({"formats": [stream("139", "none", 0)]}, "no stream with a picture"),
+    ],
+)
+def test_an_answer_without_a_video_is_an_error(
+    answer: type[FakeDownloader], info: dict[str, Any], message: str
+) -> None:
+    answer.info = info
+    with pytest.raises(SourceError, match=message):
+        find_streams("https://site/watch", 480)
+
+
+def test_the_last_resort_translates_its_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import cap_from_youtube
+
+    def fail(url: str) -> None:
+        print("[youtube] talking")
+        raise IndexError
+
+    monkeypatch.setattr(cap_from_youtube, "cap_from_youtube", fail)
+    with pytest.raises(SourceError, match="no stream of https://site/watch can be played"):
+        sites.open_as_cap_from_youtube_does("https://site/watch")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "[youtube] talking\n")

@@ -1,0 +1,257 @@
+"""Videos: opened, read to the end, broken frames counted, paired by time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from crestereo.app import openers
+from crestereo.app.openers import open_video
+from crestereo.app.pairing import OneVideo, TwoVideos, split_side_by_side
+from crestereo.app.sites import SiteStream
+from crestereo.app.sources import Kind, Source, parse_video
+from crestereo.app.videos import Video
+from crestereo.errors import SourceError
+from tests.app_helpers import damage_frames, frame_number, save, texture, write_video
+from tests.file_server import FileServer, Reply, serve_files
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with serve_files() as files:
+        yield files
+
+
+@pytest.fixture
+def folder_server(tmp_path: Path) -> Iterator[str]:
+    """Serve a folder as web servers do, lengths and all."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args, directory=str(tmp_path))  # type: ignore[arg-type]
+
+        def log_message(self, *args: object) -> None:
+            """Keep the test output clean."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def opened(path: Path) -> Video:
+    return open_video(parse_video(str(path)), 240)
+
+
+def numbers(video: Video) -> list[int]:
+    return [frame_number(frame.image) for frame in video.frames()]
+
+
+def test_every_frame_comes_once_with_its_time(tmp_path: Path) -> None:
+    video = opened(write_video(tmp_path / "영상 하나.avi", frames=6, fps=10))
+    assert (video.size, video.fps, video.count, video.live) == ((96, 64), 10, 6, False)
+    frames = list(video.frames())
+    assert [frame_number(frame.image) for frame in frames] == [0, 1, 2, 3, 4, 5]
+    assert [frame.time_s for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert video.skipped == 0
+
+
+def test_a_frame_that_cannot_be_decoded_is_left_out_and_counted(tmp_path: Path) -> None:
+    path = damage_frames(write_video(tmp_path / "v.avi", frames=8, fps=10), (3, 4))
+    video = opened(path)
+    frames = list(video.frames())
+    assert [frame_number(frame.image) for frame in frames] == [0, 1, 2, 5, 6, 7]
+    assert frames[3].time_s == pytest.approx(0.5)
+    assert video.skipped == 2
+
+
+def test_broken_frames_at_the_end_are_counted_too(tmp_path: Path) -> None:
+    path = damage_frames(write_video(tmp_path / "v.avi", frames=9, fps=10), (5, 6, 7, 8))
+    video = opened(path)
+    assert numbers(video) == [0, 1, 2, 3, 4]
+    assert video.skipped == 4
+
+
+def test_a_broken_first_frame_is_left_out(tmp_path: Path) -> None:
+    video = opened(damage_frames(write_video(tmp_path / "v.avi", frames=4), (0,)))
+    assert frame_number(video.first) == 1
+    assert numbers(video) == [1, 2, 3]
+    assert video.skipped == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video at all" * 100])
+def test_a_file_that_is_no_video_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.mp4"
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"notes\.mp4"):
+        opened(path)
+
+
+def test_a_camera_that_is_not_there_is_named() -> None:
+    with pytest.raises(SourceError, match="cannot open camera 77"):
+        open_video(Source(Kind.CAMERA, "77"), 240)
+
+
+def test_the_address_of_a_video_goes_to_opencv(tmp_path: Path, folder_server: str) -> None:
+    write_video(tmp_path / "clip.avi", frames=5)
+    video = open_video(parse_video(f"{folder_server}/clip.avi"), 240)
+    assert numbers(video) == [0, 1, 2, 3, 4]
+
+
+def test_an_address_without_a_known_suffix_is_a_video_by_its_type(
+    tmp_path: Path, server: FileServer
+) -> None:
+    body = write_video(tmp_path / "clip.avi", frames=3).read_bytes()
+    server.replies["/watch?v=1"] = Reply(body, content_type="video/x-msvideo")
+    video = open_video(parse_video(f"{server.url}/watch?v=1"), 240)
+    assert numbers(video) == [0, 1, 2]
+
+
+def test_an_address_that_is_not_there_says_so(server: FileServer) -> None:
+    with pytest.raises(SourceError, match="answers 404"):
+        open_video(parse_video(f"{server.url}/clip.mp4"), 240)
+
+
+def test_a_page_of_a_site_is_asked_for_its_streams(
+    tmp_path: Path, folder_server: str, server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_video(tmp_path / "small.avi", frames=2)
+    server.replies["/watch"] = Reply(b"<html></html>", content_type="text/html")
+    asked = []
+
+    def find(url: str, height: int) -> list[SiteStream]:
+        asked.append((url, height))
+        gone = SiteStream(f"{folder_server}/gone.avi")
+        return [gone, SiteStream(f"{folder_server}/small.avi", {"User-Agent": "Browser (X; Y)"})]
+
+    monkeypatch.setattr(openers, "find_streams", find)
+    video = open_video(parse_video(f"{server.url}/watch"), 240)
+    assert asked == [(f"{server.url}/watch", 240)]
+    assert numbers(video) == [0, 1]
+
+
+def test_a_page_without_a_video_is_named(server: FileServer) -> None:
+    server.replies["/page"] = Reply(b"<html>words</html>", content_type="text/html")
+    with pytest.raises(SourceError, match=f"no video at {server.url}/page"):
+        open_video(parse_video(f"{server.url}/page"), 240)
+
+
+def pairs_of(stream: TwoVideos) -> list[tuple[int, int]]:
+    return [(frame_number(pair.left), frame_number(pair.right)) for pair in stream]
+
+
+def test_two_videos_are_paired_and_stop_at_the_shorter_one(tmp_path: Path) -> None:
+    left = opened(write_video(tmp_path / "l.avi", frames=5))
+    right = opened(write_video(tmp_path / "r.avi", frames=7, seed=1))
+    stream = TwoVideos(left, right, "toy")
+    assert (stream.count, stream.fps, stream.first.name) == (5, 10, "toy")
+    assert pairs_of(stream) == [(n, n) for n in range(5)]
+    assert stream.remarks() == [
+        "the left video is shorter: stopped where it ends, the rest of the right one was not used"
+    ]
+
+
+def test_a_broken_frame_costs_its_partner_and_nothing_else(tmp_path: Path) -> None:
+    left = opened(damage_frames(write_video(tmp_path / "l.avi", frames=8), (2,)))
+    right = opened(damage_frames(write_video(tmp_path / "r.avi", frames=8), (5,)))
+    stream = TwoVideos(left, right, "toy")
+    assert pairs_of(stream) == [(n, n) for n in (0, 1, 3, 4, 6, 7)]
+    assert stream.remarks() == [
+        f"1 frame of {tmp_path / 'l.avi'} could not be decoded and were left out",
+        f"1 frame of {tmp_path / 'r.avi'} could not be decoded and were left out",
+    ]
+
+
+@pytest.mark.parametrize(("offset", "first"), [(3, (3, 0)), (-2, (0, 2))])
+def test_an_offset_moves_one_video_against_the_other(
+    tmp_path: Path, offset: int, first: tuple[int, int]
+) -> None:
+    left = opened(write_video(tmp_path / "l.avi", frames=8))
+    right = opened(write_video(tmp_path / "r.avi", frames=8))
+    stream = TwoVideos(left, right, "toy", offset_s=offset / 10)
+    pairs = pairs_of(stream)
+    assert pairs[0] == first
+    assert {a - b for a, b in pairs} == {offset}
+    assert len(pairs) == 8 - abs(offset)
+
+
+def test_videos_of_different_rates_go_by_time(tmp_path: Path) -> None:
+    left = opened(write_video(tmp_path / "l.avi", frames=10, fps=20))
+    right = opened(write_video(tmp_path / "r.avi", frames=5, fps=10))
+    assert pairs_of(TwoVideos(left, right, "toy")) == [(2 * n, n) for n in range(5)]
+
+
+def test_videos_of_different_sizes_are_an_error_that_gives_both(tmp_path: Path) -> None:
+    left = opened(write_video(tmp_path / "l.avi", size=(96, 64)))
+    right = opened(write_video(tmp_path / "r.avi", size=(128, 64)))
+    with pytest.raises(SourceError, match="left is 96x64 px but right is 128x64 px"):
+        TwoVideos(left, right, "toy")
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_halves_of_one_video_are_its_eyes(tmp_path: Path, swap: bool) -> None:
+    left, right = np.full((64, 80, 3), 40, np.uint8), np.full((64, 80, 3), 200, np.uint8)
+    path = tmp_path / "sbs.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (160, 64))
+    for _ in range(2):
+        writer.write(np.hstack((left, right)))
+    writer.release()
+    pairs = list(OneVideo(opened(path), "toy", swap=swap))
+    assert len(pairs) == 2
+    means = [round(float(picture.mean()), -1) for picture in (pairs[1].left, pairs[1].right)]
+    assert means == ([200, 40] if swap else [40, 200])
+
+
+def test_an_odd_column_between_the_halves_is_left_out() -> None:
+    frame = texture(8, 13)
+    left, right = split_side_by_side(frame)
+    np.testing.assert_array_equal(left, frame[:, :6])
+    np.testing.assert_array_equal(right, frame[:, 7:])
+
+
+def test_a_video_too_narrow_for_two_eyes_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="too small for two pictures"):
+        OneVideo(opened(write_video(tmp_path / "v.avi", size=(96, 64))), "toy")
+
+
+class TwoCameras(Video):
+    """Play a list of pictures as a camera that loses one of them."""
+
+    def __init__(self, pictures: list[np.ndarray | None]) -> None:
+        self.name, self.live, self.fps, self.count, self.skipped = "camera", True, 25.0, None, 0
+        self._left = list(pictures)
+        self.first = self.retrieve() if self.grab() else texture(8, 8)  # type: ignore[assignment]
+        self.closed = False
+
+    def grab(self) -> bool:
+        return bool(self._left)
+
+    def retrieve(self) -> np.ndarray | None:
+        return self._left.pop(0)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_two_cameras_are_read_side_by_side_and_let_go() -> None:
+    grey = [np.full((64, 64, 3), 10 * n, np.uint8) for n in range(4)]
+    left, right = TwoCameras([*grey]), TwoCameras([grey[0], None, grey[2], grey[3]])
+    stream = TwoVideos(left, right, "toy")
+    assert stream.live
+    assert pairs_of(stream) == [(0, 0), (2, 2), (3, 3)]
+    assert left.closed
+    assert right.closed
+
+
+def test_a_still_picture_counts_as_a_video_of_one_frame(tmp_path: Path) -> None:
+    video = opened(save(tmp_path / "still.png", texture(64, 96)))
+    assert len(list(video.frames())) == 1
