@@ -310,8 +310,9 @@ def undocumented(path: Path) -> list[str]:
     tree = tree_of(path)
     nodes = public(tree.body)
     nodes += [n for c in nodes if isinstance(c, ast.ClassDef) for n in public(c.body)]
+    described = {node.name for node in nodes if ast.get_docstring(node)}  # once for an interface
     named = [node for node in nodes if not any(map(is_property, node.decorator_list))]
-    found = [node.name for node in named if not ast.get_docstring(node)]
+    found = [node.name for node in named if node.name not in described]
     return found if ast.get_docstring(tree) or not tree.body else ["the module", *found]
 
 
