@@ -153,7 +153,8 @@ def test_a_run_writes_tables_charts_and_strips(
         "comparison.csv",
         "comparison.md",
         "bubbles_average.png",
-        *(f"{kind}_data_{name}.png" for kind in ("bubbles", "detail") for name in ("one", "two")),
+        *(f"bubbles_data_{name}.png" for name in ("one", "two")),
+        *(f"detail_data_{name}.jpg" for name in ("one", "two")),
     }
     rows = rows_of(folder)
     assert len(rows) == 3 * 3  # two pairs and the average

@@ -270,12 +270,15 @@ def test_middlebury_weights_halve_its_hardest_scenes(
 def test_kitti_adds_up_pixels(
     tmp_path: Path, network: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """EPE 1.5 over 100 columns, 0 over 50: plain 0.75, by pixels 150 / 150 = 1."""
+    """EPE 1.5 over 100 columns, 0 over 50: plain 0.75, by pixels 150 / 150 = 1.
+
+    Both cameras see 75 and 25 columns, of which 50 and none are bad: plain 33.3, by pixels 50 %.
+    """
     mini.kitti_training(tmp_path / "data", 2015, known_columns=(100, 50))
     run(tmp_path / "data", *only(network))
     plain, weighted = data_rows(capsys.readouterr().out)
-    assert (plain[0], float(plain[4])) == ("training (2)", 0.75)
-    assert (weighted[0], float(weighted[4])) == ("training, weighted", 1.0)
+    assert (plain[0], float(plain[4]), plain[7]) == ("training (2)", 0.75, "33.3")
+    assert (weighted[0], float(weighted[4]), weighted[7]) == ("training, weighted", 1.0, "50.0")
 
 
 def data_rows(table: str) -> list[list[str]]:

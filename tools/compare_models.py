@@ -121,7 +121,7 @@ def draw(folder: Path, comparison: Comparison, subjects: Sequence[Subject]) -> l
         name = re.sub(r"[^\w-]+", "_", subject.pair.name)
         own = [trial for trial in comparison.trials if trial.pair == subject.pair.name]
         written.append(bubble_chart(folder / f"bubbles_{name}.png", own))
-        strip = detail_strip(folder / f"detail_{name}.png", comparison, subject)
+        strip = detail_strip(folder / f"detail_{name}.jpg", comparison, subject)
         written += [strip] if strip else []
     if len(subjects) > 1:
         written.append(bubble_chart(folder / "bubbles_average.png", average(comparison.trials)))

@@ -95,25 +95,25 @@ def _confidence(data: SceneData, result: DisparityResult) -> tuple[Figures, tupl
 
 
 def mean_figures(
-    records: Sequence[Record], weight: Callable[[Record], float] = lambda _: 1.0
+    records: Sequence[Record], weight: Callable[[Record, str], float] = lambda record, name: 1.0
 ) -> Figures:
     """Return the mean of each figure over the records that have it."""
     means = {}
     for name in dict.fromkeys(name for record in records for name in record.figures):
         having = [record for record in records if name in record.figures]
         means[name] = weighted_mean(
-            [record.figures[name] for record in having], [weight(record) for record in having]
+            [record.figures[name] for record in having], [weight(record, name) for record in having]
         )
     return means
 
 
-def benchmark_weight(record: Record) -> float:
-    """Return what the record's benchmark multiplies it by before adding up.
+def benchmark_weight(record: Record, name: str) -> float:
+    """Return what the record's benchmark multiplies a figure by before adding up.
 
     Middlebury v3 halves five scenes; KITTI adds up pixels, not pictures.
     """
     if record.scene.benchmark == "kitti":
-        return record.figures["pixels"]
+        return record.figures["pixels nonocc" if name.endswith(" nonocc") else "pixels"]
     return record.scene.weight
 
 

@@ -117,7 +117,7 @@ def _subsets(records: Sequence[Record]) -> list[tuple[str, Sequence[Record], boo
     for group in groups:
         inside = [record for record in records if record.scene.group == group]
         blocks.append((f"{group} ({_count(inside)})", inside, False))
-        if len({benchmark_weight(record) for record in inside}) > 1:
+        if len({benchmark_weight(record, "EPE") for record in inside}) > 1:
             blocks.append((f"{group}, weighted", inside, True))
     return blocks
 
