@@ -94,10 +94,22 @@ def _trace(
         result = module(*values)
     graph = compose.add_prefix(onnx.load_from_string(buffer.getvalue()), prefix).graph
     names = {f"{prefix}in.{n}": n for n in inputs} | {f"{prefix}out.{n}": n for n in outputs}
+    _narrow_indices(graph.node)
     for node in graph.node:
         node.input[:] = [names.get(n, n) for n in node.input]
         node.output[:] = [names.get(n, n) for n in node.output]
     return graph, result
+
+
+def _narrow_indices(nodes: Sequence[onnx.NodeProto]) -> None:
+    """Let the lookups count in 32 bits: PyTorch wants 64 in `gather`, and half of it is traffic."""
+    makers = {name: node for node in nodes for name in node.output}
+    for lookup in (n for n in nodes if n.op_type == "GatherElements"):
+        index = makers.get(lookup.input[1])
+        while index is not None and index.op_type == "Expand":
+            index = makers.get(index.input[0])
+        if index is not None and index.op_type == "Cast":
+            index.attribute[0].i = TensorProto.INT32
 
 
 def _loop(

@@ -338,14 +338,13 @@ class Refine(nn.Module):
 def warp(right: Tensor, disparity: Tensor) -> Tensor:
     """Bring right features (N, C, H, W) to the left grid along their rows."""
     n, c, h, w = right.shape
-    position = columns(disparity) - disparity
-    position = position.clamp(min=0).minimum(torch.zeros_like(position) + (w - 1))
+    last = torch.zeros_like(disparity) + (w - 1)
+    position = (columns(disparity) - disparity).clamp(min=0).minimum(last)
     below = torch.floor(position)
+    above = (below + 1).minimum(last)
     fraction = (position - below).to(right.dtype)
-    index = below.long()
-    above = (index + 1).minimum(torch.zeros_like(index) + (w - 1))
-    a = torch.gather(right, 3, index.expand(n, c, h, w))
-    b = torch.gather(right, 3, above.expand(n, c, h, w))
+    a = torch.gather(right, 3, below.long().expand(n, c, h, w))
+    b = torch.gather(right, 3, above.long().expand(n, c, h, w))
     return a + (b - a) * fraction
 
 
