@@ -1,0 +1,25 @@
+"""Look at a pair before it is matched, mend it, and bring the result back to the left picture."""
+
+from crestereo.alignment.check import PairCheck, Verdict, check_pair
+from crestereo.alignment.matches import Matches, find_matches
+from crestereo.alignment.model import AlignmentModel, choose_model, transform
+from crestereo.alignment.plan import AlignmentPlan, nothing_to_do, plan_alignment
+from crestereo.alignment.range_shift import choose_shift
+from crestereo.alignment.rectify import AlignedPair, align_pair
+
+__all__ = [
+    "AlignedPair",
+    "AlignmentModel",
+    "AlignmentPlan",
+    "Matches",
+    "PairCheck",
+    "Verdict",
+    "align_pair",
+    "check_pair",
+    "choose_model",
+    "choose_shift",
+    "find_matches",
+    "nothing_to_do",
+    "plan_alignment",
+    "transform",
+]

@@ -1,0 +1,222 @@
+"""How a checked pair is warped for a network, and its disparity brought back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crestereo.alignment.check import PairCheck, Verdict
+from crestereo.alignment.model import AlignmentModel, Homography, transform
+from crestereo.alignment.range_shift import choose_shift
+from crestereo.errors import SourceError, UsageError
+from crestereo.types import BGRImage, ConfidenceMap, DisparityMap
+
+Size = tuple[int, int]
+_Values = TypeVar("_Values", np.uint8, np.float32)
+
+
+@dataclass(frozen=True)
+class AlignmentPlan:
+    """Hold how pairs of one size are aligned; a video keeps one plan for all its frames.
+
+    Parameters
+    ----------
+    check : PairCheck
+        What the pair looked like.
+    shift_px : int
+        Disparities of the aligned pair are smaller than the true ones by this.
+    origin : (int, int)
+        x and y, in the aligned left picture, of the first pixel of the canvas.
+    canvas : (int, int)
+        Height and width of both aligned pictures.
+    """
+
+    check: PairCheck
+    shift_px: int
+    origin: tuple[int, int]
+    canvas: Size
+
+    @property
+    def does_nothing(self) -> bool:
+        """Tell whether the pictures go through untouched."""
+        return self.check.model.does_nothing and self.shift_px == 0
+
+    @property
+    def left_homography(self) -> Homography:
+        """Return the map from the left picture to the canvas."""
+        move = _translation(-self.origin[0], -self.origin[1])
+        return move @ self.check.model.left_homography(self.check.shape)
+
+    @property
+    def right_homography(self) -> Homography:
+        """Return the map from the right picture to the canvas."""
+        move = _translation(self.shift_px - self.origin[0], -self.origin[1])
+        return move @ self.check.model.right_homography(self.check.shape)
+
+    @cached_property
+    def _right_data(self) -> NDArray[np.uint8]:
+        """Return 255 where the canvas shows the right picture, 0 where nothing was seen."""
+        seen = np.full(self.check.shape, 255, np.uint8)
+        return _warp(seen, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False)
+
+    def apply(self, left: BGRImage, right: BGRImage) -> tuple[BGRImage, BGRImage]:
+        """Return the aligned left and right pictures; the given ones where nothing is to do.
+
+        Raises
+        ------
+        SourceError
+            If a picture has another size than the checked ones.
+        """
+        for picture in (left, right):
+            if picture.shape[:2] != self.check.shape:
+                raise SourceError(
+                    f"A picture of {picture.shape[1]}x{picture.shape[0]} pixels came after "
+                    f"pictures of {self.check.shape[1]}x{self.check.shape[0]}; all must be alike"
+                )
+        if self.does_nothing:
+            return left, right
+        return (
+            _warp(left, self.left_homography, self.canvas, cv2.BORDER_REPLICATE),
+            _warp(right, self.right_homography, self.canvas, cv2.BORDER_REPLICATE),
+        )
+
+    def restore(self, disparity: DisparityMap) -> DisparityMap:
+        """Bring the disparity of the aligned pair back to the left picture.
+
+        Parameters
+        ----------
+        disparity : (H, W) float32
+            On the canvas, pixels.
+
+        Returns
+        -------
+        (H, W) float32
+            On the grid of the left picture, signed, NaN where the warped right picture has no
+            data. Where both pictures were warped it is measured along the rows of the aligned
+            pair.
+
+        Raises
+        ------
+        UsageError
+            If the disparity does not have the canvas's size.
+        """
+        if self.does_nothing:
+            return disparity
+        self._must_fit(disparity)
+        result = disparity
+        if not self.check.model.does_nothing:
+            result = np.where(self._matched_in_right(disparity), disparity, np.float32(np.nan))
+        return self._to_left(result + np.float32(self.shift_px), np.nan)
+
+    def restore_confidence(
+        self, confidence: ConfidenceMap, disparity: DisparityMap
+    ) -> ConfidenceMap:
+        """Bring the confidence of the aligned pair back, zero where the right has no data.
+
+        Parameters
+        ----------
+        confidence, disparity : (H, W) float32
+            Both on the canvas.
+        """
+        if self.does_nothing:
+            return confidence
+        self._must_fit(confidence)
+        return self._to_left(
+            np.where(self._matched_in_right(disparity), confidence, np.float32(0)), 0.0
+        )
+
+    def to_canvas(self, disparity: DisparityMap) -> DisparityMap:
+        """Take a disparity of the left picture to the canvas, as a prior for the network."""
+        if self.does_nothing:
+            return disparity
+        lowered = disparity - np.float32(self.shift_px)
+        return _warp(
+            lowered, self.left_homography, self.canvas, cv2.BORDER_CONSTANT, np.nan, exact=False
+        )
+
+    def _must_fit(self, values: NDArray[np.float32]) -> None:
+        if values.shape != self.canvas:
+            raise UsageError(
+                f"The map to restore is {values.shape[1]}x{values.shape[0]}, the aligned pair "
+                f"{self.canvas[1]}x{self.canvas[0]} pixels; give the map of the aligned pair"
+            )
+
+    def _matched_in_right(self, disparity: DisparityMap) -> NDArray[np.bool_]:
+        """Return where the matching point lies on data of the right picture."""
+        height, width = self.canvas
+        columns = np.arange(width, dtype=np.float32)[None] - disparity
+        columns = np.where(np.isfinite(columns), columns, np.float32(-10))
+        rows = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], self.canvas)
+        seen = cv2.remap(
+            self._right_data, columns, np.ascontiguousarray(rows),
+            interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0,
+        )  # fmt: skip
+        return np.asarray(seen) > 0
+
+    def _to_left(self, values: NDArray[np.float32], unknown: float) -> NDArray[np.float32]:
+        if not self.check.model.moves_left:
+            x, y = -self.origin[0], -self.origin[1]
+            height, width = self.check.shape
+            return np.ascontiguousarray(values[y : y + height, x : x + width])
+        back = np.asarray(np.linalg.inv(self.left_homography), np.float64)
+        return _warp(values, back, self.check.shape, cv2.BORDER_CONSTANT, unknown, exact=False)
+
+
+def plan_alignment(check: PairCheck) -> AlignmentPlan:
+    """Choose the shift and the canvas for a checked pair.
+
+    Notes
+    -----
+    The canvas is the left picture. It grows where a negative shift would push the right picture
+    out of it, and, when the left picture is warped too, until it holds all of that.
+    """
+    height, width = check.shape
+    shift = choose_shift(check.disparity_range, width)
+    if not check.usable or (check.model.does_nothing and shift == 0):
+        return AlignmentPlan(check, 0, (0, 0), check.shape)
+    left, top, right, bottom = 0, 0, width, height
+    if check.model.moves_left:
+        corners = np.array(
+            [[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], float
+        )
+        moved = transform(check.model.left_homography(check.shape), corners)
+        left, top = (int(v) for v in np.floor(moved.min(axis=0)))
+        right, bottom = (int(v) + 1 for v in np.ceil(moved.max(axis=0)))
+    left += min(shift, 0)
+    return AlignmentPlan(check, shift, (left, top), (bottom - top, right - left))
+
+
+def nothing_to_do(shape: Size) -> AlignmentPlan:
+    """Return the plan that leaves pictures of `shape` (height, width) as they are."""
+    nan = float("nan")
+    check = PairCheck(
+        0, nan, nan, nan, nan, nan, nan, (nan, nan), nan, Verdict.UNKNOWN, AlignmentModel(), shape
+    )
+    return AlignmentPlan(check, 0, (0, 0), shape)
+
+
+def _translation(x: float, y: float) -> Homography:
+    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+def _warp(
+    values: NDArray[_Values],
+    homography: Homography,
+    size: Size,
+    border: int,
+    fill: float = 0.0,
+    *,
+    exact: bool = True,
+) -> NDArray[_Values]:
+    """Warp `values` to `size` (height, width); `exact` keeps pictures sharp by cubic weights."""
+    warped = cv2.warpPerspective(
+        values, homography, (size[1], size[0]),
+        flags=cv2.INTER_CUBIC if exact else cv2.INTER_LINEAR, borderMode=border,
+        borderValue=(fill,) * 4,
+    )  # fmt: skip
+    return np.asarray(warped, values.dtype)

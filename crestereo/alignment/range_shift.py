@@ -1,0 +1,38 @@
+"""Where the disparities of a pair begin, and the shift that suits a network to them.
+
+A network for rectified pairs knows disparities from zero up. Converged cameras and 3D films have
+negative ones, close-ups begin far above zero; moving the right picture sideways by whole pixels
+serves both, and the number is added back to the result.
+"""
+
+from __future__ import annotations
+
+import math
+
+NEGATIVE_SHARE = 0.001  # of the width: a smallest disparity below minus this is really negative
+HIGH_SHARE = 0.08  # of the width: a smallest disparity above this wastes the network's range
+MARGIN_SHARE = 0.01  # of the width, and
+MARGIN_OF_RANGE = 0.15  # of the range: what features may have missed at the far end
+
+
+def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
+    """Return the whole number of pixels that the smallest disparity lies too high.
+
+    Parameters
+    ----------
+    disparity_range : (float, float)
+        Robust smallest and largest disparity, pixels; NaN where unknown.
+    width_px : int
+        Width of the picture.
+
+    Returns
+    -------
+    int
+        To be subtracted from every disparity; negative for pairs with negative disparities, and
+        zero where the range suits a network as it is.
+    """
+    low, high = disparity_range
+    if not math.isfinite(low) or -NEGATIVE_SHARE * width_px <= low <= HIGH_SHARE * width_px:
+        return 0
+    margin = MARGIN_SHARE * width_px + MARGIN_OF_RANGE * (high - low)
+    return math.floor(low - margin)
