@@ -123,6 +123,15 @@ def test_the_prior_reaches_the_network(tmp_path: Path, network: Path) -> None:
     assert float(row["EPE"]) == pytest.approx(1, abs=0.1)  # 1 + 6 for 6
 
 
+def test_the_previous_frame_reaches_the_network(tmp_path: Path, network: Path) -> None:
+    """Each answer is 1 plus the mean of the one before, except at the start of a clip."""
+    for clip in ("a", "b"):
+        for frame in ("f0", "f1", "f2"):
+            mini.rendered_sample(tmp_path / "data" / clip, frame)
+    _, rows = run(tmp_path / "data", *only(network), "--iters", "1", "--prior", "previous")
+    assert [float(row["EPE"]) for row in rows] == pytest.approx([5, 4, 3] * 2)  # 1, 2, 3 for 6
+
+
 def test_a_prior_for_a_network_that_takes_none_is_refused(tmp_path: Path) -> None:
     mini.rendered_sample(tmp_path / "data")
     plain = lite_model(tmp_path / "networks" / "plain.onnx", with_prior=False)
@@ -143,6 +152,10 @@ def test_confidence_is_scored(tmp_path: Path, network: Path) -> None:
     write_image(scene / "im0.png", left)
     _, (row,) = run(tmp_path / "data", *only(network))
     assert float(row["bad-2 surest 80 %"]) == pytest.approx(100 * 30 / 80, abs=0.01)
+    # half are sure (250/255), of which half are right: the left quarter is occluded; 3/10 are
+    # less sure and wrong; the rest is unsure and wrong
+    by_hand = (0.5 * 250 / 255 - 0.25) + 0.3 * 200 / 255
+    assert float(row["calibration"]) == pytest.approx(100 * by_hand, abs=0.01)
     # mean height of the curve: 0 up to 1/2, then 1 - 1/(2s): integral 1/2 - ln(2) / 2
     assert float(row["area"]) == pytest.approx(50 - 50 * np.log(2), abs=0.5)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from crestereo import metrics
+from crestereo.confidence import area_under_curve, calibration_error, sparsification_curve
 from crestereo.errors import UsageError
 from crestereo.holes import fill_from_background
-from crestereo.sparsification import area_under_curve, sparsification_curve
 
 NAN = float("nan")
 INF = float("inf")
@@ -230,3 +230,24 @@ def test_the_best_possible_area() -> None:
 def test_sparsification_needs_matching_arrays() -> None:
     with pytest.raises(UsageError):
         sparsification_curve(np.zeros(3), np.zeros(4, np.float32))
+
+
+def test_calibration_error_by_hand() -> None:
+    # bin 0.9..1: four pixels of 0.95, three right: |0.95 - 0.75|; bin 0.2..0.3: one of 0.25, wrong
+    confidence = np.array([0.95, 0.95, 0.95, 0.95, 0.25], np.float32)
+    right = np.array([True, True, True, False, False])
+    expected = (4 * 0.2 + 1 * 0.25) / 5
+    assert calibration_error(right, confidence) == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_honest_confidence_is_calibrated() -> None:
+    rng = np.random.default_rng(3)
+    confidence = rng.random(200_000).astype(np.float32)
+    right = rng.random(confidence.size) < confidence
+    assert calibration_error(right, confidence) < 0.01
+    assert calibration_error(right, np.ones_like(confidence)) == pytest.approx(0.5, abs=0.01)
+
+
+def test_calibration_needs_matching_arrays() -> None:
+    with pytest.raises(UsageError):
+        calibration_error(np.zeros(3, bool), np.zeros(4, np.float32))

@@ -13,7 +13,7 @@ from crestereo.errors import ModelFileError, UsageError
 from crestereo.model_files import BUNDLED_NAME, MODELS_DIR, check_published, file_name, find_model
 from crestereo.settings import ModelSpec, check_iters, parse_model_shape
 
-from .contestants import BASELINES, Contestant, baseline
+from .contestants import BASELINES, PRIORS, Contestant, baseline
 
 VERSIONS = ("lite", "init", "combined", "none")
 
@@ -30,7 +30,13 @@ def add_model_options(
     add("--iters", default=iters, help="iterations, comma separated")
     add("--model-shape", default=shapes, help="HxW or native, comma separated")
     add("--baseline", default=baselines, help=f"comma separated: {', '.join(BASELINES)}")
-    add("--prior", choices=("none", "sgbm"), default="none", help="what the networks start from")
+    add(
+        "--prior",
+        choices=PRIORS,
+        default="none",
+        help="what the networks start from: the matcher's map at half size, or their own of the "
+        "previous pair of the folder, as for the frames of a clip",
+    )
     add("--device", default="auto", help="cpu, cuda, ...")
     add("--threads", type=int, default=None, help="of the networks")
 
@@ -51,7 +57,6 @@ def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
         for text in options.model_shape.split(",")
     ]
     baselines = [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
-    prior = options.prior == "sgbm"
     paths = list(options.model_path)
     if options.model_version == "lite":
         paths.append(MODELS_DIR / BUNDLED_NAME)
@@ -62,7 +67,7 @@ def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
         from .networks import variants  # late: loading the runtime takes a while  # noqa: PLC0415
 
         for path in paths:
-            chosen += variants(path, iters, shapes, prior)
+            chosen += variants(path, iters, shapes, options.prior)
     chosen += baselines
     if not chosen:
         raise UsageError("nothing to measure: name a --model-version, --model-path or --baseline")

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias, get_args
 
 from crestereo.errors import UsageError
 from crestereo.types import DisparityResult, StereoPair
@@ -19,6 +19,9 @@ BASELINES: dict[str, tuple[str, Mode, bool]] = {
     "sgbm-holes": ("SGBM, holes kept", "full", False),
 }
 """Name on the command line: name in tables, mode, holes filled."""
+
+Prior: TypeAlias = Literal["none", "sgbm", "previous"]
+PRIORS: tuple[Prior, ...] = get_args(Prior)
 
 
 class Runner(Protocol):
@@ -41,15 +44,16 @@ class Contestant:
     iters : int or None
     shape : (int, int) or None
         Size of the network's input, (height, width) [px]; None: that of the pictures.
-    prior : bool
-        Whether the network starts from the map of a classical matcher.
+    prior : {"none", "sgbm", "previous"}
+        What the network starts from: nothing, the map of a classical matcher, or its own map of
+        the pair before in the same group.
     """
 
     model: str
     path: Path | None = None
     iters: int | None = None
     shape: tuple[int, int] | None = None
-    prior: bool = False
+    prior: Prior = "none"
 
     @property
     def shape_text(self) -> str:

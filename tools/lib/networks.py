@@ -16,7 +16,7 @@ from crestereo.estimator import CREStereo
 from crestereo.geometry import resize_disparity
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
 
-from .contestants import Contestant, Runner
+from .contestants import Contestant, Prior, Runner
 from .sgbm import half_size_prior
 
 GREY_MULTIPLE_PX = 64  # the sides of HITNet's input must be divisible by this
@@ -26,7 +26,7 @@ def variants(
     path: Path,
     iters: Sequence[int],
     shapes: Sequence[tuple[int, int] | None],
-    prior: bool,
+    prior: Prior,
 ) -> list[Contestant]:
     """Return a file at every iters and shape asked for, as far as it lets one choose.
 
@@ -57,7 +57,7 @@ def open_network(
     *,
     iters: int | None,
     shape: tuple[int, int] | None,
-    prior: bool,
+    prior: Prior,
     device: str,
     threads: int | None,
 ) -> Runner:
@@ -76,24 +76,37 @@ def open_network(
         if not StackedGrey.fits(path):
             raise
         return StackedGrey(path, shape, threads)
-    if prior and not network.accepts_prior:
+    if prior != "none" and not network.accepts_prior:
         raise UsageError(f"{path.name} takes no prior; leave --prior out")
     return Network(network, prior)
 
 
 class Network:
-    """Run a network of this package, from a classical prior if wanted."""
+    """Run a network of this package, from a prior if wanted."""
 
-    def __init__(self, network: CREStereo, prior: bool) -> None:
+    def __init__(self, network: CREStereo, prior: Prior) -> None:
         self._network = network
         self._prior = prior
+        self._last: tuple[str, DisparityMap] | None = None
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
         """Return the estimate; its time includes that of the prior."""
         start = time.perf_counter()
-        prior = half_size_prior(pair.left, pair.right, disparities) if self._prior else None
+        prior = self._start(pair, disparities)
         result = self._network.estimate(pair.left, pair.right, prior=prior)
+        self._last = (pair.name, result.disparity)
         return dataclasses.replace(result, seconds=time.perf_counter() - start)
+
+    def _start(self, pair: StereoPair, disparities: int) -> DisparityMap | None:
+        if self._prior == "sgbm":
+            return half_size_prior(pair.left, pair.right, disparities)
+        if self._prior == "none" or self._last is None:
+            return None
+        name, disparity = self._last
+        same_group = name.rpartition("/")[0] == pair.name.rpartition("/")[0]
+        # a repeated pair, as for warming up, must not start from its own answer
+        fits = name != pair.name and disparity.shape == pair.left.shape[:2]
+        return disparity if same_group and fits else None
 
 
 class StackedGrey:

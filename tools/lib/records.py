@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from crestereo.confidence import area_under_curve, calibration_error, sparsification_curve
 from crestereo.files import write_bytes
 from crestereo.metrics import Score, Unknown, score, weighted_mean
-from crestereo.sparsification import area_under_curve, sparsification_curve
 from crestereo.types import DisparityResult
 
 from .contestants import Contestant
@@ -21,6 +21,7 @@ from .datasets import Scene, SceneData
 
 SUREST_SHARE = 0.8
 CONFIDENCE_THRESHOLD_PX = 2.0
+PROMISED_PX = 1.0  # the confidence is the probability of an error below this, seen by both cameras
 Figures = dict[str, float]
 
 
@@ -83,15 +84,23 @@ def _named(result: Score, ending: str) -> Figures:
 
 
 def _confidence(data: SceneData, result: DisparityResult) -> tuple[Figures, tuple[float, ...]]:
+    """Return the figures of the confidence over all pixels of known truth, and its curve."""
     if result.confidence is None:
         return {}, ()
     known = np.isfinite(data.truth)
+    confidence = result.confidence[known]
     errors = np.abs(result.disparity[known] - data.truth[known])
     wrong = ~(errors <= CONFIDENCE_THRESHOLD_PX)  # an unknown estimate is wrong too
-    shares, rates = sparsification_curve(wrong, result.confidence[known])
-    surest = float(np.interp(SUREST_SHARE, shares, rates))
-    area = area_under_curve(shares, rates)
-    return {"bad-2 surest 80 %": 100 * surest, "area": 100 * area}, tuple(rates.tolist())
+    shares, rates = sparsification_curve(wrong, confidence)
+    right = errors < PROMISED_PX
+    if data.non_occluded is not None:
+        right &= data.non_occluded[known]
+    figures = {
+        "bad-2 surest 80 %": float(np.interp(SUREST_SHARE, shares, rates)),
+        "area": area_under_curve(shares, rates),
+        "calibration": calibration_error(right, confidence),
+    }
+    return {name: 100 * value for name, value in figures.items()}, tuple(rates.tolist())
 
 
 def mean_figures(

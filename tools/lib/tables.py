@@ -17,6 +17,7 @@ COLUMNS = {
     "A90": ("A90", 2, 1),
     "bad-2 surest 80 %": ("bad-2 surest 80 %", 1, 1),
     "area": ("area", 2, 1),
+    "calibration": ("calibration", 1, 1),
     "seconds": ("ms", 0, 1000),
 }
 
@@ -50,7 +51,7 @@ def runs_of(records: Sequence[Record]) -> list[list[Record]]:
 def run_titles(record: Record, density: float | None = None) -> list[str]:
     """Return model, iterations and size of a run as the tables show them."""
     contestant = record.contestant
-    model = contestant.model + (" + prior" if contestant.prior else "")
+    model = contestant.model + ("" if contestant.prior == "none" else f" + {contestant.prior}")
     if record.unknown == "ignored":
         model += ", known only" if density is None else f", {density:.0f} % known"
     iters = "" if contestant.iters is None else str(contestant.iters)

@@ -1,9 +1,11 @@
-"""Whether a confidence tells good pixels from bad ones.
+"""Whether a confidence tells good pixels from bad ones, and whether it can be believed.
 
 References
 ----------
 .. [1] X. Hu, P. Mordohai, "A Quantitative Evaluation of Confidence Measures for Stereo
        Vision", PAMI 34(11), 2012: sparsification curve and the area under it.
+.. [2] C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, "On Calibration of Modern Neural Networks",
+       ICML 2017: expected calibration error.
 """
 
 from __future__ import annotations
@@ -57,3 +59,27 @@ def area_under_curve(shares: NDArray[np.float64], means: NDArray[np.float64]) ->
     what is wrong; a perfect one gives, for a bad-t rate m, ``m + (1 - m) ln(1 - m)``.
     """
     return float(np.average(means, weights=np.diff(shares, prepend=0.0)))
+
+
+def calibration_error(
+    right: NDArray[np.bool_], confidence: NDArray[np.float32], bins: int = 10
+) -> float:
+    """Return how far the confidence is from the share of pixels that are right, on average [2]_.
+
+    Parameters
+    ----------
+    right, confidence : arrays of one shape
+        Whether a pixel is what the confidence is the probability of, and the confidence, 0..1.
+    bins : int
+        Number of equal intervals of 0..1 in which the two are compared.
+
+    Notes
+    -----
+    ``sum over bins of n_b / n * |share right in b - mean confidence in b|``.
+    """
+    if right.shape != confidence.shape or not right.size:
+        raise UsageError("a calibration error needs one confidence for each of some pixels")
+    values = confidence.ravel().astype(np.float64)
+    place = np.clip((values * bins).astype(np.intp), 0, bins - 1)
+    surplus = np.bincount(place, weights=values - right.ravel(), minlength=bins)
+    return float(np.abs(surplus).sum() / values.size)
