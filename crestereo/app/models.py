@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from crestereo.app.messages import Messages
 from crestereo.app.options import ImageSettings
 from crestereo.errors import ModelFileError
-from crestereo.model_files import MODELS_DIR, ModelChoice, choose_model
+from crestereo.model_files import MODELS_DIR, ModelChoice, choose_model, iters_in_name
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
@@ -57,16 +57,15 @@ def _open_own(path: Path, settings: ImageSettings, messages: Messages) -> CRESte
 
     Flags do not: a network that cannot do what they say is an error.
     """
-    told = settings.given
-    estimator = _open(
-        path,
-        settings,
-        settings.iters if "iters" in told else None,
-        settings.model_shape if "model_shape" in told else None,
-    )
-    if estimator.kind == "lite" or estimator.shape is None:  # leaves the choice to the block
-        iters = settings.iters if estimator.kind == "lite" or "iters" in told else None
-        estimator = _open(path, settings, iters, settings.model_shape)
+    iters = settings.iters if "iters" in settings.given else None
+    shape = settings.model_shape if "model_shape" in settings.given else None
+    estimator = _open(path, settings, iters, shape)
+    free_iters = estimator.iters is not None and iters_in_name(path.name) is None
+    free_shape = estimator.shape is None
+    if free_iters or free_shape:
+        iters = settings.iters if free_iters else iters
+        shape = settings.model_shape if free_shape else shape
+        estimator = _open(path, settings, iters, shape)
     messages.say(f"model: {path.name}; runs on {estimator.provider}")
     return estimator
 
