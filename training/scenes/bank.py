@@ -120,15 +120,21 @@ class Material:
         Pixels per texel.
     grain : float
         Strength of fine grain at the scale of pixels, which a magnified texture lacks.
+    whole : bool
+        Show the whole texture at every use, stretched to fit, instead of a piece of it.
     """
 
     texture: Image
     matrix: NDArray[np.float32]
     zoom: float
     grain: float
+    whole: bool = False
 
     def crop(self, rng: Rng, height: int, width: int) -> Image:
         """Cut a random piece (height, width), mirrored where the texture is smaller."""
+        if self.whole:
+            fitted = cv2.resize(self.texture, (width, height), interpolation=cv2.INTER_AREA)
+            return np.asarray(cv2.transform(fitted, self.matrix), np.uint8)
         crop_h, crop_w = max(2, int(height / self.zoom)), max(2, int(width / self.zoom))
         piece = np.ascontiguousarray(_mirror_crop(self.texture, rng, crop_h, crop_w))
         coloured = cv2.transform(piece, self.matrix)
@@ -137,9 +143,11 @@ class Material:
         return _add_grain(resized, rng, self.grain) if self.grain else resized
 
 
-def plain_material(texture: Image, zoom: float = 1.0, grain: float = 0.0) -> Material:
+def plain_material(
+    texture: Image, zoom: float = 1.0, grain: float = 0.0, whole: bool = False
+) -> Material:
     """Use a picture as it is, in its own colours."""
-    return Material(texture, np.eye(3, 4, dtype=np.float32), zoom, grain)
+    return Material(texture, np.eye(3, 4, dtype=np.float32), zoom, grain, whole)
 
 
 def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2)) -> Material:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .bank import choose_material
+from .bank import Material, choose_material
 from .camera import Frame
 from .kit import (
     Outline,
@@ -38,12 +38,16 @@ def pole(stage: Stage, frame: Frame, radius: float, height: float, *kinds: str) 
     add_round(stage, frame, (radius, height / 2, radius), "cylinder", *kinds)
 
 
-def table(stage: Stage, frame: Frame, width: float, height: float, length: float) -> None:
+def table(  # noqa: PLR0917  three lengths and a material
+    stage: Stage, frame: Frame, width: float, height: float, length: float,
+    material: Material | None = None,
+) -> None:  # fmt: skip
     """Add four legs and a board."""
     rng = stage.rng
     leg = width * rng.uniform(0.02, 0.06)
     board = height * rng.uniform(0.03, 0.1)
-    material = choose_material(rng, "wood", "flat", "planks", "noise")
+    if material is None:
+        material = choose_material(rng, "wood", "flat", "planks", "noise")
     for sx in (-1, 1):
         for sz in (-1, 1):
             foot = frame.at(sx * (width / 2 - leg), 0, sz * (length / 2 - leg))
@@ -52,23 +56,16 @@ def table(stage: Stage, frame: Frame, width: float, height: float, length: float
     add_box(stage, top, width, board, length, material=material)
 
 
-def chair(stage: Stage, frame: Frame, width: float) -> None:
+def chair(stage: Stage, frame: Frame, width: float, material: Material | None = None) -> None:
     """Add a small table with a back of bars."""
     rng = stage.rng
     height = width * rng.uniform(0.9, 1.2)
-    table(stage, frame, width, height, width)
+    table(stage, frame, width, height, width, material)
     back = width * rng.uniform(0.8, 1.3)
     corner = frame.at(-width / 2, -height - back, width / 2)
-    add_card(
-        stage,
-        corner,
-        frame.axes[0] * width,
-        frame.axes[1] * back,
-        "wood",
-        "flat",
-        "fabric",
-        mask=bars,
-    )
+    right, down = frame.axes[0] * width, frame.axes[1] * back
+    kinds = ("wood", "flat", "fabric")
+    add_card(stage, corner, right, down, *kinds, mask=bars, material=material)
 
 
 def bars(rng: Rng, h: int, w: int) -> Mask:

@@ -1,0 +1,89 @@
+"""Careful rendering for pictures to look at: supersampled colour, truth at pixel centres."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from .camera import Camera, Vector
+from .lighting import Atmosphere
+from .motion import depth_of
+from .raster import paint_view
+from .scene import Sample, finish_pair
+from .surfaces import Surface
+from .textures import Image
+
+SUPERSAMPLING = 2
+
+
+def fine_camera(camera: Camera) -> Camera:
+    """Give the camera of the supersampled pictures, for which scenes are composed."""
+    n = SUPERSAMPLING
+    return Camera(camera.height * n, camera.width * n, camera.focal * n, camera.eye)
+
+
+def daylight(light: Vector, level: float = 128.0) -> Atmosphere:
+    """Give plain light from one direction with fine cast shadows and darker sides."""
+    ys, xs = np.mgrid[-1:1:24j, -1:1:32j]
+    shade = (1.04 - 0.16 * (xs * xs + 0.6 * ys * ys)).astype(np.float32)
+    return Atmosphere(
+        shade=shade,
+        light=light,
+        shadow=0.5,
+        reach=0.16,
+        softness=1.5,
+        level=level,
+        optics=0.5,
+        fog=(235.0, 230.0, 225.0),
+        density=0.0,
+        reflection=None,
+        reflecting=0,
+        strength=0.0,
+        layer_part=0.0,
+        shadow_grid=(640, 28),
+    )
+
+
+def render_fine(
+    surfaces: list[Surface], camera: Camera, baseline: float, atmosphere: Atmosphere
+) -> Sample:
+    """Render a pair with a given baseline.
+
+    Parameters
+    ----------
+    surfaces : list of Surface
+        In any order.
+    camera : Camera
+        The left one, at the size of the result.
+    baseline : float
+        World units.
+    atmosphere : Atmosphere
+
+    Returns
+    -------
+    Sample
+        Colours averaged over 2x2 fine pixels; truth of the rays through the pixel centres.
+    """
+    ordered = sorted(surfaces, key=depth_of, reverse=True)
+    plain = [paint_view(replace(camera, eye=eye), ordered) for eye in (0.0, baseline)]
+    exact = finish_pair(plain[0], plain[1], baseline, camera, None)
+    left, right = render_colours(ordered, camera, baseline, atmosphere)
+    return replace(exact, left=left, right=right)
+
+
+def render_colours(
+    surfaces: list[Surface], camera: Camera, baseline: float, atmosphere: Atmosphere
+) -> tuple[Image, Image]:
+    """Render only the pictures of a pair, see `render_fine`."""
+    ordered = sorted(surfaces, key=depth_of, reverse=True)
+    fine = fine_camera(camera)
+    views = [paint_view(replace(fine, eye=eye), ordered) for eye in (0.0, baseline)]
+    coloured = finish_pair(views[0], views[1], baseline, fine, atmosphere)
+    return _shrink(coloured.left), _shrink(coloured.right)
+
+
+def _shrink(picture: Image) -> Image:
+    size = (picture.shape[1] // SUPERSAMPLING, picture.shape[0] // SUPERSAMPLING)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
