@@ -8,7 +8,7 @@ from crestereo.app.cli import read_flags, run_script
 from crestereo.app.messages import Messages
 from crestereo.app.options import CommonSettings
 from crestereo.app.prompts import FIRST_IMAGE, SECOND_IMAGE
-from crestereo.app.questions import ask_source, sample
+from crestereo.app.questions import ask_pair
 from crestereo.app.runs import compare_pictures
 from crestereo.app.sources import parse_picture
 
@@ -19,12 +19,10 @@ second_sample = "input_files/table_right.png"  # and to the second
 
 
 def main() -> None:
-    settings, (given_first, given_second) = read_flags(
-        CommonSettings(), __doc__, ("image1", "image2")
-    )
+    settings, given = read_flags(CommonSettings(), __doc__, ("image1", "image2"))
     messages = Messages(settings.json)
-    first = ask_source(FIRST_IMAGE, given_first, parse_picture, messages, sample(first_sample))
-    second = ask_source(SECOND_IMAGE, given_second, parse_picture, messages, sample(second_sample))
+    samples = (first_sample, second_sample)
+    first, second = ask_pair((FIRST_IMAGE, SECOND_IMAGE), given, parse_picture, samples, messages)
     compare_pictures(first, second, messages)
 
 
