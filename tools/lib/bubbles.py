@@ -58,8 +58,9 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
         figure, "right upper", "resolution", [_key(axis, s, color=c) for s, c in colours.items()]
     )
     _add_keys(figure, "right center", "iterations", _iteration_keys(axis, trials))
-    by_model = [_key(axis, name, color="grey", marker=mark) for name, mark in markers.items()]
-    _add_keys(figure, "upper center", "", by_model, columns=3)
+    if len(models) > 1:
+        by_model = [_key(axis, name, color="grey", marker=mark) for name, mark in markers.items()]
+        _add_keys(figure, "upper center", "", by_model, columns=3)
     numbered = [
         _key(axis, _short_name(trial.contestant), color="black", marker=f"${number}$")
         for number, trial in enumerate(front, start=1)
