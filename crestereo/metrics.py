@@ -207,10 +207,9 @@ def score(
     errors, _ = _errors(estimate, truth, region)
     if not errors.size:
         raise UsageError("the ground truth has no known pixel in this region: nothing to score")
-    quantiles = (
+    a50, a90, a99 = (
         error_quantile(estimate, truth, q, region, unknown=unknown) for q in (0.5, 0.9, 0.99)
     )
-    a50, a90, a99 = quantiles
     return Score(
         pixels=_counted(errors, unknown).size,
         density=density(estimate, truth, region),

@@ -46,8 +46,7 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
             edgecolor="black",
             linewidth=0.6,
         )
-    front = pareto_front(trials)
-    _draw_front(axis, front)
+    front_keys = _draw_front(axis, pareto_front(trials))
     time_axis(axis)
     axis.margins(0.15)
     known = not math.isnan(trials[0].epe_px)
@@ -61,17 +60,13 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
     if len(models) > 1:
         by_model = [_key(axis, name, color="grey", marker=mark) for name, mark in markers.items()]
         _add_keys(figure, "upper center", "", by_model, columns=3)
-    numbered = [
-        _key(axis, _short_name(trial.contestant), color="black", marker=f"${number}$")
-        for number, trial in enumerate(front, start=1)
-    ]
     title = "on the front: nothing else is both faster and better"
-    _add_keys(figure, "lower center", title, numbered, columns=2)
+    _add_keys(figure, "lower center", title, front_keys, columns=2)
     return save_figure(figure, path)
 
 
-def _draw_front(axis: Any, front: Sequence[Trial]) -> None:
-    """Join the trials that nothing beats and number them."""
+def _draw_front(axis: Any, front: Sequence[Trial]) -> list[Any]:
+    """Join the trials that nothing beats, number them and return what says which is which."""
     times, qualities = [trial.ms for trial in front], [trial.quality_px for trial in front]
     axis.plot(times, qualities, color="black", linewidth=1, linestyle="--", zorder=0)
     for number, trial in enumerate(front, start=1):
@@ -84,6 +79,10 @@ def _draw_front(axis: Any, front: Sequence[Trial]) -> None:
             va="center",
             weight="bold",
         )
+    return [
+        _key(axis, _short_name(trial.contestant), color="black", marker=f"${number}$")
+        for number, trial in enumerate(front, start=1)
+    ]
 
 
 def _add_keys(figure: Any, side: str, title: str, keys: Sequence[Any], columns: int = 1) -> None:

@@ -63,7 +63,14 @@ def sgbm_disparity(
         cv2.copyMakeBorder(picture, 0, 0, count, 0, borderType=cv2.BORDER_REPLICATE)
         for picture in (left, right)
     ]
-    matcher = cv2.StereoSGBM.create(
+    matcher = _matcher(count, mode)
+    disparity = matcher.compute(wide[0], wide[1])[:, count:].astype(np.float32) / FIXED_POINT
+    disparity[disparity < 0] = np.nan
+    return fill_from_background(disparity) if filled else disparity
+
+
+def _matcher(count: int, mode: Mode) -> cv2.StereoSGBM:
+    return cv2.StereoSGBM.create(
         minDisparity=0,
         numDisparities=count,
         blockSize=BLOCK_SIZE_PX,
@@ -76,9 +83,6 @@ def sgbm_disparity(
         speckleRange=2,
         mode=MODES[mode],
     )
-    disparity = matcher.compute(wide[0], wide[1])[:, count:].astype(np.float32) / FIXED_POINT
-    disparity[disparity < 0] = np.nan
-    return fill_from_background(disparity) if filled else disparity
 
 
 def half_size_prior(left: BGRImage, right: BGRImage, disparities: int) -> DisparityMap:
