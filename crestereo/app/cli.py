@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import os
 import sys
 import threading
@@ -78,6 +79,9 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     A `CREStereoError` becomes one sentence on standard error and its own exit code, Ctrl-C 130,
     anything else 70 and a hint; the traceback is shown with ``--debug`` only.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name this terminal cannot show is no error
+            stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv[1:]
     if not debug:
         _hush_libraries()

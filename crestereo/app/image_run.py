@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from crestereo.app.messages import Messages
 from crestereo.app.options import ImageSettings
-from crestereo.app.preparation import PreparedPair, prepare_pair
+from crestereo.app.preparation import Prepare, PreparedPair, prepare_nothing
 from crestereo.app.records import map_record, model_record, range_sentence
 from crestereo.app.sinks import choose_names, save_maps, save_picture, save_record, view_saver
 from crestereo.app.viewer import open_window, watch
@@ -25,7 +25,11 @@ _ENDINGS = ("depth.png", "disparity.pfm", "depth_mm.png", "points.ply", "run.jso
 
 
 def run_image(
-    pair: StereoPair, estimator: CREStereo, settings: ImageSettings, messages: Messages
+    pair: StereoPair,
+    estimator: CREStereo,
+    settings: ImageSettings,
+    messages: Messages,
+    prepare: Prepare = prepare_nothing,
 ) -> None:
     """Estimate a pair, save the result, and show it where there is a screen.
 
@@ -39,13 +43,15 @@ def run_image(
         Colours, camera, window and where results go.
     messages : Messages
         Where to say what happens.
+    prepare : callable
+        Makes the pair ready for the network.
 
     Raises
     ------
     CREStereoError
         When the estimation fails or its result cannot be written.
     """
-    job = _ImageJob(pair, estimator, settings, messages)
+    job = _ImageJob(pair, estimator, settings, messages, prepare)
     try:
         with open_window(TITLE, waiting_view(pair.left), settings.window, messages) as window:
             if window is not None:
@@ -64,11 +70,17 @@ class _ImageJob:
     """Estimate and save beside the main thread, which only asks how far it is."""
 
     def __init__(
-        self, pair: StereoPair, estimator: CREStereo, settings: ImageSettings, messages: Messages
+        self,
+        pair: StereoPair,
+        estimator: CREStereo,
+        settings: ImageSettings,
+        messages: Messages,
+        prepare: Prepare,
     ) -> None:
         self._settings = settings
         self._estimator = estimator
         self._messages = messages
+        self._prepare = prepare
         self._camera = settings.camera_for(pair.left.shape[1])
         self._views: Mailbox[View] = Mailbox()
         self._finished = False
@@ -105,7 +117,7 @@ class _ImageJob:
         self._pipeline.close()
 
     def _estimate(self, pair: StereoPair) -> tuple[PreparedPair, DisparityResult, Painted]:
-        prepared = prepare_pair(pair)
+        prepared = self._prepare(pair)
         result = self._estimator.estimate(prepared.pair.left, prepared.pair.right)
         result = replace(result, disparity=prepared.undo(result.disparity))
         painted = Painter(self._settings.colormap, self._camera).paint(result.disparity)

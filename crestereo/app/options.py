@@ -175,6 +175,10 @@ class VideoSettings(ImageSettings):
     max_distance: float = field(
         metadata=flag("--max-distance", "depth of the darkest colour [m]", metavar="M", type=number)
     )
+    warm_start: bool = field(
+        default=False,
+        metadata=flag("--warm-start", "start each frame from the last one's disparity (bundled)"),
+    )
     save_video: bool = field(
         default=False,
         metadata=flag("--save-video", "write the video also where a window shows it"),

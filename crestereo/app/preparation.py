@@ -34,15 +34,10 @@ class PreparedPair:
     note: str = ""
 
 
-def prepare_pair(pair: StereoPair, *, swap: bool = False) -> PreparedPair:
-    """Make a pair ready for the network.
+Prepare = Callable[[StereoPair], PreparedPair]
+"""Makes a pair ready for the network; called in the thread that estimates, pair after pair."""
 
-    Parameters
-    ----------
-    pair : StereoPair
-        As it came from the sources.
-    swap : bool
-        The left eye's picture is the right one of `pair`.
-    """
-    ordered = StereoPair(pair.right, pair.left, pair.name) if swap else pair
-    return PreparedPair(ordered, ordered)
+
+def prepare_nothing(pair: StereoPair) -> PreparedPair:
+    """Let the network see a pair as it came."""
+    return PreparedPair(pair, pair)

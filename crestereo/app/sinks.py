@@ -101,7 +101,12 @@ def save_maps(
 
 def save_record(path: Path, record: dict[str, Any]) -> None:
     """Write what a run did as JSON."""
-    write_bytes(path, (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode())
+    write_bytes(
+        path,
+        (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode(
+            "utf-8", "backslashreplace"
+        ),
+    )
 
 
 def save_picture(path: Path, picture: BGRImage) -> Path:

@@ -14,13 +14,13 @@ from tqdm import tqdm
 from crestereo.app.messages import Messages
 from crestereo.app.options import VideoSettings
 from crestereo.app.pairing import PairStream
-from crestereo.app.preparation import PreparedPair, prepare_pair
+from crestereo.app.preparation import Prepare, PreparedPair, prepare_nothing
 from crestereo.app.records import model_record
 from crestereo.app.sinks import OutputNames, choose_names, save_record, video_file, view_saver
 from crestereo.app.viewer import Window, open_window, watch
 from crestereo.app.views import Painter, View, side_by_side, waiting_view, window_half
 from crestereo.app.worker import ClosedError, Pipeline
-from crestereo.types import BGRImage, DisparityResult, StereoPair
+from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
@@ -31,7 +31,11 @@ _ENDINGS = ("depth.mp4", "run.json")
 
 
 def run_video(
-    stream: PairStream, estimator: CREStereo, settings: VideoSettings, messages: Messages
+    stream: PairStream,
+    estimator: CREStereo,
+    settings: VideoSettings,
+    messages: Messages,
+    prepare: Prepare = prepare_nothing,
 ) -> None:
     """Estimate every pair of a video; show the result, or write it where there is no window.
 
@@ -45,13 +49,15 @@ def run_video(
         Colours, camera, window and where results go.
     messages : Messages
         Where to say what happens.
+    prepare : callable
+        Makes each pair ready for the network.
 
     Raises
     ------
     CREStereoError
         When the estimation fails or the video cannot be written.
     """
-    job = _VideoJob(stream, estimator, settings, messages)
+    job = _VideoJob(stream, estimator, settings, messages, prepare)
     first = waiting_view(stream.first.left)
     interrupted = False
     with open_window(TITLE, first, settings.window, messages) as window:
@@ -79,6 +85,7 @@ class _VideoJob:
         estimator: CREStereo,
         settings: VideoSettings,
         messages: Messages,
+        prepare: Prepare,
     ) -> None:
         camera = settings.camera_for(stream.first.left.shape[1])
         self._relative = camera is None
@@ -86,8 +93,10 @@ class _VideoJob:
         self._estimator = estimator
         self._settings = settings
         self._messages = messages
+        self._prepare = prepare
         self._painter = Painter(settings.colormap, camera, settings.max_distance)
         self._note = ""
+        self._prior: DisparityMap | None = None  # the last frame's disparity, as the network saw it
         self._frames = 0
         self._estimation_s = 0.0
         self._wall_s = 0.0
@@ -154,10 +163,16 @@ class _VideoJob:
                     bar.update()
 
     def _estimate(self, pair: StereoPair) -> tuple[PreparedPair, DisparityResult]:
-        prepared = prepare_pair(pair)
-        result = self._estimator.estimate(prepared.pair.left, prepared.pair.right)
+        prepared = self._prepare(pair)
+        result = self._estimator.estimate(
+            prepared.pair.left, prepared.pair.right, prior=self._prior
+        )
         self._estimation_s += result.seconds
-        self._note = prepared.note
+        if self._settings.warm_start and self._estimator.accepts_prior:
+            self._prior = result.disparity
+        if prepared.note and not self._note:  # said once: it is about the whole video
+            self._messages.say(prepared.note)
+            self._note = prepared.note
         return prepared, replace(result, disparity=prepared.undo(result.disparity))
 
     def _draw(

@@ -18,6 +18,7 @@ from crestereo.app.worker import ClosedError
 from crestereo.errors import DisplayError
 from crestereo.types import BGRImage
 
+_KEYS = "keys: q leaves, space pauses, . goes one frame on, s saves the view"
 _POLL_MS = 15  # far below the 100 ms in which a key is answered
 _LEAVE_KEYS = (ord("q"), ord("Q"), 27)
 _SAVE_KEYS = (ord("s"), ord("S"))
@@ -143,6 +144,7 @@ def open_window(
     if wants_window(wish, messages):
         try:
             window = Window(title, first)
+            messages.say(_KEYS)
         except DisplayError as exc:
             if wish:
                 raise
