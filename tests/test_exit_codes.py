@@ -81,7 +81,7 @@ CASES = {
     "iters out of range": Case(2, "from 1 to 32", IMAGE, lambda p: ["--iters", 33]),
     "shape not a size": Case(2, "480x640", SEPARATE, lambda p: ["--model-shape", "big"]),
     "half a camera": Case(2, "focal length", UNIFIED, lambda p: ["--baseline", 0.1]),
-    "no answer": Case(2, "'Image2'", COMPARE, lambda p: [p.left], ""),
+    "no answer": Case(2, "'Image2'", COMPARE, lambda p: [p.small], ""),
     "neither yes nor no": Case(
         2, "answer y or n", UNIFIED, lambda p: [p.video, "--model-path", p.model], "perhaps\n"
     ),

@@ -21,7 +21,6 @@ if sys.platform == "win32":
 
 import pty
 
-
 # Ctrl-C of a keyboard goes to the session that owns the terminal.
 _OWN_THE_TERMINAL = (
     "import fcntl, os, sys, termios\n"

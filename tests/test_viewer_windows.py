@@ -253,7 +253,7 @@ def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
     start: Start, desktop: Desktop, tmp_path: Path
 ) -> None:
     videos = [write_video(tmp_path / f"toy_{side}.avi", 24) for side in ("left", "right")]
-    model = slow_model(tmp_path / "slow.onnx", rounds=300)
+    model = slow_model(tmp_path / "slow.onnx", rounds=200)
     process = start(SEPARATE, *videos, "--model-path", model)
     saved = 0
 
@@ -279,9 +279,11 @@ def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
         time.sleep(0.3)
         assert shown() == paused_at + step
     desktop.key("space")
-    out, err = process.communicate(timeout=60)
+    wait_until(lambda: shown() > paused_at + 2)
+    desktop.key("q")
+    out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
-    assert "24 frames" in out
+    assert " frames, " in out
 
 
 def test_the_value_under_the_mouse_is_shown(start: Start, desktop: Desktop, tmp_path: Path) -> None:
@@ -312,7 +314,7 @@ def test_a_window_is_shown_and_the_video_saved_too_where_both_are_wished(
     start: Start, desktop: Desktop, tmp_path: Path
 ) -> None:
     videos = [write_video(tmp_path / f"toy_{side}.avi", 5) for side in ("left", "right")]
-    model = slow_model(tmp_path / "slow.onnx", rounds=300)
+    model = slow_model(tmp_path / "slow.onnx", rounds=150)
     process = start(SEPARATE, *videos, "--model-path", model, "--save-video")
     assert process.wait(timeout=60) == 0
     assert (tmp_path / "output" / "toy_depth.mp4").is_file()
