@@ -6,6 +6,7 @@ from crestereo.alignment.model import AlignmentModel, choose_model, transform
 from crestereo.alignment.plan import AlignmentPlan, nothing_to_do, plan_alignment
 from crestereo.alignment.range_shift import choose_shift
 from crestereo.alignment.rectify import AlignedPair, align_pair
+from crestereo.alignment.swap import SwapFinding, detect_swap
 
 __all__ = [
     "AlignedPair",
@@ -13,11 +14,13 @@ __all__ = [
     "AlignmentPlan",
     "Matches",
     "PairCheck",
+    "SwapFinding",
     "Verdict",
     "align_pair",
     "check_pair",
     "choose_model",
     "choose_shift",
+    "detect_swap",
     "find_matches",
     "nothing_to_do",
     "plan_alignment",
