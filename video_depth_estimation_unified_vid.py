@@ -25,7 +25,7 @@ swap = None  # True: the left eye is in the right half, False: in the left; None
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of one half [px]; None: relative depth only
 calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
-video_sample = "input_files/clip2_SBS.mp4"  # offered as the answer to the first prompt
+video_sample = "input_files/street_SBS.mp4"  # offered as the answer to the first prompt
 # -------------------------------------------------------------------------------------------------
 
 
