@@ -299,13 +299,16 @@ def test_the_value_under_the_mouse_is_shown(start: Start, desktop: Desktop, tmp_
         subprocess.run(args, env=environment(desktop.display), check=True, timeout=20)
         return read_image(path)
 
-    desktop.tool("mousemove", 900, 600)
-    time.sleep(0.3)
+    time.sleep(0.5)
     before = screen()
-    desktop.tool("mousemove", 30, 20)
+    desktop.tool("mousemove", 90, 30)
+
+    def changed_rows() -> np.ndarray:
+        return np.argwhere((screen() != before).any(axis=2))[:, 0]
+
+    wait_until(lambda: changed_rows().size)
     time.sleep(0.3)
-    changed = np.argwhere((screen() != before).any(axis=2))
-    assert changed[:, 0].min() >= 40  # only the line of text in the lower corner
+    assert changed_rows().min() >= 40  # only the line of text in the lower corner
     assert process.poll() is None
 
 
