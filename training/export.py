@@ -5,6 +5,8 @@
 Every stage of `LiteStereo` is traced into a graph of its own; the recurrent ones become the bodies
 of two ONNX `Loop`s, so that `iters` is an input. Padding to multiples of 32 and cropping are
 in the graph. `iters` and `prior` have defaults in the file: an overridable initializer each.
+
+Longer than the rule for modules by the two lists of the file's inputs and outputs.
 """
 
 from __future__ import annotations
@@ -133,9 +135,11 @@ def _loop(
     return helper.make_node("Loop", [count, "", *start], carried, body=graph, name=f"{prefix}loop")
 
 
-def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
-    """Put the traced stages, the two loops and the defaults together."""
-    net = net.eval()
+def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
+    """Trace begin, the step at 1/8, the passage to 1/4, the step at 1/4, and finish.
+
+    What enters a loop and what leaves it carry different names, so that they can be wired.
+    """
     picture = torch.rand(1, 3, 96, 128) * 255
     unknown = torch.full((1, 1, 96, 128), torch.nan)
     first = ["f2", "g2", "f4", "v4", "w4", "v8", "w8", "logits", "context_8", "state_8", "d8"]
@@ -150,10 +154,10 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
         ["s8_out", "e8_out"],
         "step_8.",
     )
+    names = ["state_4", "context_4", "d4"]
     open_4, (state4, context4, d4) = _trace(
-        _Stage(net, "open_4"), (f4, state, d8), ["f4", "s8", "e8"], ["state_4", "context_4", "d4"],
-        "open_4.",
-    )  # fmt: skip
+        _Stage(net, "open_4"), (f4, state, d8), ["f4", "s8", "e8"], names, "open_4."
+    )
     step_4, _ = _trace(
         _Stage(net, "iterate_4"),
         (state4, context4, d4, v4, w4),
@@ -168,6 +172,12 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
         ["disparity", "confidence"],
         "finish.",
     )
+    return [begin, step_8, open_4, step_4, finish]
+
+
+def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
+    """Put the traced stages, the two loops and the defaults together."""
+    begin, step_8, open_4, step_4, finish = stages = _stages(net.eval())
     nodes = [
         *begin.node,
         helper.make_node("Div", ["iters", "two"], ["iters_8"]),
@@ -178,20 +188,15 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
         *finish.node,
     ]
     constants = [
-        numpy_helper.from_array(np.array(value, dtype), name)
-        for name, value, dtype in [
-            ("iters", DEFAULT_ITERS, np.int64),
-            ("prior", [[[[np.nan]]]], np.float32),
-            ("two", 2, np.int64),
-        ]
+        numpy_helper.from_array(np.array(DEFAULT_ITERS, np.int64), "iters"),
+        numpy_helper.from_array(np.full((1, 1, 1, 1), np.nan, np.float32), "prior"),
+        numpy_helper.from_array(np.array(2, np.int64), "two"),
+        *(tensor for stage in stages for tensor in stage.initializer),
     ]
-    for part in (begin, step_8, open_4, step_4, finish):
-        constants.extend(part.initializer)
     graph = helper.make_graph(nodes, "crestereo_lite", _inputs(), _outputs(), constants)
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8,
-        producer_name="crestereo training.export",
-    )  # fmt: skip
+    producer = "crestereo training.export"
+    opset = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8, producer_name=producer)
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model

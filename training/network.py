@@ -12,6 +12,8 @@ et al. 2022), lookup in a filtered volume as well as in the raw one (IGEV-Stereo
 a last step on warped features at high resolution (HITNet, Tankovich et al. 2021), an initial
 disparity as one more piece of evidence in the volume (ours).
 
+Longer than the rule for modules, so that the whole network reads in one place, parts first.
+
 Shapes beside the lines: N pictures, H and W the padded size, D disparity bins, G groups, T taps.
 A disparity inside the network is float32 in pixels of its own scale.
 """

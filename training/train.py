@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import copy
-import csv
 import math
 import multiprocessing as mp
 import os
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -22,12 +21,12 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
-from tqdm import tqdm
 
-from training.data import Batch, batches, held_out
+from training.checkpoints import Facts, restore
+from training.data import Batch, batches
+from training.judge import Judge
 from training.losses import loss
 from training.network import LiteStereo
-from training.plot import draw
 from training.pool import SHAPES, Counters, render_forever, rings
 
 EMA_DECAY = 0.999
@@ -56,16 +55,6 @@ class Plan:
     validate_every: float
     held_out: int
     cool_down: float
-
-
-@dataclass
-class Facts:
-    """Count what a run has done, over all the times it was continued."""
-
-    run: str
-    samples: int = 0
-    steps: int = 0
-    minutes: float = 0.0
 
 
 def rate_at(progress: float, plan: Plan) -> float:
@@ -100,71 +89,6 @@ def share_gradients(net: nn.Module, processes: int) -> None:
     flat /= processes
     for gradient, piece in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(piece.reshape(gradient.shape))
-
-
-def save(
-    path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, facts: Facts
-) -> None:
-    """Write a checkpoint under its name only when it is whole: 12 MB, the moments as bfloat16."""
-    state = optimizer.state_dict()
-    moments = {
-        number: {k: v.bfloat16() if v.dim() else v for k, v in entry.items()}
-        for number, entry in state["state"].items()
-    }
-    parts = {"net": net.state_dict(), "ema": ema.state_dict(), "moments": moments}
-    part = path.with_suffix(".tmp")
-    torch.save(parts | asdict(facts), part)
-    part.replace(path)
-
-
-def restore(path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer) -> Facts:
-    """Load a checkpoint into the three and give its facts."""
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    net.load_state_dict(checkpoint["net"])
-    ema.load_state_dict(checkpoint["ema"])
-    state = optimizer.state_dict()
-    state["state"] = {
-        number: {k: v.float() for k, v in entry.items()}
-        for number, entry in checkpoint["moments"].items()
-    }
-    optimizer.load_state_dict(state)
-    return Facts(**{field.name: checkpoint[field.name] for field in fields(Facts)})
-
-
-def validate(
-    net: nn.Module, scenes: list[Batch], device: torch.device, iters: int
-) -> dict[str, float]:
-    """Judge on held-out scenes: mean error and share of errors over 1 and 2 px."""
-    net.eval()
-    rows = []
-    with torch.no_grad():
-        for scene in scenes:
-            batch = scene.to(device)
-            with torch.autocast(device.type, torch.bfloat16):
-                disparity = net(batch.left, batch.right, iters).disparity
-            known = torch.isfinite(batch.truth.disparity)
-            error = (disparity - batch.truth.disparity)[known].abs()
-            seen = batch.truth.visible[known]
-            rows.append(
-                [
-                    error.mean(),
-                    (error > 1).float().mean(),
-                    (error > 2).float().mean(),
-                    (error > 2).float()[seen].mean(),
-                ]
-            )
-    means = torch.tensor(rows).mean(0).tolist()
-    return dict(zip(("epe", "bad1", "bad2", "bad2_noc"), means, strict=True))
-
-
-def append(path: Path, row: dict[str, object]) -> None:
-    """Add a row to a CSV file, a header first; every row must have the same keys."""
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 class Trainer:
@@ -236,52 +160,6 @@ class Trainer:
             with self.counters.get_lock():
                 self.counters[1] += seen / self.plan.reuse
         return {k: float(v.detach()) for k, v in terms.items()}
-
-
-class Judge:
-    """Log, save and validate for the first process."""
-
-    LOG_EVERY = 50  # steps
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer, self.plan = trainer, trainer.plan
-        self.scenes = held_out(self.plan.held_out)
-        self.next_look = self.plan.validate_every
-        self.recent: list[dict[str, float]] = []
-        self.first_sample = trainer.facts.samples
-        self.bar = tqdm(
-            total=self.plan.minutes,
-            bar_format="{percentage:3.0f}%|{bar}| {n:.1f} of {total:.0f} min{postfix}",
-        )
-
-    def note(self, minutes: float, rate: float, terms: dict[str, float]) -> None:
-        """Take in a step; the mean of some goes to the log."""
-        self.recent.append(terms)
-        if len(self.recent) < self.LOG_EVERY:
-            return
-        mean = {k: float(np.mean([row[k] for row in self.recent])) for k in terms}
-        samples = self.trainer.facts.samples
-        append(self.plan.run / "train.csv", {"samples": samples, "rate": rate, **mean})
-        speed = (samples - self.first_sample) / max(minutes * 60, 1e-9)
-        self.bar.n = minutes
-        self.bar.set_postfix_str(
-            f"loss {mean['total']:.3f}, error {mean['final']:.3f} px, {speed:.1f} samples/s"
-        )
-        self.recent.clear()
-
-    def look(self, minutes: float, finished: bool) -> None:
-        """Save and validate when it is time."""
-        if minutes < self.next_look and not finished:
-            return
-        trainer, facts = self.trainer, self.trainer.facts
-        save(self.plan.run / "latest.pt", trainer.net, trainer.ema, trainer.optimizer, facts)
-        marks = validate(trainer.ema, self.scenes, trainer.device, iters=5)
-        row = {"samples": facts.samples, "minutes": round(facts.minutes, 1), **marks}
-        append(self.plan.run / "validation.csv", row)
-        draw(self.plan.run)
-        told = ", ".join(f"{k} {v:.4f}" for k, v in marks.items())
-        self.bar.write(f"{facts.samples} samples: {told}")
-        self.next_look += self.plan.validate_every
 
 
 def train(rank: int, plan: Plan, counters: Counters, port: int) -> None:

@@ -1,0 +1,122 @@
+"""Watch a run: log, save, and judge it on scenes that it never trains on."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from training.checkpoints import Facts, save
+from training.data import Batch, held_out
+from training.plot import draw
+
+
+class Planned(Protocol):
+    """What the judge has to know of the plan of a run."""
+
+    @property
+    def run(self) -> Path: ...
+    @property
+    def minutes(self) -> float: ...
+    @property
+    def validate_every(self) -> float: ...
+    @property
+    def held_out(self) -> int: ...
+
+
+class Trained(Protocol):
+    """What the judge has to know of a trainer."""
+
+    plan: Planned
+    facts: Facts
+    net: nn.Module
+    ema: nn.Module
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+
+
+def validate(
+    net: nn.Module, scenes: list[Batch], device: torch.device, iters: int
+) -> dict[str, float]:
+    """Judge on held-out scenes: mean error and share of errors over 1 and 2 px."""
+    net.eval()
+    rows = []
+    with torch.no_grad():
+        for scene in scenes:
+            batch = scene.to(device)
+            with torch.autocast(device.type, torch.bfloat16):
+                disparity = net(batch.left, batch.right, iters).disparity
+            known = torch.isfinite(batch.truth.disparity)
+            error = (disparity - batch.truth.disparity)[known].abs()
+            seen = batch.truth.visible[known]
+            rows.append(
+                [
+                    error.mean(),
+                    (error > 1).float().mean(),
+                    (error > 2).float().mean(),
+                    (error > 2).float()[seen].mean(),
+                ]
+            )
+    means = torch.tensor(rows).mean(0).tolist()
+    return dict(zip(("epe", "bad1", "bad2", "bad2_noc"), means, strict=True))
+
+
+def append(path: Path, row: dict[str, object]) -> None:
+    """Add a row to a CSV file, a header first; every row must have the same keys."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+class Judge:
+    """Log, save and validate for the first process."""
+
+    LOG_EVERY = 50  # steps
+
+    def __init__(self, trainer: Trained) -> None:
+        self.trainer, self.plan = trainer, trainer.plan
+        self.scenes = held_out(self.plan.held_out)
+        self.next_look = self.plan.validate_every
+        self.recent: list[dict[str, float]] = []
+        self.first_sample = trainer.facts.samples
+        self.bar = tqdm(
+            total=self.plan.minutes,
+            bar_format="{percentage:3.0f}%|{bar}| {n:.1f} of {total:.0f} min{postfix}",
+        )
+
+    def note(self, minutes: float, rate: float, terms: dict[str, float]) -> None:
+        """Take in a step; the mean of some goes to the log."""
+        self.recent.append(terms)
+        if len(self.recent) < self.LOG_EVERY:
+            return
+        mean = {k: float(np.mean([row[k] for row in self.recent])) for k in terms}
+        samples = self.trainer.facts.samples
+        append(self.plan.run / "train.csv", {"samples": samples, "rate": rate, **mean})
+        speed = (samples - self.first_sample) / max(minutes * 60, 1e-9)
+        self.bar.n = minutes
+        self.bar.set_postfix_str(
+            f"loss {mean['total']:.3f}, error {mean['final']:.3f} px, {speed:.1f} samples/s"
+        )
+        self.recent.clear()
+
+    def look(self, minutes: float, finished: bool) -> None:
+        """Save and validate when it is time."""
+        if minutes < self.next_look and not finished:
+            return
+        trainer, facts = self.trainer, self.trainer.facts
+        save(self.plan.run / "latest.pt", trainer.net, trainer.ema, trainer.optimizer, facts)
+        marks = validate(trainer.ema, self.scenes, trainer.device, iters=5)
+        row = {"samples": facts.samples, "minutes": round(facts.minutes, 1), **marks}
+        append(self.plan.run / "validation.csv", row)
+        draw(self.plan.run)
+        told = ", ".join(f"{k} {v:.4f}" for k, v in marks.items())
+        self.bar.write(f"{facts.samples} samples: {told}")
+        self.next_look += self.plan.validate_every
