@@ -132,6 +132,8 @@ class ImageSettings(CommonSettings):
     )
 
     def __post_init__(self) -> None:
+        for name in ("baseline_m", "focal_px", "max_distance"):
+            _check_number(name, getattr(self, name, None))
         check_iters(self.iters)
         object.__setattr__(self, "model_shape", check_model_shape(self.model_shape))
         _check_choice("version", self.version, VERSIONS)
@@ -186,7 +188,7 @@ class VideoSettings(ImageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.max_distance > 0:
+        if not (self.max_distance or 0) > 0:  # None and NaN too
             raise UsageError(f"max_distance must be above zero metres, not {self.max_distance!r}")
 
 
@@ -204,9 +206,14 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
 
+def _check_number(name: str, value: object) -> None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise UsageError(f"{name} must be a number or None, not {value!r}")
+
+
 def _check_colormap(name: str) -> None:
     if name == "magma":  # known to be there; asking OpenCV would delay the first prompt
         return
     from crestereo.colormap import check_colormap  # noqa: PLC0415
 
-    check_colormap(name)
+    check_colormap(str(name))

@@ -105,6 +105,9 @@ class _VideoJob:
         """Go through the video until it ends or the user leaves."""
         if self._relative:
             self._messages.say("relative depth: colours show disparity, no camera is set")
+        else:
+            farthest = self._settings.max_distance
+            self._messages.say(f"depth in metres: what is beyond {farthest:g} m is black")
         start = time.perf_counter()
         pipeline: Pipeline[View] = Pipeline(
             self._stream,
