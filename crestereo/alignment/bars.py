@@ -1,0 +1,108 @@
+"""Black bars around the pictures of a film: found over several frames, cut, and put back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crestereo.errors import SourceError
+from crestereo.types import BGRImage, DisparityMap
+
+BLACK_GREY = 24.0  # mean of a line of a bar; video black is 16 where nobody stretched it
+QUIET_GREY = 6.0  # standard deviation along it: noise and compression, no picture
+STEP_GREY = 5.0  # by which the first line of the picture differs, in mean or deviation
+LONGEST_SHARE = 0.45  # of the side: a bar beyond this is a dark picture
+SOFT_EDGE_PX = 2  # compression smears the edge of a bar over so many lines
+SHORTEST_PX = 3
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Hold how wide the bars are that both eyes are cut by.
+
+    Parameters
+    ----------
+    top, bottom, left, right : int
+        Pixels.
+    """
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def __bool__(self) -> bool:
+        """Tell whether there are any."""
+        return any((self.top, self.bottom, self.left, self.right))
+
+    def __str__(self) -> str:
+        """Return a line for the user."""
+        sides = [f"{name} {width} px" for name, width in vars(self).items() if width]
+        return "black bars: " + (", ".join(sides) if sides else "none")
+
+    def crop(self, image: BGRImage) -> BGRImage:
+        """Return the picture without its bars."""
+        height, width = image.shape[:2]
+        return image[self.top : height - self.bottom, self.left : width - self.right]
+
+    def restore(self, values: DisparityMap, unknown: float = float("nan")) -> DisparityMap:
+        """Put a map of the cropped picture back; the bars become `unknown`."""
+        sides = ((self.top, self.bottom), (self.left, self.right))
+        return np.pad(values, sides, constant_values=unknown)
+
+
+def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage]) -> Bars:
+    """Find the bars of both eyes.
+
+    Parameters
+    ----------
+    frames_left, frames_right : sequence of (H, W, 3) uint8
+        Several frames, spread over the video, of one size.
+
+    Returns
+    -------
+    Bars
+        On each side the wider of both eyes' bars: both are to be cut alike. None where all is
+        dark.
+
+    Raises
+    ------
+    SourceError
+        If there is no frame, or the frames differ in size.
+    """
+    frames = [*frames_left, *frames_right]
+    if not frames or len({frame.shape for frame in frames}) != 1:
+        raise SourceError("Bars are looked for in one or more frames of the same size")
+    eyes = [_bars_of(list(eye)) for eye in (frames_left, frames_right) if len(eye)]
+    widest = np.max(eyes, axis=0)
+    return Bars(*(int(width) for width in widest))
+
+
+def _bars_of(frames: list[BGRImage]) -> tuple[int, int, int, int]:
+    grey = np.stack([frame.mean(axis=2) if frame.ndim == 3 else frame for frame in frames])
+    top, bottom = _ends(grey)  # (N, H, W)
+    inside = grey[:, top : grey.shape[1] - bottom]
+    left, right = _ends(np.swapaxes(inside, 1, 2))
+    return top, bottom, left, right
+
+
+def _ends(grey: NDArray[np.floating]) -> tuple[int, int]:
+    """Return the widths of the bars at the first and last lines of (N, lines, across)."""
+    mean = grey.mean(axis=(0, 2))
+    # Within a line and a frame, the worst frame: what moves is no bar.
+    spread = np.maximum(grey.std(axis=2).max(axis=0), grey.mean(axis=2).std(axis=0))
+    return _one_end(mean, spread), _one_end(mean[::-1], spread[::-1])
+
+
+def _one_end(mean: NDArray[np.floating], spread: NDArray[np.floating]) -> int:
+    is_bar = (mean < BLACK_GREY) & (spread < QUIET_GREY)
+    width = len(is_bar) if is_bar.all() else int(np.argmin(is_bar))
+    if not SHORTEST_PX <= width <= LONGEST_SHARE * len(is_bar):
+        return 0
+    inside = min(width + SOFT_EDGE_PX, len(mean) - 1)
+    outside = max(width - SOFT_EDGE_PX - 1, 0)
+    step = max(mean[inside] - mean[outside], spread[inside] - spread[outside])
+    return width + SOFT_EDGE_PX if step >= STEP_GREY else 0

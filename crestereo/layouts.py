@@ -1,0 +1,217 @@
+"""How both eyes share the frames of one stereo video: told from name, record, form and content."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from crestereo.alignment.bars import Bars, find_bars
+from crestereo.alignment.check import check_pair
+from crestereo.errors import SourceError, UsageError
+from crestereo.types import BGRImage
+
+COMMON_FORMS = (16 / 9, 4 / 3, 3 / 2, 9 / 16, 3 / 4, 2 / 3, 1.85, 2.0, 2.39)  # width over height
+CONTENT_FRAMES = 3  # that are looked at
+MIN_FRAME_PX = 16
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Say where in a frame the eyes are.
+
+    Parameters
+    ----------
+    stacked : bool
+        Left eye above right eye; otherwise side by side.
+    half : bool
+        Each eye is squeezed to half its width (side by side) or height (stacked).
+    right_first : bool
+        The right eye is the first, left or upper, half.
+    """
+
+    stacked: bool = False
+    half: bool = False
+    right_first: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the name that `parse_layout` understands, for example ``sbs_half``."""
+        name = ("tb" if self.stacked else "sbs") + ("_half" if self.half else "_full")
+        return name + ("_rl" if self.right_first else "")
+
+
+LAYOUT_NAMES = tuple(
+    Layout(stacked, half, right_first).name
+    for right_first in (False, True)
+    for stacked in (False, True)
+    for half in (False, True)
+)
+
+
+@dataclass(frozen=True)
+class LayoutFinding:
+    """Hold which layout a video has.
+
+    Parameters
+    ----------
+    layout : Layout
+    confidence : float
+        0 to 1; below 0.5 it is only the usual one.
+    reason : str
+        What told it, for the user.
+    order_known : bool
+        The name or record also told which eye comes first.
+    """
+
+    layout: Layout
+    confidence: float
+    reason: str
+    order_known: bool = False
+
+    def __str__(self) -> str:
+        """Return a line for the user."""
+        return f"layout {self.layout.name} ({self.reason})"
+
+
+def parse_layout(text: str) -> Layout:
+    """Return the layout of a name.
+
+    Raises
+    ------
+    UsageError
+        If there is no such layout.
+    """
+    for stacked in (False, True):
+        for half in (False, True):
+            for right_first in (False, True):
+                layout = Layout(stacked, half, right_first)
+                if layout.name == text.strip().lower():
+                    return layout
+    raise UsageError(f"layout {text!r} is unknown; choose from auto, {', '.join(LAYOUT_NAMES)}")
+
+
+def split_frame(frame: BGRImage, layout: Layout) -> tuple[BGRImage, BGRImage]:
+    """Cut a frame into the left and the right eye's picture, stretched back where squeezed.
+
+    Parameters
+    ----------
+    frame : (H, W, 3) uint8
+    layout : Layout
+
+    Returns
+    -------
+    left, right : (h, w, 3) uint8
+        Of one size; an odd line or column in the middle is dropped.
+
+    Raises
+    ------
+    SourceError
+        If the frame is too small to be cut.
+    """
+    height, width = frame.shape[:2]
+    if min(height, width) < MIN_FRAME_PX:
+        raise SourceError(f"A frame of {width}x{height} pixels is too small to hold two pictures")
+    if layout.stacked:
+        eyes = frame[: height // 2], frame[height - height // 2 :]
+    else:
+        eyes = frame[:, : width // 2], frame[:, width - width // 2 :]
+    first, second = (_stretched(eye, layout) for eye in eyes)
+    return (second, first) if layout.right_first else (first, second)
+
+
+def _stretched(eye: BGRImage, layout: Layout) -> BGRImage:
+    if not layout.half:
+        return eye
+    height, width = eye.shape[:2]
+    size = (width, 2 * height) if layout.stacked else (2 * width, height)
+    return np.asarray(cv2.resize(eye, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> LayoutFinding:
+    """Find out how a video holds its two eyes.
+
+    Parameters
+    ----------
+    path_name : str
+        File name or address; players know endings such as ``_SBS`` or ``_TBF_fulltb``.
+    metadata : str
+        What the container or site says, for example ``stereo_mode=left_right``; may be empty.
+    frames : sequence of (H, W, 3) uint8
+        A few frames spread over the video; may be empty.
+
+    Returns
+    -------
+    LayoutFinding
+        Name and record are believed before the content is; the form of the picture without its
+        bars tells half from full where they are silent.
+    """
+    for text, source in ((path_name, "from the file name"), (metadata, "from the video's record")):
+        told = _from_text(text)
+        if told is None:
+            continue
+        layout, half_told, order_told = told
+        if not half_told and len(frames):
+            layout = replace(layout, half=_is_half(frames, layout))
+        return LayoutFinding(layout, 0.95, source, order_told)
+    scores = {stacked: _content_score(frames, Layout(stacked)) for stacked in (False, True)}
+    stacked = scores[True] > scores[False]
+    best, other = scores[stacked], scores[not stacked]
+    if best == 0:
+        usual = Layout()
+        if len(frames):
+            usual = replace(usual, half=_is_half(frames, usual))
+        return LayoutFinding(usual, 0.3, "nothing tells it, the usual one is taken")
+    layout = Layout(stacked)
+    layout = replace(layout, half=_is_half(frames, layout))
+    return LayoutFinding(layout, best / (best + other + 10), "from the content")
+
+
+def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
+    """Return layout, whether half or full was said, whether the order was; None if nothing."""
+    name = text.rsplit("/", 1)[-1].rsplit("\\", 1)[-1].lower()
+    words = set(re.split(r"[^a-z0-9]+", name))
+    joined = re.sub(r"[^a-z0-9]+", "", name)
+    right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"}) or "rightleft" in joined
+    side = words & {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
+    side = side or {w for w in ("sidebyside", "leftright", "rightleft") if w in joined}
+    over = words & {"tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "fulltb", "halftb"}
+    over = over or {w for w in ("topbottom", "topandbottom", "overunder") if w in joined}
+    if bool(side) == bool(over):
+        return None
+    half = bool(words & {"half", "hsbs", "htb", "hou", "halfsbs", "halftb", "lrq"})
+    full = bool(
+        words & {"full", "fsbs", "ftb", "fou", "fullsbs", "fulltb", "lrf", "rlf", "tbf", "btf"}
+    )
+    order = right_first or bool(words & {"lr", "lrf", "lrq", "tbf"}) or "leftright" in joined
+    return Layout(bool(over), half, right_first), half or full, order
+
+
+def _content_score(frames: Sequence[BGRImage], layout: Layout) -> float:
+    """Return how many points both halves share, on average over some frames."""
+    step = max(1, len(frames) // CONTENT_FRAMES)
+    scores = []
+    for frame in list(frames)[::step][:CONTENT_FRAMES]:
+        if min(frame.shape[:2]) < MIN_FRAME_PX:
+            continue
+        check = check_pair(*split_frame(frame, layout))
+        scores.append(check.matches if check.usable else 0)
+    return float(np.mean(scores)) if scores else 0.0
+
+
+def _is_half(frames: Sequence[BGRImage], layout: Layout) -> bool:
+    """Tell squeezed eyes by the form they would have: which is nearer to a usual one?"""
+    eyes = [split_frame(frame, replace(layout, half=False)) for frame in frames]
+    bars: Bars = find_bars([left for left, _ in eyes], [right for _, right in eyes])
+    height, width = bars.crop(eyes[0][0]).shape[:2]
+    form = width / height
+    squeezed = form / 2 if layout.stacked else form * 2
+    return _strangeness(squeezed) < _strangeness(form)
+
+
+def _strangeness(form: float) -> float:
+    return min(abs(math.log(form / common)) for common in COMMON_FORMS)

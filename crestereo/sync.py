@@ -1,0 +1,203 @@
+"""How two separately started recordings of one scene belong together in time.
+
+Both cameras see the same things move: whatever shakes one shakes the other, and what moves in a row
+of one picture moves in about the same row of the other. These signals are compared at every offset.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crestereo.errors import UsageError
+from crestereo.types import BGRImage
+
+Signals = NDArray[np.float64]
+"""(T, channels) float64, one row for each step from a frame to the next."""
+
+SMALL_SIDE_PX = 160
+ROW_BANDS = 12
+MAX_OFFSET_S = 3.0
+MIN_OVERLAP_S = 0.6
+NEARBY_FRAMES = 2.5  # offsets so close to the best one are the same peak
+SMALLEST_PEAK = 0.3  # of the mean correlation; unrelated clips stay below
+CLEAR_LEAD = 0.12  # over the best offset elsewhere
+BELIEVE_FROM = 0.5
+
+
+@dataclass(frozen=True)
+class SyncFinding:
+    """Hold by how much two recordings are apart.
+
+    Parameters
+    ----------
+    offset_frames : float
+        What happens in frame i of the left video happens in frame
+        ``i * fps_right / fps_left + offset_frames`` of the right one; 0 where nothing is believed.
+    confidence : float
+        0 to 1.
+    measured_frames : float
+        The likeliest offset, believed or not; NaN where there was nothing to measure.
+    """
+
+    offset_frames: float
+    confidence: float
+    measured_frames: float
+
+    @property
+    def believed(self) -> bool:
+        """Tell whether the evidence is strong enough to shift anything."""
+        return self.confidence >= BELIEVE_FROM
+
+    def __str__(self) -> str:
+        """Return a line for the user."""
+        if not self.believed:
+            return "videos in step: not enough shared motion to tell, nothing is shifted"
+        late = f"right video {abs(self.offset_frames):.1f} frames "
+        late += "behind" if self.offset_frames > 0 else "ahead"
+        text = "in step already" if round(self.offset_frames) == 0 else late
+        return f"videos in step: {text} ({100 * self.confidence:.0f} % sure)"
+
+
+def motion_signals(frames: Iterable[BGRImage]) -> Signals:
+    """Measure what moves from each frame to the next.
+
+    Parameters
+    ----------
+    frames : iterable of (H, W, 3) uint8
+        All frames of the stretch to compare; read once, never held together.
+
+    Returns
+    -------
+    (T - 1, 2 + ROW_BANDS) float64
+        Sideways and vertical motion of the whole picture [share of the width], then the change of
+        brightness in bands of rows.
+    """
+    rows: list[NDArray[np.float64]] = []
+    last: NDArray[np.float32] | None = None
+    window: NDArray[np.float32] | None = None
+    for frame in frames:
+        small = _small(frame)
+        if last is None or window is None:
+            window = np.asarray(
+                cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32
+            )
+        elif small.shape == last.shape:
+            (dx, dy), _ = cv2.phaseCorrelate(last, small, window=window)
+            change = np.abs(small - last).mean(axis=1)
+            bands = [float(np.mean(band)) for band in np.array_split(change, ROW_BANDS)]
+            moved = [dx / small.shape[1], dy / small.shape[1]]
+            rows.append(np.array([*moved, *np.log1p(bands)]))
+        last = small
+    return np.array(rows).reshape(-1, 2 + ROW_BANDS)
+
+
+def find_offset(
+    left_frames: Iterable[BGRImage],
+    right_frames: Iterable[BGRImage],
+    fps_left: float,
+    fps_right: float,
+) -> SyncFinding:
+    """Find the offset between two recordings, within three seconds.
+
+    Parameters
+    ----------
+    left_frames, right_frames : iterable of (H, W, 3) uint8
+        The beginning of both videos, ten seconds or so, every frame.
+    fps_left, fps_right : float
+        Frames per second.
+
+    Returns
+    -------
+    SyncFinding
+
+    Raises
+    ------
+    UsageError
+        If a frame rate is not a positive number.
+    """
+    return offset_of_signals(
+        motion_signals(left_frames), motion_signals(right_frames), fps_left, fps_right
+    )
+
+
+def offset_of_signals(
+    left: Signals, right: Signals, fps_left: float, fps_right: float
+) -> SyncFinding:
+    """Find the offset of recordings of which `motion_signals` are known, see `find_offset`."""
+    if not (0 < fps_left < math.inf and 0 < fps_right < math.inf):
+        raise UsageError(f"frame rates are positive numbers, not {fps_left} and {fps_right}")
+    resampled = _resample(left, fps_left / fps_right)
+    most = int(MAX_OFFSET_S * fps_right)
+    least_overlap = max(8, round(MIN_OVERLAP_S * fps_right))
+    offsets = np.arange(-most, most + 1)
+    scores = np.array([_similarity(resampled, right, int(k), least_overlap) for k in offsets])
+    if not np.isfinite(scores).any():
+        return SyncFinding(0.0, 0.0, math.nan)
+    best = int(np.nanargmax(scores))
+    elsewhere = np.abs(offsets - offsets[best]) > NEARBY_FRAMES
+    others = scores[elsewhere & np.isfinite(scores)]
+    lead = scores[best] - (others.max() if len(others) else 0.0)
+    confidence = (
+        float(
+            np.clip(scores[best] / (2 * SMALLEST_PEAK), 0, 1)
+            * np.clip(lead / (2 * CLEAR_LEAD), 0, 1)
+        )
+        ** 0.5
+    )
+    measured = offsets[best] + _vertex(scores, best)
+    believed = measured if confidence >= BELIEVE_FROM else 0.0
+    return SyncFinding(float(believed), confidence, float(measured))
+
+
+def _small(frame: BGRImage) -> NDArray[np.float32]:
+    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if frame.ndim == 3 else frame
+    scale = SMALL_SIDE_PX / max(grey.shape)
+    size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _resample(signals: Signals, step: float) -> Signals:
+    """Return the signals at the other video's rate; a step belongs to the middle of two frames."""
+    if len(signals) == 0 or abs(step - 1) < 1e-9:
+        return signals
+    places = np.arange(int((len(signals) - 1) / step) + 1) * step + (step - 1) / 2
+    known = np.arange(len(signals))
+    columns = [np.interp(places, known, column) for column in signals.T]
+    return np.stack(columns, axis=1)
+
+
+def _similarity(left: Signals, right: Signals, offset: int, least_overlap: int) -> float:
+    """Return the mean correlation, weighted by what the signals have to tell, at one offset."""
+    start, end = max(0, -offset), min(len(left), len(right) - offset)
+    overlap = end - start
+    if overlap < least_overlap:
+        return math.nan
+    a, b = left[start:end], right[start + offset : end + offset]
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    covariance = (a * b).sum(axis=0)
+    power = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    weight = np.array([2.0, 3.0] + [3.0 / ROW_BANDS] * ROW_BANDS)
+    # Signals that hardly move carry noise only: the floors are a thousandth of the width of
+    # motion and a hundredth of the brightness change.
+    floor = overlap * np.array([1e-3, 1e-3] + [0.05] * ROW_BANDS) ** 2
+    correlation = covariance / (power + floor)
+    # A short overlap correlates by chance.
+    reliability = math.sqrt(1 - 1 / math.sqrt(overlap))
+    return float((weight * correlation).sum() / weight.sum() * reliability)
+
+
+def _vertex(scores: NDArray[np.float64], best: int) -> float:
+    """Return where between frames the peak lies, -0.5 to 0.5."""
+    if not 0 < best < len(scores) - 1:
+        return 0.0
+    before, peak, after = scores[best - 1 : best + 2]
+    bend = before - 2 * peak + after
+    if not np.isfinite(bend) or bend >= 0:
+        return 0.0
+    return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
