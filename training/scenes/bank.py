@@ -98,7 +98,11 @@ def _recolour_matrix(rng: Rng) -> NDArray[np.float32]:
         mix = mix[rng.permutation(3)]
     if rng.random() < 0.3:
         mix = mix * 0.5 + 0.5 / 3
-    contrast = rng.choice([1.0, 1.0, rng.uniform(0.05, 0.5), rng.uniform(1.0, 1.5)])
+    kind, contrast = rng.random(), 1.0
+    if kind < 0.25:
+        contrast = rng.uniform(0.05, 0.5)
+    elif kind < 0.5:
+        contrast = rng.uniform(1.0, 1.5)
     gain = contrast * rng.uniform(0.75, 1.15, 3)
     level = rng.uniform(40, 200)
     offset = level * (1 - contrast) + rng.uniform(-25, 25)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from .bank import choose_texture
 from .camera import Camera, Frame, Vector, cross, rotation
 from .kit import Stage, add_box, add_card, add_relief, bumps, folds, relief_light, tame
-from .masks import branch, foliage, lattice, letters, sticks, wires
+from .masks import branch, foliage, lattice, letters, remembered, sticks, wires
 from .relief import Relief
 from .shell import Shell, Wall, far_plane, mip_atlas
 from .textures import Field, Image, Rng
@@ -60,6 +60,8 @@ def compose(rng: Rng, camera: Camera, target: float, glossy: bool = True) -> Sta
         Whether bodies may have highlights.
     """
     stage = Stage(rng, camera, target, glossy)
+    if rng.random() < 0.12:
+        stage.limit_materials(int(rng.integers(1, 5)))
     makers = (room, tabletop, outdoor, abstract)
     makers[int(rng.choice(4, p=[0.34, 0.28, 0.18, 0.20]))](stage)
     return stage
@@ -273,11 +275,12 @@ def _outdoor_thing(stage: Stage, base: Frame) -> None:
 def _tree(stage: Stage, base: Frame, tall: float) -> None:
     rng = stage.rng
     pole(stage, base, 0.04 * tall, tall, "wood", "noise")
+    leaves = remembered(foliage)
     for _ in range(int(rng.integers(2, 6))):
         offset: NDArray[np.float64] = rng.normal(0, 0.3, 3) * tall + np.array([0, -0.7 * tall, 0])
         crown = Frame(base.at(*offset), base.axes).turned(rng.uniform(-1, 1))
         kinds = ("photo", "noise", "scratches", "flat", "dead_leaves")
-        upright_card(stage, crown, tall * 0.9, tall * 0.8, foliage, *kinds)
+        upright_card(stage, crown, tall * 0.9, tall * 0.8, leaves, *kinds)
 
 
 def abstract(stage: Stage) -> None:

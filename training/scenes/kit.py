@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import hypot, sqrt
-from typing import TypeAlias
 
 import cv2
 import numpy as np
 
 from .bank import Material, choose_material
 from .camera import Camera, Frame, Vector, cross, rotation
-from .masks import Mask
+from .masks import Outline
 from .quadric import Quadric
 from .relief import Relief
 from .surfaces import NEAR, Card, Surface, ringed
 from .textures import Field, Image, Rng, power_noise
-
-Outline: TypeAlias = Callable[[Rng, int, int], Mask]
 
 
 @dataclass
@@ -44,6 +40,7 @@ class Stage:
     glossy: bool = True
     moving: bool = False
     placed: list[tuple[float, Surface]] = field(default_factory=list)
+    shared: list[Material] = field(default_factory=list)
     light: Vector = field(init=False)
     ambient: float = field(init=False)
 
@@ -54,6 +51,16 @@ class Stage:
         )
         self.light = light / np.linalg.norm(light)
         self.ambient = float(self.rng.uniform(0.3, 0.8))
+
+    def limit_materials(self, count: int) -> None:
+        """Let most things share a few materials, so that they blend into one another."""
+        self.shared = [choose_material(self.rng) for _ in range(count)]
+
+    def material(self, *kinds: str) -> Material:
+        """Draw a material of the kinds, or one of the shared ones."""
+        if self.shared and self.rng.random() < 0.75:
+            return self.shared[int(self.rng.integers(len(self.shared)))]
+        return choose_material(self.rng, *kinds)
 
     def add(self, depth: float, surface: Surface) -> None:
         """Put a surface in at its typical depth."""
@@ -88,7 +95,8 @@ def texture_size(
     along, across = sqrt(sides[0] * sides[2]), sqrt(sides[1] * sides[3])
     if max(along, across) < 1.5:
         return None
-    return int(np.clip(along, 2, camera.width)), int(np.clip(across, 2, camera.width))
+    cap = camera.width
+    return int(min(max(along, 2), cap)), int(min(max(across, 2), cap))
 
 
 def _size_nearby(camera: Camera, corner: Vector, right: Vector, down: Vector) -> tuple[int, int]:
@@ -116,7 +124,7 @@ def add_card(
         size = _size_nearby(stage.camera, corner, right, down)
     if size is None:
         return
-    material = choose_material(stage.rng, *kinds) if material is None else material
+    material = stage.material(*kinds) if material is None else material
     colour = material.crop(stage.rng, *size)
     normal = cross(down, right)
     if not solid and normal @ corner > 0:
@@ -145,7 +153,7 @@ def add_box(
     """Add a box standing on ``frame.origin`` (middle of its foot), ``length`` is its depth."""
     rng = stage.rng
     half = np.array([width / 2, -height, length / 2])
-    shared = material if material is not None else choose_material(rng, *kinds)
+    shared = material if material is not None else stage.material(*kinds)
     alike = material is not None or rng.random() < 0.6
     for face in _FACES:
         first, second, third = (frame.at(*(half * point)) for point in face)
@@ -157,7 +165,7 @@ def add_box(
             np.linalg.norm(normal) * np.linalg.norm(first)
         ):
             continue
-        own = shared if alike else choose_material(rng, *kinds)
+        own = shared if alike else stage.material(*kinds)
         add_card(stage, first, right, down, material=own, solid=True)
 
 
@@ -173,7 +181,7 @@ def add_round(
     size = int(
         np.clip(2.2 * max(radii) * stage.camera.focal / max(centre[2], 0.3), 8, stage.camera.width)
     )
-    material = choose_material(rng, *kinds) if material is None else material
+    material = stage.material(*kinds) if material is None else material
     glossy = rng.random() < 0.4
     gloss = float(rng.uniform(0.2, 1.5)) if glossy and stage.glossy else 0.0
     body = Quadric(
@@ -284,7 +292,7 @@ def add_relief(
     rng = stage.rng
     height, width = smooth.shape
     inv = tame(stage, smooth, smooth * (1 + shape))
-    colour = choose_material(rng, *kinds).crop(rng, height, width)
+    colour = stage.material(*kinds).crop(rng, height, width)
     outline = np.full((height, width), 255, np.uint8) if mask is None else mask(rng, height, width)
     depth = stage.camera.focal / max(float(inv.mean()), 1e-6)
     stage.add(depth, Relief(x, y, relief_light(stage, colour, inv), outline, inv))

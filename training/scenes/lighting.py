@@ -199,7 +199,7 @@ def draw_atmosphere(
         reach=float(rng.uniform(0.1, 0.5)),
         softness=float(rng.uniform(0.6, 2.0)),
         level=float(
-            rng.uniform(15, 60) if rng.random() < 0.06 else np.clip(rng.normal(120, 25), 60, 180)
+            rng.uniform(15, 60) if rng.random() < 0.06 else np.clip(rng.normal(132, 25), 70, 190)
         ),
         optics=float(rng.uniform(0.35, 0.65)),
         fog=(float(fog[0]), float(fog[1]), float(fog[2])),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 
 from .textures import Rng, power_noise
 
-Mask = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.uint8]
+Outline: TypeAlias = Callable[[Rng, int, int], Mask]
 _AA = cv2.LINE_AA
 
 
@@ -202,8 +204,21 @@ def ragged(rng: Rng, h: int, w: int) -> Mask:
     return np.asarray(np.clip(128 + field * gain, 0, 255), np.uint8)
 
 
-SOLID: tuple[Callable[[Rng, int, int], Mask], ...] = (full, full, ellipse, polygon, blob)
-OPEN: tuple[Callable[[Rng, int, int], Mask], ...] = (
+def remembered(outline: Outline) -> Outline:
+    """Draw an outline once and give it again, mirrored at random, for every later size."""
+    first: list[Mask] = []
+
+    def again(rng: Rng, h: int, w: int) -> Mask:
+        if not first:
+            first.append(outline(rng, h, w))
+        mask = first[0] if rng.random() < 0.5 else np.ascontiguousarray(first[0][:, ::-1])
+        return np.asarray(cv2.resize(mask, (w, h), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+    return again
+
+
+SOLID: tuple[Outline, ...] = (full, full, ellipse, polygon, blob)
+OPEN: tuple[Outline, ...] = (
     frame,
     lattice,
     wires,

@@ -107,6 +107,27 @@ def develop(picture: Image, how: Development, rng: Rng) -> Image:
     return result
 
 
+def defocus(picture: Image, disparity: Field, focus: float, depth: float, blur: float) -> Image:
+    """Blur what lies out of focus.
+
+    Parameters
+    ----------
+    picture : (H, W, 3) uint8
+    disparity : (H, W) float32
+        Truth of this picture, px.
+    focus : float
+        Disparity that is sharp, px.
+    depth : float
+        Distance from it, px of disparity, at which the full blur is reached.
+    blur : float
+        Standard deviation of the full blur, px.
+    """
+    soft = cv2.GaussianBlur(picture, (0, 0), blur)
+    out = np.clip(np.abs(disparity - np.float32(focus)) / np.float32(depth), 0, 1)
+    weight = cv2.blur(out, (3, 3))
+    return np.asarray(cv2.blendLinear(soft, picture, weight, 1 - weight), np.uint8)
+
+
 def _motion_kernel(dx: float, dy: float) -> Field:
     size = 2 * int(np.ceil(max(abs(dx), abs(dy)) / 2)) + 3
     kernel = np.zeros((size, size), np.float32)

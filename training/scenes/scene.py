@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .camera import Camera
 from .families import compose
 from .lighting import Atmosphere, draw_atmosphere
-from .photometric import develop, draw_developments, draw_misalignment
+from .photometric import defocus, develop, draw_developments, draw_misalignment
 from .raster import View, occlusion, paint_view
 from .surfaces import Surface
 from .textures import Field, Image, Rng
@@ -125,12 +125,26 @@ def finish_pair(
 
 def _photograph(sample: Sample, rng: Rng) -> Sample:
     height, width = sample.left.shape[:2]
+    if rng.random() < 0.12:
+        sample = _focus(sample, rng)
     first, second = draw_developments(rng)
     matrix = draw_misalignment(rng, height, width)
     if matrix is not None:
         sample = misalign(sample, matrix)
     return replace(
         sample, left=develop(sample.left, first, rng), right=develop(sample.right, second, rng)
+    )
+
+
+def _focus(sample: Sample, rng: Rng) -> Sample:
+    largest = max(float(sample.disparity_left.max()), 1.0)
+    height, width = sample.disparity_left.shape
+    focus = float(sample.disparity_left[int(rng.integers(height)), width // 2])
+    depth, blur = largest * rng.uniform(0.2, 0.6), rng.uniform(0.8, 3.0)
+    return replace(
+        sample,
+        left=defocus(sample.left, sample.disparity_left, focus, depth, blur),
+        right=defocus(sample.right, sample.disparity_right, focus, depth, blur),
     )
 
 

@@ -124,7 +124,7 @@ class Card:
         camera_matrix = np.array(
             [[camera.focal, 0, camera.cx - x0], [0, camera.focal, camera.cy - y0], [0, 0, 1]]
         )
-        return np.asarray(camera_matrix @ np.stack([step_x, step_y, first], axis=1))
+        return np.asarray(camera_matrix @ np.array([step_x, step_y, first]).T)
 
 
 def ringed(colour: Image, mask: NDArray[np.uint8] | None = None) -> Image:

@@ -10,7 +10,6 @@ import numpy as np
 from .bank import Material, choose_material
 from .camera import Frame
 from .kit import (
-    Outline,
     Stage,
     add_box,
     add_card,
@@ -21,7 +20,7 @@ from .kit import (
     dome,
     folds,
 )
-from .masks import OPEN, SOLID, Mask, branch
+from .masks import OPEN, SOLID, Mask, Outline, branch, remembered
 from .textures import Field, Rng
 
 
@@ -110,9 +109,10 @@ def plant(stage: Stage, frame: Frame, size: float) -> None:
     """Add a pot with a few flat twigs."""
     rng = stage.rng
     add_round(stage, frame, (size * 0.15, size * 0.15, size * 0.15), "cup")
+    twig = remembered(branch)
     for _ in range(int(rng.integers(2, 6))):
         turned = frame.turned(rng.uniform(0, 6.3))
-        upright_card(stage, turned, size * 0.8, size, branch, "noise", "scratches", "flat", "photo")
+        upright_card(stage, turned, size * 0.8, size, twig, "noise", "scratches", "flat", "photo")
 
 
 def lamp(stage: Stage, frame: Frame, size: float) -> None:
