@@ -324,7 +324,7 @@ def test_it_is_said_where_another_is_better(
     mini.middlebury_scene(tmp_path / "data" / "two" / "hard", right + 3)
     run(tmp_path / "data", *only(network), "--iters", "5,8", "--per-scene", "--no-folders")
     out = capsys.readouterr().out
-    assert "constant 8 native has the smaller bad-2 in 1 of 2 scenes: hard (100.0)." in out
+    assert "constant, 8 it has the smaller bad-2 in 1 of 2 scenes: hard (100.0)." in out
     assert "| one (1)" not in out
 
 

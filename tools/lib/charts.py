@@ -18,7 +18,7 @@ from crestereo.errors import UsageError
 from crestereo.files import write_bytes
 
 from .records import Record, mean_figures
-from .tables import run_titles, runs_of
+from .tables import run_name, runs_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,11 +65,12 @@ def tidy(axes: Any) -> None:
 
 
 def time_axis(axis: Any) -> None:
-    """Make the x axis a logarithmic one of milliseconds, with plain numbers."""
+    """Make the x axis a logarithmic one of milliseconds, with plain numbers; after drawing."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 
+    first, last = axis.dataLim.intervalx
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if last < 30 * first else (1,)))
     axis.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel("time of a pair [ms]")
@@ -99,7 +100,7 @@ def _by_scene(folder: Path, records: Sequence[Record]) -> Path:
             marker=MARKERS[i % len(MARKERS)],
             s=36,
             alpha=0.85,
-            label=" ".join(filter(None, run_titles(run[0]))),
+            label=run_name(run[0]),
         )
     axis.set_yticks(
         list(places.values()), [f"{scene.group}/{scene.name}" for scene in places], fontsize=8
@@ -123,7 +124,7 @@ def _error_over_time(folder: Path, records: Sequence[Record]) -> Path:
                 color=OKABE_ITO[i % len(OKABE_ITO)],
                 marker=MARKERS[i % len(MARKERS)],
                 s=60,
-                label=" ".join(filter(None, run_titles(run[0]))),
+                label=run_name(run[0]),
             )
         time_axis(axis)
         axis.margins(0.1)
@@ -142,7 +143,7 @@ def _sparsification(folder: Path, records: Sequence[Record]) -> Path:
         mean = 100 * np.mean([record.curve for record in run], axis=0)
         shares = 100 * np.arange(1, mean.size + 1) / mean.size
         colour = OKABE_ITO[i % len(OKABE_ITO)]
-        axis.plot(shares, mean, color=colour, label=" ".join(filter(None, run_titles(run[0]))))
+        axis.plot(shares, mean, color=colour, label=run_name(run[0]))
     axis.set_xlabel("share of pixels kept, the most confident first [%]")
     axis.set_ylabel("bad-2 among them [%]")
     axis.set_xlim(0, 100)

@@ -57,11 +57,12 @@ def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
         for text in options.model_shape.split(",")
     ]
     baselines = [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
-    paths = list(options.model_path)
+    paths: list[Path] = []
     if options.model_version == "lite":
         paths.append(MODELS_DIR / BUNDLED_NAME)
     elif options.model_version != "none":
         paths += [_published(options.model_version, n, shape) for n in iters for shape in shapes]
+    paths += options.model_path
     chosen: list[Contestant] = []
     if paths:
         from .networks import variants  # late: loading the runtime takes a while  # noqa: PLC0415

@@ -78,7 +78,7 @@ def summary_table(records: Sequence[Record], by_folder: bool = True) -> str:
 def scene_table(records: Sequence[Record], figure: str) -> str:
     """Return one figure for every scene, one column per run."""
     runs = runs_of(records)
-    header = ["scene", *(" ".join(filter(None, run_titles(run[0]))) for run in runs)]
+    header = ["scene", *(run_name(run[0]) for run in runs)]
     names = dict.fromkeys((record.scene.group, record.scene.name) for record in records)
     rows = []
     for group, name in names:
@@ -103,10 +103,18 @@ def defeats(records: Sequence[Record], figure: str) -> list[str]:
         lost = sorted((s for s in margins if margins[s] > 0), key=lambda s: -margins[s])
         names = ", ".join(f"{scene.name} ({margins[scene]:.1f})" for scene in lost)
         sentences.append(
-            f"{' '.join(filter(None, run_titles(run[0])))} has the smaller {figure} in "
+            f"{run_name(run[0])} has the smaller {figure} in "
             f"{len(lost)} of {len(margins)} scenes{': ' if lost else ''}{names}."
         )
     return sentences
+
+
+def run_name(record: Record) -> str:
+    """Return what a run is called in headings and legends, for example "lite, 5 it, 480x640"."""
+    model, iters, size = run_titles(record)
+    return ", ".join(
+        [model, *([f"{iters} it"] if iters else []), *([size] if size != "native" else [])]
+    )
 
 
 def _subsets(records: Sequence[Record]) -> list[tuple[str, Sequence[Record], bool]]:
