@@ -7,13 +7,14 @@ of one picture moves in about the same row of the other. These signals are compa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crestereo.alignment.check import check_pair
 from crestereo.errors import UsageError
 from crestereo.types import BGRImage
 
@@ -28,6 +29,8 @@ NEARBY_FRAMES = 2.5  # offsets so close to the best one are the same peak
 SMALLEST_PEAK = 0.3  # of the mean correlation; unrelated clips stay below
 CLEAR_LEAD = 0.12  # over the best offset elsewhere
 BELIEVE_FROM = 0.5
+VERIFIED_PAIRS = 3  # of frames that belong together if the offset is right
+UNVERIFIED = 0.49  # what remains of the confidence if none of them matches
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ def motion_signals(frames: Iterable[BGRImage]) -> Signals:
                 cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32
             )
         elif small.shape == last.shape:
-            (dx, dy), _ = cv2.phaseCorrelate(last, small, window=window)
+            # Some versions of OpenCV multiply the window into the pictures they are given.
+            (dx, dy), _ = cv2.phaseCorrelate(last.copy(), small.copy(), window=window)
             change = np.abs(small - last).mean(axis=1)
             bands = [float(np.mean(band)) for band in np.array_split(change, ROW_BANDS)]
             moved = [dx / small.shape[1], dy / small.shape[1]]
@@ -98,8 +102,8 @@ def motion_signals(frames: Iterable[BGRImage]) -> Signals:
 
 
 def find_offset(
-    left_frames: Iterable[BGRImage],
-    right_frames: Iterable[BGRImage],
+    left_frames: Sequence[BGRImage],
+    right_frames: Sequence[BGRImage],
     fps_left: float,
     fps_right: float,
 ) -> SyncFinding:
@@ -107,23 +111,36 @@ def find_offset(
 
     Parameters
     ----------
-    left_frames, right_frames : iterable of (H, W, 3) uint8
-        The beginning of both videos, ten seconds or so, every frame.
+    left_frames, right_frames : sequence of (H, W, 3) uint8
+        The beginning of both videos, ten seconds or so, every frame; 480 px wide is enough.
     fps_left, fps_right : float
         Frames per second.
 
     Returns
     -------
     SyncFinding
+        Believed only if, besides the motion, pictures that belong together by it really match.
 
     Raises
     ------
     UsageError
         If a frame rate is not a positive number.
     """
-    return offset_of_signals(
+    found = offset_of_signals(
         motion_signals(left_frames), motion_signals(right_frames), fps_left, fps_right
     )
+    if not found.believed:
+        return found
+    rate = fps_right / fps_left
+    pairs = [
+        (left, right_frames[partner])
+        for i, left in enumerate(left_frames)
+        if 0 <= (partner := round(i * rate + found.offset_frames)) < len(right_frames)
+    ]
+    chosen = pairs[:: max(1, len(pairs) // VERIFIED_PAIRS)][:VERIFIED_PAIRS]
+    if any(a.shape == b.shape and check_pair(a, b).usable for a, b in chosen):
+        return found
+    return SyncFinding(0.0, found.confidence * UNVERIFIED, found.measured_frames)
 
 
 def offset_of_signals(
@@ -132,6 +149,7 @@ def offset_of_signals(
     """Find the offset of recordings of which `motion_signals` are known, see `find_offset`."""
     if not (0 < fps_left < math.inf and 0 < fps_right < math.inf):
         raise UsageError(f"frame rates are positive numbers, not {fps_left} and {fps_right}")
+    left, right = _without_cadence(left), _without_cadence(right)
     resampled = _resample(left, fps_left / fps_right)
     most = int(MAX_OFFSET_S * fps_right)
     least_overlap = max(8, round(MIN_OVERLAP_S * fps_right))
@@ -160,6 +178,18 @@ def _small(frame: BGRImage) -> NDArray[np.float32]:
     scale = SMALL_SIDE_PX / max(grey.shape)
     size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _without_cadence(signals: Signals) -> Signals:
+    """Return medians over three steps.
+
+    A recording brought to another frame rate lacks or doubles a frame every few frames. Those
+    single jumps are no motion, and would fit each other at every multiple of their period.
+    """
+    if len(signals) < 3:
+        return signals
+    around = np.stack([signals[:-2], signals[1:-1], signals[2:]])
+    return np.concatenate([signals[:1], np.median(around, axis=0), signals[-1:]])
 
 
 def _resample(signals: Signals, step: float) -> Signals:

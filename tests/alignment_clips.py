@@ -1,0 +1,111 @@
+"""Clips of a rendered scene for the tests: cards at several depths before a textured wall."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crestereo.types import BGRImage
+
+WALL_DISPARITY = 6.0
+
+
+def texture(seed: int, height: int, width: int) -> BGRImage:
+    """Return a picture full of detail at several scales."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((height, width, 3), np.float32)
+    for cells in (6, 16, 48, 120):
+        grid = rng.uniform(-1, 1, (cells, cells, 3)).astype(np.float32)
+        total += cv2.resize(grid, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(np.clip(128 + 48 * total, 0, 255), np.uint8)
+
+
+class Stage:
+    """Be a scene that two cameras side by side look at, sharp at every subpixel position.
+
+    Parameters
+    ----------
+    seed : int
+    size : (int, int)
+        Height and width of the pictures.
+    cards : int
+        Things before the wall, each at its own disparity.
+    """
+
+    def __init__(self, seed: int, size: tuple[int, int] = (180, 240), cards: int = 4) -> None:
+        rng = np.random.default_rng(seed)
+        self.size = size
+        height, width = size
+        self.wall = texture(seed, 2 * height, 2 * width)
+        self.cards = [texture(seed * 100 + k + 1, height // 3, width // 5) for k in range(cards)]
+        self.places = rng.uniform([0.1, 0.1], [0.7, 0.55], (cards, 2)) * [width, height]
+        self.disparities = np.linspace(10, 24, cards)
+
+    def view(
+        self,
+        right_eye: bool,
+        camera: tuple[float, float] = (0.0, 0.0),
+        moved: NDArray[np.float64] | None = None,
+    ) -> tuple[BGRImage, NDArray[np.float32]]:
+        """Return the picture of one eye and the left disparity at its pixels.
+
+        Parameters
+        ----------
+        right_eye : bool
+        camera : (float, float)
+            Pixels by which the whole picture is moved.
+        moved : (cards, 2) float64, optional
+            Pixels by which each card is moved.
+        """
+        height, width = self.size
+        eye = -1.0 if right_eye else 0.0
+        layers = [(self.wall, (-width / 2, -height / 2), WALL_DISPARITY)]
+        layers += list(zip(self.cards, self.places, self.disparities, strict=True))
+        picture = np.zeros((height, width, 3), np.uint8)
+        disparity = np.zeros((height, width), np.float32)
+        for k, (layer, place, near) in enumerate(layers):
+            x, y = place[0] + camera[0] + eye * near, place[1] + camera[1]
+            if moved is not None and k > 0:
+                x, y = x + moved[k - 1, 0], y + moved[k - 1, 1]
+            move = np.array([[1, 0, x], [0, 1, y]], np.float64)
+            drawn = cv2.warpAffine(layer, move, (width, height), flags=cv2.INTER_LINEAR)
+            there = np.full(layer.shape[:2], 255, np.uint8)
+            shown = cv2.warpAffine(there, move, (width, height), flags=cv2.INTER_LINEAR) > 127
+            picture[shown], disparity[shown] = drawn[shown], near
+        return picture, disparity
+
+
+def with_noise(picture: BGRImage, rng: np.random.Generator, grey: float = 2.0) -> BGRImage:
+    """Return the picture as a sensor would see it."""
+    noisy = picture + rng.normal(0, grey, picture.shape)
+    return np.asarray(np.clip(noisy, 0, 255), np.uint8)
+
+
+def shaky_path(rng: np.random.Generator, frames: int, size_px: float) -> NDArray[np.float64]:
+    """Return where a hand-held camera is at each frame, (frames, 2)."""
+    speed = rng.normal(0, size_px, (frames + 8, 2))
+    speed = np.apply_along_axis(lambda v: np.convolve(v, np.ones(3) / 3, "same"), 0, speed)
+    path = np.cumsum(speed, axis=0)[:frames]
+    return np.asarray(path - path.mean(axis=0))
+
+
+def two_recordings(
+    seed: int, offset: int, *, moving_camera: bool, frames: int = 80, kept: int = 60
+) -> tuple[list[BGRImage], list[BGRImage]]:
+    """Render both eyes of one clip and cut the right one so that it runs `offset` frames behind.
+
+    What happens in left frame i happens in right frame i + offset.
+    """
+    rng = np.random.default_rng(seed)
+    stage = Stage(seed)
+    camera = shaky_path(rng, frames, 2.0) if moving_camera else np.zeros((frames, 2))
+    cards = np.stack([shaky_path(rng, frames, 3.0) for _ in stage.cards], axis=1)
+    start_left, start_right = max(offset, 0), max(-offset, 0)
+    left, right = [], []
+    for clip, eye, start in ((left, False, start_left), (right, True, start_right)):
+        for i in range(start, min(start + kept, frames)):
+            moved = None if moving_camera else cards[i]
+            picture, _ = stage.view(eye, (camera[i][0], camera[i][1]), moved)
+            clip.append(with_noise(picture, rng))
+    return left, right
