@@ -141,10 +141,16 @@ def test_the_page_opens_with_one_sentence_and_the_two_commands() -> None:
     assert sentence.count(". ") == 1  # the other one is the link to the Korean page
 
 
-@pytest.mark.parametrize("words", steps(ENGLISH), ids=" ".join)
+@pytest.mark.parametrize("words", steps(ENGLISH + CARD), ids=" ".join)
 def test_a_command_works(words: tuple[str, ...], place: Place) -> None:
     match words:
-        case ("python3" | "py", "-m", "venv", ".venv"):
+        case ("python3" | "py", "-m", "venv", ".venv") | (
+            "python3",
+            "-m",
+            "venv",
+            "--clear",
+            ".venv",
+        ):
             import venv  # noqa: F401  what the command needs
 
         case (".venv/bin/pip", "install", "-r", name):
