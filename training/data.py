@@ -29,7 +29,7 @@ class Batch:
 
     Parameters
     ----------
-    left, right : (N, 3, H, W) float32
+    left, right : (N, 3, H, W) uint8, float32 after `to`
         RGB, 0..255.
     prior : (N, 1, H, W) float32
         Initial disparity, NaN where unknown.
@@ -42,13 +42,14 @@ class Batch:
     truth: Truth
 
     def to(self, device: torch.device) -> Batch:
-        """Move everything to a device."""
+        """Move everything to a device, the pictures as bytes before they become floats."""
 
         def move(x: Tensor) -> Tensor:
             return x.to(device, non_blocking=True)
 
         truth = Truth(move(self.truth.disparity), move(self.truth.visible))
-        return Batch(move(self.left), move(self.right), move(self.prior), truth)
+        pictures = move(self.left).float(), move(self.right).float()
+        return Batch(*pictures, move(self.prior), truth)
 
 
 def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
@@ -134,8 +135,8 @@ def to_batch(samples: list[tuple[Sample, NDArray[np.float32]]]) -> Batch:
     """Stack samples and their priors."""
 
     def pictures(side: str) -> Tensor:
-        stack = np.stack([getattr(s, side)[:, :, ::-1] for s, _ in samples])
-        return torch.from_numpy(stack.transpose(0, 3, 1, 2).astype(np.float32))
+        stack = torch.from_numpy(np.stack([getattr(s, side) for s, _ in samples]))
+        return stack.flip(3).permute(0, 3, 1, 2).contiguous()
 
     disparity = np.stack([s.disparity_left for s, _ in samples])[:, None]
     limit = MAX_SHARE_OF_WIDTH * disparity.shape[3] - 8

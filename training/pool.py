@@ -7,6 +7,7 @@ run starts at once.
 
 from __future__ import annotations
 
+import multiprocessing as mp
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -114,6 +115,13 @@ def rings(folder: Path, slots: int) -> list[Ring]:
     return [Ring(folder, shape, max(16, int(slots * shape.share))) for shape in SHAPES]
 
 
+def orphaned() -> None:
+    """End this process when the one that started it is gone, however that ended."""
+    parent = mp.parent_process()
+    if parent is not None and not parent.is_alive():
+        raise SystemExit("the run was ended")
+
+
 def render_forever(folder: Path, slots: int, worker: int, workers: int, counters: Counters) -> None:
     """Be one rendering process: fill empty slots first, then replace the oldest.
 
@@ -128,6 +136,7 @@ def render_forever(folder: Path, slots: int, worker: int, workers: int, counters
     highest = max(int(ring.seeds.max()) for ring in mine)
     seed = (highest // workers + 1) * workers + worker
     while True:
+        orphaned()
         if counters[0] >= counters[1]:
             time.sleep(0.05)
             continue

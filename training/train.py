@@ -27,7 +27,7 @@ from training.data import Batch, batches
 from training.judge import Judge
 from training.losses import loss
 from training.network import LiteStereo
-from training.pool import SHAPES, Counters, render_forever, rings
+from training.pool import SHAPES, Counters, orphaned, render_forever, rings
 
 EMA_DECAY = 0.999
 WARM_UP = 0.03  # share of the run in which the learning rate rises
@@ -128,6 +128,7 @@ class Trainer:
             minutes = float(clock)
             facts.minutes = minutes_before + minutes
             finished = minutes >= plan.minutes
+            orphaned()
             if judge is not None:
                 judge.look(minutes, finished)
             if finished:

@@ -26,7 +26,7 @@ def test_a_network_learns_one_scene_by_heart() -> None:
     # given one scene
     torch.manual_seed(0)
     blank = np.full((96, 160), np.nan, np.float32)
-    batch = to_batch([(render_scene(4, 96, 160), blank)])
+    batch = to_batch([(render_scene(4, 96, 160), blank)]).to(torch.device("cpu"))
     net = LiteStereo().train()
     optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
     errors = []
