@@ -107,7 +107,7 @@ def wait_until(condition: Callable[[], object], limit_s: float = 30) -> float:
 def desktop() -> Iterator[Desktop]:
     reading, writing = os.pipe()
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x720x24", "-noreset"],
+        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x720x24", "-noreset", "-r"],
         pass_fds=[writing],
         stderr=subprocess.DEVNULL,
     )
@@ -129,6 +129,7 @@ def start(desktop: Desktop, tmp_path: Path) -> Iterator[Start]:
     processes: list[subprocess.Popen[str]] = []
 
     def run(script: str, *args: object) -> subprocess.Popen[str]:
+        wait_until(lambda: not desktop.windows())
         process = subprocess.Popen(
             command(script, *args),
             stdin=subprocess.DEVNULL,
@@ -170,18 +171,46 @@ WAYS_TO_LEAVE = {
 }
 
 
-def leave_and_measure(
-    process: subprocess.Popen[str],
-    desktop: Desktop,
-    leave: Callable[[subprocess.Popen[str], Desktop], None],
-) -> tuple[float, float]:
-    """Return after how many seconds the window and the process were gone."""
+Leave = Callable[["subprocess.Popen[str]", Desktop], None]
+
+
+def check_leaving(
+    start_it: Callable[[], subprocess.Popen[str]], desktop: Desktop, leave: Leave, code: int = 0
+) -> None:
+    """Leave in the middle of an inference of minutes and measure how soon it is answered.
+
+    The limits hold for the best of three: a busy machine may delay one or two of them, but keys
+    that are looked at once an inference, or threads that are waited for, delay them all. Where
+    even looking for a window takes longer than the answer may, nothing can be measured.
+    """
+    best_s = [float("inf"), float("inf")]
+    tool_s = 0.0
+    for _ in range(3):
+        process = start_it()
+        begin = time.perf_counter()
+        leave(process, desktop)
+        wait_until(lambda: not desktop.windows())
+        answered_s = time.perf_counter() - begin
+        process.wait(timeout=30)
+        gone_s = time.perf_counter() - begin
+        overhead = overhead_s(desktop)
+        tool_s = max(tool_s, overhead)
+        measured_s = [max(answered_s - overhead, 0.0), gone_s]
+        assert process.returncode == code, process.communicate()
+        best_s = list(map(min, best_s, measured_s))
+        if best_s[0] < ANSWER_S and best_s[1] < LEAVE_S:
+            return
+    if tool_s > ANSWER_S:
+        pytest.skip(f"the machine is too busy to measure: xdotool alone takes {tool_s:.2f} s")
+    raise AssertionError(f"the window went after {best_s[0]:.3f} s, the process {best_s[1]:.3f} s")
+
+
+def overhead_s(desktop: Desktop) -> float:
+    """Return what pressing a key and looking for a window take by themselves."""
     begin = time.perf_counter()
-    leave(process, desktop)
-    wait_until(lambda: not desktop.windows())
-    answered = time.perf_counter() - begin
-    process.wait(timeout=30)
-    return answered, time.perf_counter() - begin
+    desktop.key("F12")
+    desktop.windows()
+    return time.perf_counter() - begin
 
 
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE)
@@ -190,28 +219,9 @@ def test_leaving_is_answered_at_once_while_a_picture_is_estimated(
 ) -> None:
     left, right = picture_pair(tmp_path)
     model = slow_model(tmp_path / "slow.onnx", rounds=VERY_SLOW)
-    process = start(IMAGE, left, right, "--model-path", model)
     leave, code = WAYS_TO_LEAVE[way]
-
-    answered_s, gone_s = leave_and_measure(process, desktop, leave)
-
-    print(f"{way}: window gone after {1000 * answered_s:.0f} ms, process {1000 * gone_s:.0f} ms")
-    assert process.returncode == code, process.communicate()
-    assert answered_s < ANSWER_S + overhead_s(desktop)
-    assert gone_s < LEAVE_S
+    check_leaving(lambda: start(IMAGE, left, right, "--model-path", model), desktop, leave, code)
     assert not (tmp_path / "output").exists()
-
-
-def overhead_s(desktop: Desktop) -> float:
-    """Return what pressing a key and looking for a window take by themselves."""
-    times = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        desktop.key("F12")
-        desktop.windows()
-        desktop.windows()
-        times.append(time.perf_counter() - begin)
-    return max(times)
 
 
 def test_leaving_a_video_is_answered_at_once(
@@ -219,11 +229,7 @@ def test_leaving_a_video_is_answered_at_once(
 ) -> None:
     videos = [write_video(tmp_path / f"toy_{side}.avi") for side in ("left", "right")]
     model = slow_model(tmp_path / "slow.onnx", rounds=VERY_SLOW)
-    process = start(SEPARATE, *videos, "--model-path", model)
-    answered_s, gone_s = leave_and_measure(process, desktop, press("q"))
-    assert process.returncode == 0, process.communicate()
-    assert answered_s < ANSWER_S + overhead_s(desktop)
-    assert gone_s < LEAVE_S
+    check_leaving(lambda: start(SEPARATE, *videos, "--model-path", model), desktop, press("q"))
     assert not (tmp_path / "output").exists()
 
 
@@ -263,6 +269,7 @@ def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
         saved += 1
         number = f"_{saved}" if saved > 1 else ""
         path = tmp_path / "output" / f"toy_view{number}.png"
+        time.sleep(0.3)  # OpenCV keeps one key between two looks
         desktop.key("s")
         wait_until(path.exists)
         left = read_image(path)
@@ -301,13 +308,12 @@ def test_the_value_under_the_mouse_is_shown(start: Start, desktop: Desktop, tmp_
 
     time.sleep(0.5)
     before = screen()
-    desktop.tool("mousemove", 90, 30)
 
     def changed_rows() -> np.ndarray:
+        desktop.tool("mousemove", 90, 30)
         return np.argwhere((screen() != before).any(axis=2))[:, 0]
 
     wait_until(lambda: changed_rows().size)
-    time.sleep(0.3)
     assert changed_rows().min() >= 40  # only the line of text in the lower corner
     assert process.poll() is None
 
