@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from .bank import Material, plain_material
 from .camera import Camera, Frame, rotation
 from .kit import Stage, add_box, add_card, add_round
-from .masks import foliage, lattice
+from .masks import Mask, foliage
 from .patterns import bricks, fabric, facade, page, tiles
 from .shell import Shell, Wall, far_plane, mip_atlas
 from .textures import Field, Image, Rng, flat, noise, planks, power_noise, wood
-from .things import chair, table, upright_card
+from .things import chair, table
 
 LIGHT = np.array([-0.45, -0.75, -0.48])
 
@@ -80,8 +81,20 @@ def table_scene(camera: Camera, moving: bool = False) -> Stage:
     sheet = plain_material(printed, whole=True)
     add_card(stage, lying.origin, lying.axes[0] * 0.24, lying.axes[2] * 0.2, material=sheet)
     basket = _on(frame, 0.62, top, 0.98, -0.5)
-    upright_card(stage, basket, 0.26, 0.16, lattice, "flat")
+    wire, corner = paint(rng, (70, 75, 80)), basket.at(-0.13, -0.16, 0)
+    right, down = basket.axes[0] * 0.26, basket.axes[1] * 0.16
+    add_card(stage, corner, right, down, mask=_wire_grid, material=wire)
     return stage
+
+
+def _wire_grid(rng: Rng, h: int, w: int) -> Mask:
+    mask = np.zeros((h, w), np.uint8)
+    thick = max(1, h // 40)
+    for x in np.linspace(0, w - 1, 14):
+        cv2.line(mask, (int(x), 0), (int(x), h), 255, thickness=thick)
+    for y in np.linspace(0, h - 1, 7):
+        cv2.line(mask, (0, int(y)), (w, int(y)), 255, thickness=thick)
+    return mask
 
 
 def _picture(stage: Stage, frame: Frame, x: float, y: float, z: float) -> None:
@@ -342,7 +355,8 @@ def street_scene(camera: Camera, moving: bool = False) -> Stage:
     ):
         car(stage, _on(frame, x, ground, z), bgr)
     fence = _on(frame, 3.75, ground - 0.1, 6.2, np.pi / 2)
-    upright_card(stage, fence, 4.0, 0.9, lattice, "flat")
+    right, down = fence.axes[0] * 4.0, fence.axes[1] * 0.9
+    add_card(stage, fence.at(-2.0, -0.9, 0), right, down, mask=_wire_grid, material=steel)
     return stage
 
 
