@@ -19,6 +19,8 @@ model_shape = (480, 640)  # height, width the network works at [px]
 version = "auto"  # "auto", "lite" (bundled), "init" or "combined" (published, downloaded once)
 device = "auto"  # "auto", "cpu", "cuda", "tensorrt", "coreml", "openvino", "directml"
 colormap = "magma"  # "magma", "turbo", "viridis", or another colour map of OpenCV
+align = "auto"  # "auto": look at the pair and mend what is not rectified; "off": take it as it is
+swap = None  # True: exchange left and right; False: never; None: warn where they look swapped
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of the pictures [px]; None: relative depth only
 calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
@@ -35,6 +37,8 @@ def main() -> None:
             version=version,
             device=device,
             colormap=colormap,
+            align=align,
+            swap=swap,
             baseline_m=baseline_m,
             focal_px=focal_px,
             calibration=calibration,

@@ -1,18 +1,17 @@
 """Estimate depth from a left and a right video and show it, or write it where there is no screen.
 
-Answer its two prompts with files, web addresses (YouTube too), or the numbers of two cameras.
-Keys: q leaves, space pauses, "." goes one frame on, s saves the view. Each setting below has a
-flag that overrides it for one run, see --help.
+Answer its prompts with files, web addresses (YouTube too), or the numbers of two cameras. Keys: q
+leaves, space pauses, "." goes one frame on, s saves the view. Flags override settings, see --help.
 """
 
 from crestereo.app.cli import read_flags, run_script
 from crestereo.app.messages import Messages
 from crestereo.app.models import check_model
-from crestereo.app.options import VideoSettings
 from crestereo.app.prompts import LEFT_VIDEO, RIGHT_VIDEO
 from crestereo.app.questions import ask_pair
 from crestereo.app.runs import estimate_two_videos
 from crestereo.app.sources import parse_video
+from crestereo.app.video_options import TwoVideosSettings
 
 # -------------------------------------------------------------------------------------------------
 iters = 5  # refinement steps: 2, 5, 10, 20 (published networks), 1..32 (bundled network)
@@ -21,6 +20,9 @@ version = "auto"  # "auto", "lite" (bundled), "init" or "combined" (published, d
 device = "auto"  # "auto", "cpu", "cuda", "tensorrt", "coreml", "openvino", "directml"
 colormap = "magma"  # "magma", "turbo", "viridis", or another colour map of OpenCV
 max_distance = 10.0  # what is farther away is black [m]; counts with a camera only
+align = "auto"  # "auto": look at the pair and mend what is not rectified; "off": take it as it is
+swap = None  # True: exchange left and right; False: never; None: warn where they look swapped
+sync = "auto"  # "auto": from the motion they share; "off"; or frames the right is behind, "7"
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of the videos [px]; None: relative depth only
 calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
@@ -31,13 +33,16 @@ right_sample = "input_files/clip1_right.mp4"  # and to the second
 
 def main() -> None:
     settings, given = read_flags(
-        VideoSettings(
+        TwoVideosSettings(
             iters=iters,
             model_shape=model_shape,
             version=version,
             device=device,
             colormap=colormap,
             max_distance=max_distance,
+            align=align,
+            swap=swap,
+            sync=sync,
             baseline_m=baseline_m,
             focal_px=focal_px,
             calibration=calibration,
@@ -47,8 +52,8 @@ def main() -> None:
     )
     messages = Messages(settings.json)
     load_model = check_model(settings)
-    samples = (left_sample, right_sample)
-    left, right = ask_pair((LEFT_VIDEO, RIGHT_VIDEO), given, parse_video, samples, messages)
+    both = (LEFT_VIDEO, RIGHT_VIDEO), given, parse_video, (left_sample, right_sample)
+    left, right = ask_pair(*both, messages)
     estimate_two_videos(left, right, load_model, settings, messages)
 
 

@@ -1,4 +1,4 @@
-"""Estimate depth from a side-by-side video and show it, or write it where there is no screen.
+"""Estimate depth from a video of both eyes and show it, or write it where there is no screen.
 
 Answer its prompt with a file, a web address (YouTube too), or the number of a camera.
 Keys: q leaves, space pauses, "." goes one frame on, s saves the view. Each setting below has a
@@ -8,11 +8,11 @@ flag that overrides it for one run, see --help.
 from crestereo.app.cli import read_flags, run_script
 from crestereo.app.messages import Messages
 from crestereo.app.models import check_model
-from crestereo.app.options import UnifiedVideoSettings
 from crestereo.app.prompts import STEREO_VIDEO
 from crestereo.app.questions import ask_source, sample
 from crestereo.app.runs import estimate_one_video
 from crestereo.app.sources import parse_video
+from crestereo.app.video_options import UnifiedVideoSettings
 
 # -------------------------------------------------------------------------------------------------
 iters = 5  # refinement steps: 2, 5, 10, 20 (published networks), 1..32 (bundled network)
@@ -22,6 +22,8 @@ device = "auto"  # "auto", "cpu", "cuda", "tensorrt", "coreml", "openvino", "dir
 colormap = "magma"  # "magma", "turbo", "viridis", or another colour map of OpenCV
 max_distance = 10.0  # what is farther away is black [m]; counts with a camera only
 swap = None  # True: the left eye is in the right half, False: in the left; None: ask
+align = "auto"  # "auto": look at the pair and mend what is not rectified; "off": take it as it is
+layout = "auto"  # "auto", "sbs_full", "sbs_half", "tb_full", "tb_half", each also with "_rl"
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of one half [px]; None: relative depth only
 calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
@@ -39,6 +41,8 @@ def main() -> None:
             colormap=colormap,
             max_distance=max_distance,
             swap=swap,
+            align=align,
+            layout=layout,
             baseline_m=baseline_m,
             focal_px=focal_px,
             calibration=calibration,

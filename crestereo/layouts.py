@@ -15,9 +15,9 @@ from crestereo.alignment.check import check_pair
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage
 
-COMMON_FORMS = (16 / 9, 4 / 3, 3 / 2, 9 / 16, 3 / 4, 2 / 3, 1.85, 2.0, 2.39)  # width over height
+COMMON_FORMS = (16 / 9, 4 / 3, 3 / 2, 9 / 16, 3 / 4, 1.85, 2.0, 2.39)  # width over height of videos
 CONTENT_FRAMES = 3  # that are looked at
-MIN_FRAME_PX = 16
+MIN_FRAME_PX = 4
 
 
 @dataclass(frozen=True)

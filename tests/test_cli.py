@@ -12,7 +12,8 @@ import pytest
 
 from crestereo.app import cli
 from crestereo.app.cli import read_flags
-from crestereo.app.options import ImageSettings, UnifiedVideoSettings
+from crestereo.app.options import ImageSettings
+from crestereo.app.video_options import UnifiedVideoSettings
 from crestereo.errors import SourceError, UsageError
 from tests.app_helpers import (
     COMPARE,

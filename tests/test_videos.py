@@ -13,11 +13,12 @@ import pytest
 
 from crestereo.app import openers
 from crestereo.app.openers import open_video
-from crestereo.app.pairing import OneVideo, TwoVideos, split_side_by_side
+from crestereo.app.pairing import OneVideo, TwoVideos
 from crestereo.app.sites import SiteStream
 from crestereo.app.sources import Kind, Source, parse_video
 from crestereo.app.videos import Video
 from crestereo.errors import SourceError
+from crestereo.layouts import Layout, split_frame
 from tests.app_helpers import damage_frames, frame_number, save, texture, write_video
 from tests.file_server import FileServer, Reply, serve_files
 
@@ -213,7 +214,7 @@ def test_the_halves_of_one_video_are_its_eyes(tmp_path: Path, swap: bool) -> Non
 
 def test_an_odd_column_between_the_halves_is_left_out() -> None:
     frame = texture(8, 13)
-    left, right = split_side_by_side(frame)
+    left, right = split_frame(frame, Layout())
     np.testing.assert_array_equal(left, frame[:, :6])
     np.testing.assert_array_equal(right, frame[:, 7:])
 

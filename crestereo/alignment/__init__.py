@@ -1,5 +1,6 @@
 """Look at a pair before it is matched, mend it, and bring the result back to the left picture."""
 
+from crestereo.alignment.bars import Bars, find_bars
 from crestereo.alignment.check import PairCheck, Verdict, check_pair
 from crestereo.alignment.matches import Matches, find_matches
 from crestereo.alignment.model import AlignmentModel, choose_model, transform
@@ -12,6 +13,7 @@ __all__ = [
     "AlignedPair",
     "AlignmentModel",
     "AlignmentPlan",
+    "Bars",
     "Matches",
     "PairCheck",
     "SwapFinding",
@@ -21,6 +23,7 @@ __all__ = [
     "choose_model",
     "choose_shift",
     "detect_swap",
+    "find_bars",
     "find_matches",
     "nothing_to_do",
     "plan_alignment",

@@ -21,6 +21,9 @@ from crestereo.settings import (
     parse_model_shape,
 )
 
+AUTO, OFF = "auto", "off"
+ALIGN = (AUTO, OFF)
+
 
 def whole_number(text: str) -> int:
     """Read a whole number, or raise UsageError."""
@@ -111,6 +114,14 @@ class ImageSettings(CommonSettings):
             type=str,
         ),
     )
+    align: str = field(
+        default="auto",
+        metadata=flag("--align", "mend pairs that are not rectified", choices=ALIGN),
+    )
+    swap: bool | None = field(
+        default=None,
+        metadata=flag("--swap", "exchange left and right; none: warn if it seems so", pair=True),
+    )
     model_path: str | None = field(
         default=None,
         metadata=flag("--model-path", "use this network", metavar="FILE.onnx", type=str),
@@ -136,8 +147,9 @@ class ImageSettings(CommonSettings):
             _check_number(name, getattr(self, name, None))
         check_iters(self.iters)
         object.__setattr__(self, "model_shape", check_model_shape(self.model_shape))
-        _check_choice("version", self.version, VERSIONS)
-        _check_choice("device", self.device, DEVICES)
+        check_choice("version", self.version, VERSIONS)
+        check_choice("device", self.device, DEVICES)
+        check_choice("align", self.align, ALIGN)
         _check_colormap(self.colormap)
         self._check_camera()
         if self.threads is not None and self.threads < 1:
@@ -192,16 +204,7 @@ class VideoSettings(ImageSettings):
             raise UsageError(f"max_distance must be above zero metres, not {self.max_distance!r}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class UnifiedVideoSettings(VideoSettings):
-    """Hold the settings of a side-by-side video."""
-
-    swap: bool | None = field(
-        metadata=flag("--swap", "the left eye is on the right; none: ask", pair=True)
-    )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 

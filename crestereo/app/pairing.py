@@ -8,9 +8,11 @@ from typing import Protocol
 from crestereo.app.pictures import check_same_size
 from crestereo.app.videos import Frame, Video
 from crestereo.errors import SourceError
+from crestereo.layouts import Layout, split_frame
 from crestereo.types import BGRImage, StereoPair
 
 _MIN_WIDTH_PX = 64
+_SIDE_BY_SIDE = Layout()
 
 
 class PairStream(Protocol):
@@ -132,16 +134,18 @@ class TwoVideos:
 
 
 class OneVideo:
-    """Take the halves of a side-by-side video as left and right.
+    """Take the halves of one video's frames as left and right.
 
     Parameters
     ----------
     video : Video
-        Left eye in the left half.
+        Left eye in the left or upper half.
     name : str
         For messages and file names.
     swap : bool
-        The left eye is in the right half.
+        The left eye is in the other half.
+    layout : Layout
+        Where the halves are; side by side in full size by default.
 
     Raises
     ------
@@ -149,8 +153,10 @@ class OneVideo:
         When the frames are too small to hold two pictures.
     """
 
-    def __init__(self, video: Video, name: str, *, swap: bool = False) -> None:
-        if video.size[0] < 2 * _MIN_WIDTH_PX:
+    def __init__(
+        self, video: Video, name: str, *, swap: bool = False, layout: Layout = _SIDE_BY_SIDE
+    ) -> None:
+        if not layout.stacked and video.size[0] < 2 * _MIN_WIDTH_PX:
             raise SourceError(
                 f"{video.name} is {video.size[0]} px wide, too small for two pictures side by side"
             )
@@ -158,6 +164,7 @@ class OneVideo:
         self.live = video.live
         self._video = video
         self._swap = swap
+        self._layout = layout
 
     @property
     def first(self) -> StereoPair:
@@ -182,16 +189,10 @@ class OneVideo:
         return [remark for remark in (_skipped(self._video),) if remark]
 
     def _split(self, frame: BGRImage) -> StereoPair:
-        left, right = split_side_by_side(frame)
+        left, right = split_frame(frame, self._layout)
         return (
             StereoPair(right, left, self.name) if self._swap else StereoPair(left, right, self.name)
         )
-
-
-def split_side_by_side(frame: BGRImage) -> tuple[BGRImage, BGRImage]:
-    """Return the left and right half of a frame; an odd column in the middle is left out."""
-    half = frame.shape[1] // 2
-    return frame[:, :half], frame[:, -half:]
 
 
 def _skipped(video: Video) -> str:

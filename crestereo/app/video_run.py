@@ -167,9 +167,10 @@ class _VideoJob:
 
     def _estimate(self, pair: StereoPair) -> tuple[PreparedPair, DisparityResult]:
         prepared = self._prepare(pair)
-        result = self._estimator.estimate(
-            prepared.pair.left, prepared.pair.right, prior=self._prior
-        )
+        prior = self._prior
+        if prior is not None and prior.shape != prepared.pair.left.shape[:2]:
+            prior = None  # the pairs are aligned otherwise now
+        result = self._estimator.estimate(prepared.pair.left, prepared.pair.right, prior=prior)
         self._estimation_s += result.seconds
         if self._settings.warm_start and self._estimator.accepts_prior:
             self._prior = result.disparity

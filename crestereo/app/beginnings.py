@@ -1,0 +1,138 @@
+"""Look at the beginning of videos: how the eyes share a frame, which frames belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import cv2
+import numpy as np
+
+from crestereo.alignment import SwapFinding, detect_swap, find_bars
+from crestereo.app.messages import Messages
+from crestereo.app.openers import open_video
+from crestereo.app.options import AUTO, OFF
+from crestereo.app.pairing import TwoVideos
+from crestereo.app.sources import Kind, Source
+from crestereo.app.video_options import TwoVideosSettings, UnifiedVideoSettings
+from crestereo.app.videos import Video
+from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
+from crestereo.sync import find_offset
+from crestereo.types import BGRImage, StereoPair
+
+LOOKED_AT_FRAMES = 96  # of the beginning of a video
+LOOKED_AT_EVERY = 16
+JUDGED_PAIRS = 3  # whose order is judged
+SYNC_SECONDS = 10.0
+SYNC_WIDTH_PX = 480
+
+
+def beginning_of(source: Source) -> list[BGRImage]:
+    """Return frames spread over the beginning of a video file; none of a camera or address."""
+    if source.kind is not Kind.FILE:
+        return []
+    video = open_video(source, 0)
+    try:
+        return [f.image for f in islice(video.frames(), 0, LOOKED_AT_FRAMES, LOOKED_AT_EVERY)]
+    finally:
+        video.close()
+
+
+def beginning_of_two(left: Source, right: Source, offset_s: float) -> list[StereoPair]:
+    """Return pairs spread over the beginning of two video files; none where one is no file."""
+    if left.kind is not Kind.FILE or right.kind is not Kind.FILE:
+        return []
+    videos = open_video(left, 0), open_video(right, 0)
+    stream = TwoVideos(*videos, left.stem, offset_s=offset_s)  # it closes them
+    pairs = iter(stream)
+    return list(islice(pairs, 0, LOOKED_AT_FRAMES, LOOKED_AT_EVERY))
+
+
+def with_order(pairs: Sequence[StereoPair], swap: bool) -> list[StereoPair]:
+    """Return the pairs with their eyes exchanged where `swap` says so."""
+    if not swap:
+        return list(pairs)
+    return [StereoPair(pair.right, pair.left, pair.name) for pair in pairs]
+
+
+def choose_layout(
+    source: Source, first: BGRImage, settings: UnifiedVideoSettings, messages: Messages
+) -> tuple[Layout, list[StereoPair], bool | None]:
+    """Return the layout of a video, some of its pairs, and whether its eyes are swapped.
+
+    Returns
+    -------
+    layout : Layout
+        Never with the right eye first: that is the third value.
+    pairs : list of StereoPair
+        Cut with this layout.
+    swap : bool or None
+        What name, layout or content tell; None where nothing does.
+    """
+    frames = beginning_of(source) or [first]
+    if settings.layout == AUTO:
+        found = detect_layout(source.text, "", frames)
+        messages.say(str(found))
+    else:
+        found = LayoutFinding(parse_layout(settings.layout), 1.0, "as set")
+    layout = Layout(found.layout.stacked, found.layout.half)
+    pairs = [StereoPair(*split_frame(frame, layout), source.stem) for frame in frames]
+    swap = settings.swap
+    if swap is None and (found.order_known or found.layout.right_first):
+        swap = found.layout.right_first
+        messages.say(f"the name says: {'right' if swap else 'left'} eye first")
+    elif swap is None:
+        finding = _order_of(pairs)
+        messages.say(str(finding))
+        swap = finding.swapped
+    return layout, pairs, swap
+
+
+def choose_offset_s(
+    sources: tuple[Source, Source],
+    videos: tuple[Video, Video],
+    settings: TwoVideosSettings,
+    messages: Messages,
+) -> float:
+    """Return by how many seconds the right video was started later than the left one."""
+    if settings.sync == OFF:
+        return 0.0
+    rates = (videos[0].fps, videos[1].fps)
+    if settings.sync != AUTO:
+        return -float(settings.sync) / rates[1]
+    if any(source.kind is not Kind.FILE for source in sources):
+        return 0.0
+    left, right = (_small_frames(source, rate) for source, rate in zip(sources, rates, strict=True))
+    finding = find_offset(left, right, *rates)
+    messages.say(str(finding))
+    return -round(finding.offset_frames) / rates[1]
+
+
+def _small_frames(source: Source, rate: float) -> list[BGRImage]:
+    """Return every frame of the first seconds, small."""
+    video = open_video(source, 0)
+    frames = []
+    try:
+        for frame in islice(video.frames(), int(SYNC_SECONDS * rate)):
+            height, width = frame.image.shape[:2]
+            scale = min(1.0, SYNC_WIDTH_PX / width)
+            size = (max(1, round(width * scale)), max(1, round(height * scale)))
+            small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+            frames.append(np.asarray(small, np.uint8))
+    finally:
+        video.close()
+    return frames
+
+
+def _order_of(pairs: Sequence[StereoPair]) -> SwapFinding:
+    """Return the surest of the findings, unless they contradict one another."""
+    bars = find_bars([pair.left for pair in pairs], [pair.right for pair in pairs])
+    step = max(1, len(pairs) // JUDGED_PAIRS)
+    findings = [
+        detect_swap(bars.crop(pair.left), bars.crop(pair.right))
+        for pair in list(pairs)[::step][:JUDGED_PAIRS]
+    ]
+    answers = [finding for finding in findings if finding.swapped is not None]
+    if len({finding.swapped for finding in answers}) != 1:
+        return SwapFinding(None, 0.5)
+    return max(answers, key=lambda finding: finding.confidence)

@@ -1,0 +1,127 @@
+"""Look at pairs before the network does: black bars, alignment, order of the eyes.
+
+The core says what it found; here it becomes a sentence for the user and a `PreparedPair`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from crestereo.alignment import (
+    AlignmentPlan,
+    Bars,
+    PairCheck,
+    check_pair,
+    detect_swap,
+    find_bars,
+    nothing_to_do,
+    plan_alignment,
+)
+from crestereo.app.options import AUTO, ImageSettings
+from crestereo.app.preparation import Prepare, PreparedPair
+from crestereo.app.video_options import UnifiedVideoSettings
+from crestereo.errors import CREStereoError
+from crestereo.types import DisparityMap, StereoPair
+
+CHECKED_PAIRS = 3  # of these the one with the most matches gives the model
+LOOK_AGAIN_AFTER = 25  # frames, where the beginning did not tell (a film fades in)
+WARN_FROM = 0.98  # confidence from which a swap is proposed unasked
+
+
+def prepare_pictures(settings: ImageSettings) -> Prepare:
+    """Return what makes a pair of pictures ready."""
+    return _Preparer(settings, Bars())
+
+
+def prepare_video(settings: ImageSettings, beginning: Sequence[StereoPair]) -> Prepare:
+    """Return what makes the pairs of a video ready, all of them in the same way.
+
+    Parameters
+    ----------
+    settings : ImageSettings
+    beginning : sequence of StereoPair
+        Some pairs spread over the beginning; empty for cameras, whose first pair is looked at.
+    """
+    bars = Bars()
+    if beginning and settings.align == AUTO:
+        bars = find_bars([pair.left for pair in beginning], [pair.right for pair in beginning])
+    return _Preparer(settings, bars, beginning)
+
+
+@dataclass(frozen=True)
+class _Undo:
+    """Bring a disparity back through alignment and bars."""
+
+    plan: AlignmentPlan
+    bars: Bars
+
+    def __call__(self, disparity: DisparityMap) -> DisparityMap:
+        restored = self.plan.restore(disparity)
+        return self.bars.restore(restored) if self.bars else restored
+
+
+class _Preparer:
+    """Decide once how pairs are prepared, then prepare each; decide again if it did not tell."""
+
+    def __init__(
+        self, settings: ImageSettings, bars: Bars, beginning: Sequence[StereoPair] = ()
+    ) -> None:
+        self._settings = settings
+        self._bars = bars
+        self._beginning = list(beginning)
+        self._plan: AlignmentPlan | None = None
+        self._note = ""
+        self._wait = 0
+
+    def __call__(self, pair: StereoPair) -> PreparedPair:
+        """Return the pair as the network shall see it."""
+        original = self._ordered(pair)
+        if self._settings.align != AUTO:
+            return PreparedPair(original, original)
+        left, right = self._bars.crop(original.left), self._bars.crop(original.right)
+        if self._plan is None or (not self._plan.check.usable and self._wait <= 0):
+            self._decide(original)
+        self._wait -= 1
+        plan = self._plan
+        if plan is None:
+            return PreparedPair(original, original)
+        seen = StereoPair(*plan.apply(left, right), pair.name)
+        return PreparedPair(original, seen, _Undo(plan, self._bars), self._note)
+
+    def _ordered(self, pair: StereoPair) -> StereoPair:
+        # The halves of one video are exchanged where they are cut.
+        exchanged = self._settings.swap is True and not isinstance(
+            self._settings, UnifiedVideoSettings
+        )
+        return StereoPair(pair.right, pair.left, pair.name) if exchanged else pair
+
+    def _decide(self, pair: StereoPair) -> None:
+        self._wait = LOOK_AGAIN_AFTER
+        pairs = [self._ordered(p) for p in self._beginning] or [pair]
+        self._beginning = []
+        step = max(1, len(pairs) // CHECKED_PAIRS)
+        best: PairCheck | None = None
+        looked_at = pair
+        for candidate in pairs[::step][:CHECKED_PAIRS]:
+            check = check_pair(self._bars.crop(candidate.left), self._bars.crop(candidate.right))
+            if best is None or (check.usable, check.matches) > (best.usable, best.matches):
+                best, looked_at = check, candidate
+        if best is None:
+            raise CREStereoError("there is no pair to look at")
+        self._plan = plan_alignment(best) if best.usable else nothing_to_do(best.shape)
+        notes = [str(self._bars)] if self._bars else []
+        notes.append(f"pair check: {best}")
+        if self._plan.shift_px:
+            notes.append(f"range moved by {self._plan.shift_px} px for the network")
+        notes += self._swap_note(looked_at, best)
+        self._note = "; ".join(notes)
+
+    def _swap_note(self, pair: StereoPair, check: PairCheck) -> list[str]:
+        if self._settings.swap is not None or isinstance(self._settings, UnifiedVideoSettings):
+            return []
+        finding = detect_swap(self._bars.crop(pair.left), self._bars.crop(pair.right), check=check)
+        if not finding.swapped or finding.confidence < WARN_FROM:
+            return []
+        sure = f"{100 * finding.confidence:.0f} % sure"
+        return [f"left and right look swapped ({sure}): --swap exchanges them"]

@@ -1,0 +1,186 @@
+"""Check, alignment and range shift, on rendered pairs whose disturbance is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crestereo.alignment import Verdict, align_pair, check_pair, choose_shift, plan_alignment
+from crestereo.alignment.model import AlignmentModel, choose_model, transform
+from crestereo.errors import SourceError, UsageError
+from crestereo.types import BGRImage
+from tests.alignment_clips import Stage, texture
+
+SIZE = (300, 400)
+
+
+def pair(seed: int = 1) -> tuple[BGRImage, BGRImage, NDArray[np.float32]]:
+    stage = Stage(seed, SIZE)
+    left, disparity = stage.view(False)
+    return left, stage.view(True)[0], disparity
+
+
+def moved(picture: BGRImage, homography: NDArray[np.float64]) -> BGRImage:
+    size = (picture.shape[1], picture.shape[0])
+    return np.asarray(cv2.warpPerspective(picture, homography, size, flags=cv2.INTER_CUBIC))
+
+
+def turned(degrees: float, zoom: float, down_px: float) -> NDArray[np.float64]:
+    rows = cv2.getRotationMatrix2D((SIZE[1] / 2, SIZE[0] / 2), degrees, zoom)
+    rows[1, 2] += down_px
+    return np.vstack([rows, [0, 0, 1]])
+
+
+def test_a_rectified_pair_is_left_alone() -> None:
+    left, right, _ = pair()
+    aligned = align_pair(left, right)
+    assert aligned.check.verdict is Verdict.RECTIFIED
+    assert aligned.left is left
+    assert aligned.right is right
+    disparity = np.zeros(SIZE, np.float32)
+    assert aligned.restore(disparity) is disparity
+    assert aligned.check.disparity_range[0] == pytest.approx(6, abs=0.6)
+    assert aligned.check.disparity_range[1] == pytest.approx(24, abs=1.5)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "zoom", "down"), [(3, 1.04, 15), (-3, 0.96, -15), (0.5, 1.0, 4), (0, 1.0, 12)]
+)
+def test_roll_zoom_and_shift_are_found_and_mended(degrees: float, zoom: float, down: float) -> None:
+    left, right, truth = pair()
+    homography = turned(degrees, zoom, down)
+    aligned = align_pair(left, moved(right, homography))
+    check = aligned.check
+    assert check.verdict is Verdict.ALIGNED
+    assert check.roll_deg == pytest.approx(-degrees, abs=0.25)  # OpenCV turns anticlockwise
+    assert check.zoom == pytest.approx(zoom, abs=0.006)
+    assert check.residual_px < 0.4
+    rows, columns = np.mgrid[0 : SIZE[0] : 20, 0 : SIZE[1] : 20]
+    left_points = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
+    right_points = left_points - [[1, 0]] * truth[rows.ravel(), columns.ravel()][:, None]
+    found = transform(check.model.right_homography(SIZE), transform(homography, right_points))
+    assert np.percentile(np.abs(found[:, 1] - left_points[:, 1]), 95) < 0.8
+
+
+def test_the_restored_disparity_is_that_of_the_left_picture() -> None:
+    left, right, truth = pair()
+    aligned = align_pair(left, moved(right, turned(2, 1.02, 10)))
+    canvas_truth = truth - aligned.plan.shift_px
+    restored = aligned.restore(canvas_truth)
+    known = np.isfinite(restored)
+    assert 0.6 < known.mean() < 1.0  # what the turned camera did not see is unknown
+    np.testing.assert_allclose(restored[known], truth[known], atol=1e-4)
+    with pytest.raises(UsageError, match="give the map of the aligned pair"):
+        aligned.restore(np.zeros((7, 7), np.float32))
+
+
+def test_negative_disparities_are_moved_up_and_back() -> None:
+    left, right, truth = pair()
+    converged = np.roll(right, 15, axis=1)  # disparities are smaller by 15 now: -9 to 9
+    aligned = align_pair(left, converged)
+    assert aligned.check.verdict is Verdict.RECTIFIED
+    shift = aligned.plan.shift_px
+    assert -20 < shift < -9
+    assert aligned.left.shape == aligned.right.shape == (SIZE[0], SIZE[1] - shift, 3)
+    # A pixel of the canvas and its partner show the same: the truth plus the shift joins them.
+    rows, columns = np.mgrid[50:250:10, 120:350:10]
+    d = np.rint(truth[rows, columns]).astype(int) - 15
+    a = aligned.left[rows, columns - shift].astype(int)
+    b = aligned.right[rows, columns - shift - (d - shift)].astype(int)
+    assert np.median(np.abs(a - b)) < 3
+    canvas = np.full(aligned.left.shape[:2], 5, np.float32)
+    assert aligned.restore(canvas).shape == SIZE
+    assert (aligned.restore(canvas) == 5 + shift).all()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "wanted"), [(2, 60, 0), (-0.3, 60, 0), (np.nan, np.nan, 0), (88, 153, 71)]
+)
+def test_the_shift_follows_the_range(low: float, high: float, wanted: int) -> None:
+    assert choose_shift((low, high), 640) == wanted
+    if wanted == 0:
+        assert choose_shift((low - 60, high), 640) <= (low - 60 if np.isfinite(low) else 0)
+
+
+def test_both_pictures_are_warped_where_one_is_not_enough() -> None:
+    rng = np.random.default_rng(0)
+    shape = (480, 640)
+    tilted = AlignmentModel(0.01, -0.1, 1.0, 0.06, 0.0, -0.11, 0.07)
+    aligned_left = rng.uniform([40, 40], [600, 440], (300, 2))
+    aligned_right = aligned_left - np.stack([rng.uniform(5, 90, 300), np.zeros(300)], axis=1)
+    left = transform(np.linalg.inv(tilted.left_homography(shape)), aligned_left)
+    right = transform(np.linalg.inv(tilted.right_homography(shape)), aligned_right)
+    model = choose_model(left, right, shape)
+    assert model.moves_left
+    rows = [
+        transform(model.left_homography(shape), left)[:, 1],
+        transform(model.right_homography(shape), right)[:, 1],
+    ]
+    assert np.percentile(np.abs(rows[0] - rows[1]), 95) < 0.5
+
+
+def test_too_few_matches_fit_a_short_model_only() -> None:
+    rng = np.random.default_rng(1)
+    left = rng.uniform([200, 200], [260, 240], (20, 2))  # all in one spot
+    right = left - [30, 4] + rng.normal(0, 0.3, (20, 2))
+    model = choose_model(left, right, (480, 640))
+    corners = np.array([[0, 0], [640, 0], [0, 480], [640, 480.0]])
+    moves = transform(model.right_homography((480, 640)), corners) - corners
+    assert np.abs(moves[:, 1] - 4).max() < 12  # no wild warp far from the matches
+
+
+def bad_pairs() -> dict[str, tuple[BGRImage, BGRImage, set[Verdict]]]:
+    left, right, _ = pair()
+    grey = np.full((*SIZE, 3), 90, np.uint8)
+    noise = np.random.default_rng(0).integers(88, 93, (*SIZE, 3)).astype(np.uint8)
+    tiny = np.ascontiguousarray(left[:5, :7])
+    none = {Verdict.UNKNOWN, Verdict.UNRELATED}
+    return {
+        "unrelated": (left, texture(99, *SIZE), {Verdict.UNRELATED}),
+        "identical": (left, left.copy(), {Verdict.SAME}),
+        "blank": (grey, grey.copy(), {Verdict.UNKNOWN}),
+        "nearly blank": (noise, grey, {Verdict.UNKNOWN}),
+        "one blank": (left, grey, none),
+        "tiny": (tiny, tiny[::-1].copy(), none),
+        "one pixel": (left[:1, :1].copy(), right[9:10, 9:10].copy(), none),
+        "upside down": (left, np.ascontiguousarray(left[::-1, ::-1]), none),
+    }
+
+
+@pytest.mark.parametrize("name", list(bad_pairs()))
+def test_bad_input_gets_a_verdict_and_is_not_touched(name: str) -> None:
+    left, right, verdicts = bad_pairs()[name]
+    check = check_pair(left, right)
+    assert check.verdict in verdicts
+    assert str(check).startswith(check.verdict.value)
+    plan = plan_alignment(check)
+    assert plan.does_nothing
+    assert plan.apply(left, right)[1] is right
+
+
+def test_a_huge_pair_is_looked_at_on_a_small_copy() -> None:
+    left, right, _ = pair()
+    big = [cv2.resize(p, (4000, 3000), interpolation=cv2.INTER_LINEAR) for p in (left, right)]
+    check = check_pair(np.asarray(big[0]), np.asarray(big[1]))
+    assert check.verdict is Verdict.RECTIFIED
+    assert check.disparity_range[0] == pytest.approx(60, abs=8)
+
+
+def test_the_line_tells_what_was_found() -> None:
+    left, right, _ = pair()
+    bright = np.asarray(np.clip(moved(right, turned(0, 1, 9)).astype(int) + 20, 0, 255), np.uint8)
+    line = str(check_pair(left, bright))
+    assert line.startswith("aligned: ")
+    for part in ("matches", "vertical offset 9", "roll", "zoom", "disparity 6 to", "brightness +"):
+        assert part in line
+
+
+def test_pictures_of_different_size_are_an_error() -> None:
+    left, right, _ = pair()
+    with pytest.raises(SourceError, match=r"400x300.*390x300"):
+        check_pair(left, right[:, :390])
+    plan = align_pair(left, right).plan
+    with pytest.raises(SourceError, match="390x300"):
+        plan.apply(left, right[:, :390])

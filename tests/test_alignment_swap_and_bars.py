@@ -1,0 +1,91 @@
+"""Swapped eyes and black bars, on rendered pairs."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from crestereo.alignment import Bars, detect_swap, find_bars
+from crestereo.errors import SourceError
+from crestereo.types import BGRImage
+from tests.alignment_clips import Stage, texture, with_noise
+
+
+def views(seed: int) -> tuple[BGRImage, BGRImage]:
+    rng = np.random.default_rng(seed)
+    stage = Stage(seed, (300, 400), cards=5)
+    return with_noise(stage.view(False)[0], rng), with_noise(stage.view(True)[0], rng)
+
+
+@pytest.mark.parametrize("shift", [0, 15, 40])
+def test_swapped_eyes_are_told_whatever_the_shift(shift: int) -> None:
+    for seed in range(2):
+        left, right = views(seed)
+        right = np.roll(right, shift, axis=1)
+        as_given, exchanged = detect_swap(left, right), detect_swap(right, left)
+        assert as_given.swapped is False
+        assert exchanged.swapped is True
+        assert min(as_given.confidence, exchanged.confidence) >= 0.95
+        assert "swapped" in str(exchanged)
+
+
+def test_a_flat_scene_and_strangers_do_not_tell() -> None:
+    wall = texture(3, 300, 440)
+    flat = detect_swap(np.ascontiguousarray(wall[:, 20:420]), np.ascontiguousarray(wall[:, 40:440]))
+    strangers = detect_swap(texture(1, 200, 300), texture(2, 200, 300))
+    for finding in (flat, strangers):
+        assert finding.swapped is None
+        assert "do not tell" in str(finding)
+
+
+def framed(
+    picture: BGRImage, bars: tuple[int, int, int, int], rng: np.random.Generator, quality: int
+) -> BGRImage:
+    top, bottom, left, right = bars
+    black = cv2.copyMakeBorder(
+        picture, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(12, 12, 12)
+    )
+    noisy = with_noise(np.asarray(black, np.uint8), rng, 3.0)
+    done, data = cv2.imencode(".jpg", noisy, params=[cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert done
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "bars", [(30, 30, 0, 0), (0, 0, 50, 50), (20, 36, 12, 0), (0, 0, 0, 0), (25, 25, 41, 41)]
+)
+def test_bars_of_noisy_compressed_frames_are_found(bars: tuple[int, int, int, int]) -> None:
+    rng = np.random.default_rng(5)
+    pictures = [views(seed) for seed in (1, 2, 3)]
+    lefts, rights = ([framed(p[eye], bars, rng, 70) for p in pictures] for eye in (0, 1))
+    found = find_bars(lefts, rights)
+    for width, true in zip(vars(found).values(), bars, strict=True):
+        assert (width == 0) if true == 0 else (true <= width <= true + 4)
+    assert bool(found) == any(bars)
+    cropped = found.crop(lefts[0])
+    disparity: NDArray[np.float32] = np.ones(cropped.shape[:2], np.float32)
+    restored = found.restore(disparity)
+    assert restored.shape == lefts[0].shape[:2]
+    assert np.isnan(restored).sum() == restored.size - disparity.size
+
+
+def test_the_wider_bars_of_both_eyes_cut_both() -> None:
+    rng = np.random.default_rng(6)
+    left, right = views(1)
+    left = framed(np.ascontiguousarray(left[:, 10:]), (0, 0, 10, 0), rng, 90)
+    right = framed(np.ascontiguousarray(right[:, :-24]), (0, 0, 0, 24), rng, 90)
+    found = find_bars([left], [right])
+    assert 10 <= found.left <= 14
+    assert 24 <= found.right <= 28
+
+
+def test_darkness_is_no_bar() -> None:
+    black = np.zeros((100, 120, 3), np.uint8)
+    assert not find_bars([black], [black])
+    assert str(Bars()) == "black bars: none"
+    with pytest.raises(SourceError, match="same size"):
+        find_bars([black], [black[:50]])
+    with pytest.raises(SourceError, match="one or more frames"):
+        find_bars([], [])

@@ -1,0 +1,97 @@
+"""Layouts of videos that hold both eyes, on frames made in every layout."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from crestereo.app.video_options import LAYOUTS
+from crestereo.errors import SourceError, UsageError
+from crestereo.layouts import LAYOUT_NAMES, Layout, detect_layout, parse_layout, split_frame
+from crestereo.types import BGRImage
+from tests.alignment_clips import Stage
+
+
+def frame_in(layout: Layout, seed: int = 1, size: tuple[int, int] = (270, 480)) -> BGRImage:
+    stage = Stage(seed, size)
+    eyes = [stage.view(False)[0], stage.view(True)[0]]
+    if layout.right_first:
+        eyes.reverse()
+    if layout.half:
+        small = (size[1], size[0] // 2) if layout.stacked else (size[1] // 2, size[0])
+        eyes = [np.asarray(cv2.resize(e, small, interpolation=cv2.INTER_AREA)) for e in eyes]
+    return np.vstack(eyes) if layout.stacked else np.hstack(eyes)
+
+
+@pytest.mark.parametrize("name", [n for n in LAYOUT_NAMES if not n.endswith("_rl")])
+@pytest.mark.parametrize("size", [(270, 480), (300, 400)])
+def test_content_and_form_tell_the_layout(name: str, size: tuple[int, int]) -> None:
+    layout = parse_layout(name)
+    frames = [frame_in(layout, seed, size) for seed in (1, 2)]
+    found = detect_layout("holiday.mp4", "", frames)
+    assert found.layout == layout
+    assert found.confidence > 0.5
+    assert not found.order_known
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "order_known"),
+    [
+        ("film_LR.mp4", "sbs_full", True),
+        ("film_LRF_Full_SBS.mp4", "sbs_full", True),
+        ("Film.3D.Half-SBS.mkv", "sbs_half", False),
+        ("film_HSBS.mkv", "sbs_half", False),
+        ("film_TBF_fulltb.mp4", "tb_full", True),
+        ("film.H-OU.half.OU.mkv", "tb_half", False),
+        ("film_RLF_cross.mp4", "sbs_full_rl", True),
+        ("/tmp/tb/film_RL_full.mp4", "sbs_full_rl", True),
+    ],
+)
+def test_names_tell_the_layout(name: str, layout: str, order_known: bool) -> None:
+    found = detect_layout(name, "", [])
+    assert found.layout.name == layout
+    assert found.order_known == order_known
+
+
+def test_the_record_tells_and_form_completes_it() -> None:
+    frames = [frame_in(parse_layout("tb_half"))]
+    assert detect_layout("a.mp4", "stereo_mode=top_bottom", frames).layout.name == "tb_half"
+    assert detect_layout("a_SBS.mp4", "", [frame_in(Layout())]).layout.name == "sbs_full"
+
+
+def test_portrait_pictures_between_bars_are_not_squeezed() -> None:
+    stage = Stage(4, (400, 224))
+    eyes = [
+        cv2.copyMakeBorder(stage.view(eye)[0], 0, 0, 66, 66, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+        for eye in (False, True)
+    ]
+    assert detect_layout("a.mp4", "", [np.hstack(eyes)]).layout.name == "sbs_full"
+
+
+def test_where_nothing_tells_the_usual_is_taken_with_little_confidence() -> None:
+    found = detect_layout("a.mp4", "", [np.full((90, 320, 3), 80, np.uint8)])
+    assert not found.layout.stacked
+    assert found.confidence < 0.5
+    assert detect_layout("a.mp4", "", []).layout == Layout()
+
+
+@pytest.mark.parametrize("name", LAYOUT_NAMES)
+def test_split_frames_are_stretched_back_and_ordered(name: str) -> None:
+    layout = parse_layout(name)
+    stage = Stage(1, (270, 480))
+    left, right = split_frame(frame_in(layout), layout)
+    for eye, found in ((False, left), (True, right)):
+        assert found.shape == (270, 480, 3)
+        assert np.abs(found.astype(int) - stage.view(eye)[0]).mean() < 8
+
+
+def test_an_unknown_layout_and_a_tiny_frame_are_errors() -> None:
+    with pytest.raises(UsageError, match="sbs_half"):
+        parse_layout("diagonal")
+    with pytest.raises(SourceError, match="too small"):
+        split_frame(np.zeros((2, 9, 3), np.uint8), Layout())
+
+
+def test_the_flag_knows_every_layout() -> None:
+    assert ("auto", *LAYOUT_NAMES) == LAYOUTS

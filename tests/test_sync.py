@@ -1,0 +1,54 @@
+"""The offset of two recordings, on clips cut at known places."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from crestereo.errors import UsageError
+from crestereo.sync import find_offset, motion_signals, offset_of_signals
+from tests.alignment_clips import two_recordings
+
+
+@pytest.mark.parametrize("moving_camera", [True, False])
+@pytest.mark.parametrize("offset", [-17, 0, 9])
+def test_known_offsets_are_found_exactly(moving_camera: bool, offset: int) -> None:
+    left, right = two_recordings(40 + offset, offset, moving_camera=moving_camera)
+    found = find_offset(left, right, 24, 24)
+    assert found.believed
+    assert round(found.offset_frames) == offset
+    assert f"{abs(offset)}" in str(found) or offset == 0
+
+
+def test_other_frame_rates_are_compared_in_time() -> None:
+    left, right = two_recordings(3, 6, moving_camera=True, frames=120, kept=100)
+    signals = motion_signals(left), motion_signals(right)
+    ratio = 24000 / 1001 / 24
+    found = offset_of_signals(*signals, 24 * ratio, 24 * ratio)
+    assert found.offset_frames == pytest.approx(6, abs=0.3)
+    every_other = motion_signals(right[::2])  # 12 a second; its frame 3 is the other one's 6
+    found = offset_of_signals(signals[0], every_other, 24, 12)
+    assert round(found.measured_frames) == 3
+
+
+def test_nothing_is_shifted_where_the_evidence_is_weak() -> None:
+    first, _ = two_recordings(1, 0, moving_camera=True)
+    _, second = two_recordings(2, 0, moving_camera=True)
+    still = [first[0]] * 40
+    for left, right in ((first, second), (still, still), (first[:3], second[:3]), ([], [])):
+        found = find_offset(left, right, 24, 24)
+        assert not found.believed
+        assert found.offset_frames == 0
+        assert "nothing is shifted" in str(found)
+
+
+def test_shared_motion_of_other_pictures_is_not_believed() -> None:
+    left, _ = two_recordings(7, 0, moving_camera=True, kept=40)
+    strangers = [np.ascontiguousarray(frame[::-1]) for frame in left]  # upside down
+    assert not find_offset(left, strangers, 24, 24).believed
+
+
+@pytest.mark.parametrize("rate", [0.0, -24.0, float("nan"), float("inf")])
+def test_an_impossible_frame_rate_is_an_error(rate: float) -> None:
+    with pytest.raises(UsageError, match="positive numbers"):
+        find_offset([], [], 24, rate)
