@@ -26,8 +26,7 @@ sync = "auto"  # "auto": from the motion they share; "off"; or frames the right 
 baseline_m = None  # distance of the cameras [m], for example 0.12; None: relative depth only
 focal_px = None  # focal length at the width of the videos [px]; None: relative depth only
 calibration = None  # instead of the two: "calib.txt" (Middlebury), K.txt or an OpenCV .yml
-left_sample = "input_files/clip1_left.mp4"  # offered as the answer to the first prompt
-right_sample = "input_files/clip1_right.mp4"  # and to the second
+samples = "input_files/clip1_left.mp4", "input_files/clip1_right.mp4"  # offered at the prompts
 # -------------------------------------------------------------------------------------------------
 
 
@@ -52,8 +51,8 @@ def main() -> None:
     )
     messages = Messages(settings.json)
     load_model = check_model(settings)
-    both = (LEFT_VIDEO, RIGHT_VIDEO), given, parse_video, (left_sample, right_sample)
-    left, right = ask_pair(*both, messages)
+    prompts = (LEFT_VIDEO, RIGHT_VIDEO)
+    left, right = ask_pair(prompts, given, parse_video, samples, messages)
     estimate_two_videos(left, right, load_model, settings, messages)
 
 
