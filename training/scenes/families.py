@@ -1,4 +1,7 @@
-"""Families of scenes: rooms, table tops, outdoors, and wild heaps of surfaces."""
+"""Families of scenes: rooms, table tops, outdoors, and wild heaps of surfaces.
+
+Longer than the rule for modules: one function for each kind of scene, read side by side.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The kit of parts: cards, boxes, round bodies, reliefs; collected for painting by depth."""
+"""The kit of parts: cards, boxes, round bodies, reliefs; collected for painting by depth.
+
+Longer than the rule for modules: every part is a function of its own, and all share the stage.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Three composed scenes, in metres, for the samples that ship with the program."""
+"""Three composed scenes, in metres, for the samples that ship with the program.
+
+Longer than the rule, module and scenes: a composed scene is a list of what stands where.
+"""
 
 from __future__ import annotations
 
