@@ -65,7 +65,7 @@ class DisplayError(CREStereoError):
     exit_code = 5
 
 
-class Cancelled(CREStereoError):
+class Cancelled(CREStereoError):  # noqa: N818  (no error: what was asked for)
     """Say that an estimation was ended on request."""
 
     exit_code = 130

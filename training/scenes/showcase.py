@@ -211,7 +211,10 @@ def _pencils(stage: Stage, frame: Frame) -> None:
 
 
 def room_scene(camera: Camera, moving: bool = False) -> Stage:
-    """A living room with shelf, table, chairs, lamp, sofa and a window with blinds."""
+    """Furnish a living room: shelf, table, chairs, lamp, sofa and a window with blinds.
+
+    Longer than the rule: a list of what stands where.
+    """
     stage = _stage(23, camera, moving)
     rng = stage.rng
     frame = Frame(np.zeros(3), rotation(0.12, 0.14, 0.0).T)
@@ -301,7 +304,10 @@ def _sofa(stage: Stage, frame: Frame) -> None:
 
 
 def street_scene(camera: Camera, moving: bool = False) -> Stage:
-    """A street with houses, trees, lamps, cars and a fence."""
+    """Build a street: houses, trees, lamps, cars and a fence.
+
+    Longer than the rule: a list of what stands where.
+    """
     stage = _stage(37, camera, moving)
     rng = stage.rng
     frame = Frame(np.zeros(3), rotation(0.05, 0.04, 0.0).T)
