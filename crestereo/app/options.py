@@ -205,6 +205,7 @@ class VideoSettings(ImageSettings):
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raise UsageError unless a setting is one of its choices."""
     if value not in choices:
         raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
 
