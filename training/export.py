@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, compose, helper, numpy_helper
 from torch import Tensor, nn
 
-from training.network import MULTIPLE, LiteStereo
+from training.network import MULTIPLE, LiteStereo, prior_at_4
 
 OPSET = 17
 LICENCE = "MIT"
@@ -46,7 +46,7 @@ class _Begin(nn.Module):
         )
         (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.net.begin(left, right, prior)
         state, context = self.net.open_8(f8)
-        return f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8
+        return f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8, prior_at_4(prior)
 
 
 class _Stage(nn.Module):
@@ -142,11 +142,12 @@ def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
     """
     picture = torch.rand(1, 3, 96, 128) * 255
     unknown = torch.full((1, 1, 96, 128), torch.nan)
-    first = ["f2", "g2", "f4", "v4", "w4", "v8", "w8", "logits", "context_8", "state_8", "d8"]
+    first = ["f2", "g2", "f4", "v4", "w4", "v8", "w8", "logits", "context_8"]
+    first += ["state_8", "d8", "p4"]
     begin, out = _trace(
         _Begin(net), (picture, picture, unknown), ["left", "right", "prior"], first, "begin."
     )
-    f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8 = out
+    f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8, p4 = out
     step_8, _ = _trace(
         _Stage(net, "iterate_8"),
         (state, context, d8, v8, w8, logits),
@@ -156,7 +157,7 @@ def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
     )
     names = ["state_4", "context_4", "d4"]
     open_4, (state4, context4, d4) = _trace(
-        _Stage(net, "open_4"), (f4, state, d8), ["f4", "s8", "e8"], names, "open_4."
+        _Stage(net, "open_4"), (f4, state, d8, p4), ["f4", "s8", "e8", "p4"], names, "open_4."
     )
     step_4, _ = _trace(
         _Stage(net, "iterate_4"),

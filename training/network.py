@@ -32,6 +32,7 @@ BINS_PER_WIDTH = 0.4  # the start searches disparities up to this share of the w
 GROUPS_8, GROUPS_4 = 4, 2  # groups of channels that are correlated apart
 WIDTH_2, WIDTH_4, WIDTH_8, WIDTH_16 = 16, 32, 64, 96  # feature channels by scale
 HIDDEN_8, HIDDEN_4 = 48, 32  # channels of the recurrent states
+AGREEMENT = 1.0  # how near an initial disparity must be at 1/4 to be taken over
 OUTSIDE = -8.0  # score of a bin beyond the ends of the volume
 VOLUME, VOLUME_2, VOLUME_4 = 16, 24, 32  # channels of the hourglass by depth
 
@@ -414,12 +415,13 @@ class LiteStereo(nn.Module):
         if prior is None:
             prior = torch.full_like(left[:, :1], torch.nan)
         (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.begin(left, right, prior)
+        p4 = prior_at_4(prior)
         state, context = self.open_8(f8)
         steps_8 = [d8]
         for _ in range(iters // 2):
             state, d8 = self.iterate_8(state, context, d8.detach(), v8, w8, logits)
             steps_8.append(d8)
-        state, context, d4 = self.open_4(f4, state, d8)
+        state, context, d4 = self.open_4(f4, state, d8, p4)
         steps_4 = [d4]
         for _ in range(iters - iters // 2):
             state, d4 = self.iterate_4(state, context, d4.detach(), v4, w4)
@@ -461,11 +463,16 @@ class LiteStereo(nn.Module):
         costs = [taps(v8, position), taps(w8, (position - 0.5) / 2), taps(logits, d8)]
         return self.step_8(state, context, d8, torch.cat(costs, dim=1).to(state.dtype))
 
-    def open_4(self, f4: Tensor, state_8: Tensor, d8: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Carry the disparity to 1/4 and make the state and the context of the steps there."""
+    def open_4(
+        self, f4: Tensor, state_8: Tensor, d8: Tensor, p4: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Carry the disparity to 1/4 and make the state and the context of the steps there.
+
+        Where an initial disparity agrees with what was found, it is taken over: it is finer.
+        """
         state = torch.tanh(self.state_4(f4) + twice(self.state_84(state_8)))
         d4 = self.up_8(state_8, d8 * 2)
-        return state, self.context_4(f4), d4
+        return state, self.context_4(f4), torch.where((p4 - d4).abs() < AGREEMENT, p4, d4)
 
     def iterate_4(
         self, state: Tensor, context: Tensor, d4: Tensor, v4: Tensor, w4: Tensor
@@ -494,3 +501,8 @@ def prior_at_8(prior: Tensor) -> tuple[Tensor, Tensor]:
     value = torch.where(known, prior, torch.full_like(prior, -1.0))
     cells = F.max_pool2d(value, 8) / 8  # (N, 1, H/8, W/8)
     return cells, (cells >= 0).float()
+
+
+def prior_at_4(prior: Tensor) -> Tensor:
+    """Reduce an initial disparity to 1/4: the value near the middle of each cell, or NaN."""
+    return prior[:, :, 2::4, 2::4] / 4

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bank import plain_material
-from .beauty import daylight, fine_camera, render_colours
+from .beauty import daylight, fine_camera, render_colours, render_fine
 from .camera import Camera, Frame, rotation
 from .kit import Stage, add_box, add_round
+from .lighting import Atmosphere
 from .motion import Motion, camera_at, posed
 from .patterns import stripes
+from .scene import Sample
 from .showcase import car, paint, room_scene, street_scene, table_scene
 from .surfaces import Surface
 from .textures import Image
@@ -50,14 +52,23 @@ class Clip:
     def frames(self, count: int) -> Iterator[tuple[Image, Image]]:
         """Render all frames, left and right."""
         for index in range(count):
-            time = index / max(count - 1, 1)
-            view = self.camera_path(time)
-            surfaces = posed(self.still, view)
-            for actor, path in self.actors:
-                surfaces += posed(actor, path(time).then(view))
-            sun = daylight(view.turn @ self.light)
-            plain = replace(sun, shadow_grid=(480, 16))
-            yield render_colours(surfaces, self.camera, self.baseline, plain)
+            surfaces, light = self._at(index / max(count - 1, 1))
+            yield render_colours(surfaces, self.camera, self.baseline, light)
+
+    def samples(self, count: int, of: int) -> Iterator[Sample]:
+        """Render the first `count` of `of` frames with their truth."""
+        for index in range(count):
+            surfaces, light = self._at(index / max(of - 1, 1))
+            yield render_fine(surfaces, self.camera, self.baseline, light)
+
+    def _at(self, time: float) -> tuple[list[Surface], Atmosphere]:
+        """Pose everything at a time from 0 to 1."""
+        view = self.camera_path(time)
+        surfaces = posed(self.still, view)
+        for actor, path in self.actors:
+            surfaces += posed(actor, path(time).then(view))
+        sun = daylight(view.turn @ self.light)
+        return surfaces, replace(sun, shadow_grid=(480, 16))
 
 
 def _move(x: float, y: float, z: float, turn: NDArray[np.float64] | None = None) -> Motion:
