@@ -104,6 +104,7 @@ EXTRA = {
     ),
     "tools/download_models.py": ("--folder", "{folder}/models"),
     "tools/evaluate.py": (),
+    "tools/evaluate_alignment.py": ("--draws", "1", "--no-network"),
     "tools/failure_cases.py": ("--iters", "1", "--baseline", ""),
     "tools/render_samples.py": ("--help",),  # a minute for each sample
 }
