@@ -92,7 +92,7 @@ def write_picture(path: Path, picture: BGRImage) -> None:
         ".png": [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, 1],
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 90],
     }[path.suffix]
-    _, data = cv2.imencode(path.suffix, picture, options)
+    _, data = cv2.imencode(path.suffix, picture, params=options)
     path.write_bytes(data.tobytes())
 
 
