@@ -76,12 +76,12 @@ def bins_loss(logits: Tensor, quarter: Tensor, weight: Tensor) -> Tensor:
 
     Parameters
     ----------
-    logits : (N, 1, h, w, D + 2)
+    logits : (N, 1, h, D + 2, w)
         As `Prediction.logits`.
     quarter, weight : (N, 1, 2 h, 2 w)
         True disparity at 1/4 of the resolution, in full pixels, and what each is worth.
     """
-    scores = logits[:, 0, :, :, 1:-1]  # (N, h, w, D)
+    scores = logits[:, 0, :, 1:-1].permute(0, 1, 3, 2)  # (N, h, w, D)
     bins = scores.shape[3]
     votes = F.pixel_unshuffle(quarter, 2).permute(0, 2, 3, 1) / CELL  # (N, h, w, 4)
     worth = F.pixel_unshuffle(weight, 2).permute(0, 2, 3, 1)

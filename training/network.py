@@ -97,43 +97,42 @@ class Encoder(nn.Module):
 
 
 def correlate(left: Tensor, right: Tensor, groups: int) -> Tensor:
-    """Compare every left pixel with every right pixel of its row: (N, G, H, W, W' + 2).
+    """Compare every left pixel with every right pixel of its row: (N, G, H, W' + 2, W).
 
-    A column of zeros on either side stands for everything outside of the picture.
+    A column of zeros on either side stands for everything outside of the right picture. The left
+    columns come last, because lookups are fastest along whole rows.
     """
     n, c, h, w = left.shape
     right = F.pad(right, (1, 1))
-    a = left.reshape(n, groups, c // groups, h, w).permute(0, 1, 3, 4, 2)  # (N, G, H, W, C/G)
-    b = right.reshape(n, groups, c // groups, h, -1).permute(
-        0, 1, 3, 2, 4
-    )  # (N, G, H, C/G, W' + 2)
-    return torch.matmul(a * (c // groups) ** -0.5, b).float()
+    a = left.reshape(n, groups, c // groups, h, w).permute(0, 1, 3, 2, 4)  # (N, G, H, C/G, W)
+    b = right.reshape(n, groups, c // groups, h, -1).permute(0, 1, 3, 4, 2)  # (N, G, H, W'+2, C/G)
+    return torch.matmul(b * (c // groups) ** -0.5, a).float()
 
 
 def taps(volume: Tensor, position: Tensor) -> Tensor:
-    """Read 2 RADIUS + 1 linearly interpolated values around a position on the last axis.
+    """Read 2 RADIUS + 1 linearly interpolated values around a position for every pixel.
 
     Parameters
     ----------
-    volume : (N, G, H, W, K + 2)
-        With a border of one on either side of the last axis, which stands for all outside of it.
+    volume : (N, G, H, K + 2, W)
+        With a border of one on either side of K, which stands for all outside of it.
     position : (N, 1, H, W) float32
-        Where on the last axis, in its own steps, not counting the border.
+        Where along K, in its own steps, not counting the border.
 
     Returns
     -------
     (N, G T, H, W)
     """
-    n, g, h, w, k = volume.shape
+    n, g, h, k, w = volume.shape
+    position = position.unsqueeze(3)  # (N, 1, H, 1, W)
     below = torch.floor(position)
-    fraction = (position - below).unsqueeze(-1)  # (N, 1, H, W, 1)
     steps = torch.arange(1 - RADIUS, RADIUS + 3, device=volume.device, dtype=torch.float32)
-    index = below.unsqueeze(-1) + steps  # (N, 1, H, W, T + 1)
+    index = below + steps[:, None]  # (N, 1, H, T + 1, W)
     index = index.clamp(min=0).minimum(torch.zeros_like(index) + (k - 1)).long()
-    values = torch.gather(volume, 4, index.expand(n, g, h, w, 2 * RADIUS + 2))
-    near, far = values[..., :-1], values[..., 1:]
-    values = near + (far - near) * fraction  # (N, G, H, W, T)
-    return values.permute(0, 1, 4, 2, 3).reshape(n, g * (2 * RADIUS + 1), h, w)
+    values = torch.gather(volume, 3, index.expand(n, g, h, 2 * RADIUS + 2, w))
+    near, far = values[:, :, :, :-1], values[:, :, :, 1:]
+    values = near + (far - near) * (position - below)  # (N, G, H, T, W)
+    return values.permute(0, 1, 3, 2, 4).reshape(n, g * (2 * RADIUS + 1), h, w)
 
 
 def columns(disparity: Tensor) -> Tensor:
@@ -258,24 +257,21 @@ class Start(nn.Module):
     def forward(
         self, volume: Tensor, f8: Tensor, prior: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Give the logits (N, 1, H, W, D) of the bins and the start disparity (N, 1, H, W).
+        """Give the logits (N, 1, H, D, W) of the bins and the start disparity (N, 1, H, W).
 
-        `volume` is the (N, G, H, W, W + 2) comparison of all pairs, `prior` (N, 1, H, W) an initial
-        disparity and `known` 1 where there is one, else 0.
+        `volume` is the (N, G, H, W + 2, W) comparison of all pairs, `prior` (N, 1, H, W) an
+        initial disparity and `known` 1 where there is one, else 0.
         """
-        n, g, h, w, _ = volume.shape
+        n, g, h, _, w = volume.shape
         bins = (w * 2 // 5 + 3) // 4 * 4  # BINS_PER_WIDTH of the width, in whole cells of 1/32
-        d = torch.arange(bins, device=volume.device)  # (D,)
-        x = torch.arange(w, device=volume.device)
-        target = x[:, None] - d  # (W, D): the column of the right picture
+        d = torch.arange(bins, device=volume.device)[:, None]  # (D, 1)
+        target = torch.arange(w, device=volume.device) - d  # (D, W): the column of the right one
         inside = (target >= 0).float()
-        index = (target + 1).clamp(min=0)[None, None, None].expand(n, g, h, w, bins)
-        pairs = torch.gather(volume, 4, index)  # (N, G, H, W, D)
-        near = (1 - (prior.unsqueeze(-1) - d.float()).abs() / 2).clamp(min=0) * known.unsqueeze(-1)
-        evidence = torch.cat(
-            [pairs, inside.expand(n, 1, h, w, bins), near], dim=1
-        )  # (N, G + 2, H, W, D)
-        y = evidence.permute(0, 4, 1, 2, 3).reshape(n * bins, g + 2, h, w)
+        index = (target + 1).clamp(min=0).expand(n, g, h, bins, w)
+        pairs = torch.gather(volume, 3, index)  # (N, G, H, D, W)
+        near = (1 - (prior.unsqueeze(3) - d.float()).abs() / 2).clamp(min=0) * known.unsqueeze(3)
+        evidence = torch.cat([pairs, inside.expand(n, 1, h, bins, w), near], dim=1)
+        y = evidence.permute(0, 3, 1, 2, 4).reshape(n * bins, g + 2, h, w)
         y = self.embed(y).reshape(n, bins, VOLUME, h, w) + self.context(f8).unsqueeze(1)
         y1 = self.fine(F.relu(y))  # (N, D, 16, H, W)
         y2 = self.middle(self.down_2(y1))  # (N, D/2, 24, H/2, W/2)
@@ -283,11 +279,11 @@ class Start(nn.Module):
         y2 = self.middle_up(self.up_2(y4, y2))
         y1 = self.fine_up(self.up_1(y2, y1))
         logits = self.score(y1.reshape(n * bins, VOLUME, h, w)).float()
-        logits = logits.reshape(n, 1, bins, h, w).permute(0, 1, 3, 4, 2)  # (N, 1, H, W, D)
-        best = logits.argmax(4, keepdim=True)
+        logits = logits.reshape(n, 1, bins, h, w).permute(0, 1, 3, 2, 4)  # (N, 1, H, D, W)
+        best = logits.argmax(3, keepdim=True)
         window = ((d - best).abs() <= 2).float()  # the mean of one peak, never of two
-        weight = (logits - logits.amax(4, keepdim=True)).exp() * window
-        return logits, (weight * d.float()).sum(4) / weight.sum(4)
+        weight = (logits - logits.amax(3, keepdim=True)).exp() * window
+        return logits, (weight * d.float()).sum(3) / weight.sum(3)
 
 
 class Step(nn.Module):
@@ -361,7 +357,7 @@ class Prediction:
         Pixels of the full resolution.
     confidence : (N, 1, H, W) float32
         Logit of: less than 1 px wrong and seen by both cameras.
-    logits : (N, 1, H/8, W/8, D + 2) float32
+    logits : (N, 1, H/8, D + 2, W/8) float32
         Of the bins of the start, one bin being 8 px, with a border of one on either side.
     steps_8, steps_4 : list of (N, 1, h, w) float32
         Disparities after each step, in pixels of their scale, the start first.
@@ -447,7 +443,7 @@ class LiteStereo(nn.Module):
         w8 = correlate(l8, F.avg_pool2d(r8, (1, 2)), GROUPS_8)
         cells, known = prior_at_8(prior)
         logits, d8 = self.start(v8, l8, cells, known)
-        logits = F.pad(logits, (1, 1), value=OUTSIDE)
+        logits = F.pad(logits, (0, 0, 1, 1), value=OUTSIDE)
         return (l2, r2), (v4, w4, l4), (v8, w8, l8), logits, d8
 
     def open_8(self, f8: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ def session(path: Path) -> onnxruntime.InferenceSession:
 def test_taps_interpolate_and_read_the_border_outside() -> None:
     # given a volume whose entries are their own index, with borders of -1
     row = torch.tensor([-1.0, 0, 1, 2, 3, 4, 5, 6, 7, -1])
-    volume = row.expand(1, 1, 1, 2, 10)
+    volume = row[:, None].expand(1, 1, 1, 10, 2)
     # when it is read at 3.25 and far outside
     values = taps(volume, torch.tensor([[[[3.25, 40.0]]]]))
     # then there are seven values around the first, and the border at the second

@@ -44,8 +44,8 @@ def test_a_network_learns_one_scene_by_heart() -> None:
 def test_the_bins_loss_is_least_at_the_truth() -> None:
     # given cells of 16 px disparity (bin 2 of 5), and scores for the right and for a wrong bin
     quarter, weight = torch.full((1, 1, 2, 2), 16.0), torch.ones(1, 1, 2, 2)
-    right, wrong = torch.zeros(1, 1, 1, 1, 7), torch.zeros(1, 1, 1, 1, 7)
-    right[..., 3], wrong[..., 5] = 5.0, 5.0  # with the border of one
+    right, wrong = torch.zeros(1, 1, 1, 7, 1), torch.zeros(1, 1, 1, 7, 1)
+    right[..., 3, :], wrong[..., 5, :] = 5.0, 5.0  # with the border of one
     # then a vote for the truth costs -log softmax = log(e^5 + 4) - 5 = 0.0266
     assert float(bins_loss(right, quarter, weight)) == pytest.approx(0.0266, abs=1e-3)
     assert float(bins_loss(wrong, quarter, weight)) > 4
