@@ -184,3 +184,14 @@ def test_pictures_of_different_size_are_an_error() -> None:
     plan = align_pair(left, right).plan
     with pytest.raises(SourceError, match="390x300"):
         plan.apply(left, right[:, :390])
+
+
+def test_a_close_up_is_moved_no_farther_than_its_far_parts_allow() -> None:
+    left, right, truth = pair()
+    close = np.full_like(right, 128)
+    close[:, :-60] = right[:, 60:]  # all disparities are larger by 60 now: 66 to 84
+    aligned = align_pair(left, close)
+    assert 45 < aligned.plan.shift_px < 66
+    assert aligned.left.shape == left.shape
+    disparity = truth + 60 - aligned.plan.shift_px
+    np.testing.assert_allclose(aligned.restore(disparity), truth + 60, atol=1e-4)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from enum import Enum
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crestereo.alignment.dense import lowest_disparity
 from crestereo.alignment.matches import Matches, find_matches
 from crestereo.alignment.model import AlignmentModel, choose_model, transform
+from crestereo.alignment.range_shift import HIGH_SHARE
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
 
@@ -57,7 +59,8 @@ class PairCheck:
     zoom : float
         Size of things in the right picture over their size in the left one.
     disparity_range : (float, float)
-        2 and 98 % of the matches' disparity after alignment, pixels, signed.
+        2 and 98 % of the matches' disparity after alignment, pixels, signed; of close-ups the
+        low end is looked for between the matches too.
     brightness_difference : float
         Mean grey level of the right picture minus that of the left one, of 255.
     verdict : Verdict
@@ -139,7 +142,13 @@ def check_pair(left: BGRImage, right: BGRImage) -> PairCheck:
     verdict = Verdict.ALIGNED
     if _is_rectified(np.abs(found.left - found.right)[:, 1] / unit):
         verdict = Verdict.SAME if _is_same_picture(left, right) else Verdict.RECTIFIED
-    return _with_model(found, light, shape, verdict, model)
+    check = _with_model(found, light, shape, verdict, model)
+    low, high = check.disparity_range
+    if low <= HIGH_SHARE * shape[1]:
+        return check
+    # Features may all lie on near things; what is moved too far would be lost, so look closer.
+    low = max(0.0, min(low, lowest_disparity(left, right, check.model, high)))
+    return replace(check, disparity_range=(low, high))
 
 
 def _with_model(

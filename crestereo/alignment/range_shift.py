@@ -11,6 +11,7 @@ import math
 
 NEGATIVE_SHARE = 0.001  # of the width: a smallest disparity below minus this is really negative
 HIGH_SHARE = 0.08  # of the width: a smallest disparity above this wastes the network's range
+MAX_SHARE = 0.5  # of the width: a larger shift leaves nothing to match
 MARGIN_SHARE = 0.01  # of the width, and
 MARGIN_OF_RANGE = 0.15  # of the range: what features may have missed at the far end
 
@@ -35,4 +36,5 @@ def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
     if not math.isfinite(low) or -NEGATIVE_SHARE * width_px <= low <= HIGH_SHARE * width_px:
         return 0
     margin = MARGIN_SHARE * width_px + MARGIN_OF_RANGE * (high - low)
-    return math.floor(low - margin)
+    most = int(MAX_SHARE * width_px)
+    return max(-most, min(most, math.floor(low - margin)))

@@ -17,16 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.alignment.check import PairCheck, check_pair
+from crestereo.alignment.dense import (
+    Field,
+    Mask,
+    agrees,
+    aligned_copies,
+    two_sided_disparity,
+)
 from crestereo.types import BGRImage
 
-Field = NDArray[np.float32]
-Mask = NDArray[np.bool_]
-
 WORKING_WIDTH_PX = 400
-BLOCK_PX = 5  # of the matcher
 MIN_JUMP_PX = 3.0  # of disparity: smaller ones leave no strip to look at
 MIN_STRIPS = 60  # fewer rows of strips are not asked
-AGREEMENT_PX = 1.5  # between the disparities found from both sides
 EDGE_NOISE, COLOUR_NOISE = 4.0, 3.0  # CIE Lab units below which differences do not count
 LOG_ODDS = 12.0
 """Log-odds for each unit of vote, from 80 rendered scenes: votes below 0.14 are as often wrong as
@@ -79,15 +81,17 @@ def detect_swap(left: BGRImage, right: BGRImage, *, check: PairCheck | None = No
     check = check_pair(left, right) if check is None else check
     if not check.usable:
         return SwapFinding(None, 0.5)
-    (left_small, left_data), (right_small, right_data) = _aligned_copies(left, right, check)
+    (left_small, left_data), (right_small, right_data) = aligned_copies(
+        left, right, check.model, WORKING_WIDTH_PX
+    )
     scale = left_small.shape[1] / check.shape[1]
     low, high = (value * scale for value in check.disparity_range)
     margin = 0.1 * (high - low) + 3
-    from_left, from_right = _two_sided_disparity(
+    from_left, from_right = two_sided_disparity(
         left_small, right_small, math.floor(low - margin), math.ceil(high + margin)
     )
-    known_left = left_data & _agrees(from_left, from_right, right_data, -1)
-    known_right = right_data & _agrees(from_right, from_left, left_data, 1)
+    known_left = left_data & agrees(from_left, from_right, right_data, -1)
+    known_right = right_data & agrees(from_right, from_left, left_data, 1)
     mirror = np.s_[:, ::-1]  # seen in a mirror the right picture is a left one
     votes = np.concatenate(
         [
@@ -100,68 +104,6 @@ def detect_swap(left: BGRImage, right: BGRImage, *, check: PairCheck | None = No
     vote = float(votes.mean())
     confidence = 1 / (1 + math.exp(-LOG_ODDS * abs(vote)))
     return SwapFinding(vote < 0 if confidence >= ANSWER_FROM else None, confidence)
-
-
-def _aligned_copies(
-    left: BGRImage, right: BGRImage, check: PairCheck
-) -> list[tuple[BGRImage, Mask]]:
-    """Return both pictures, small and aligned, each with where it has data to match."""
-    height, width = check.shape
-    scale = min(1.0, WORKING_WIDTH_PX / width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shape = (size[1], size[0])
-    model = check.model
-    copies = []
-    for picture, homography in (
-        (left, model.left_homography(shape)),
-        (right, model.right_homography(shape)),
-    ):
-        copy = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        data = np.full(shape, 255, np.uint8)
-        if not model.does_nothing:
-            copy = cv2.warpPerspective(copy, homography, size, flags=cv2.INTER_LINEAR)
-            warped = cv2.warpPerspective(data, homography, size, flags=cv2.INTER_NEAREST)
-            data = np.asarray(cv2.erode(warped, np.ones((BLOCK_PX, BLOCK_PX), np.uint8)), np.uint8)
-        copies.append((np.asarray(copy, np.uint8), data > 0))
-    return copies
-
-
-def _two_sided_disparity(
-    left: BGRImage, right: BGRImage, low: int, high: int
-) -> tuple[Field, Field]:
-    """Return left minus right position at the pixels of the left and of the right picture."""
-    matcher = cv2.StereoSGBM.create(
-        minDisparity=low, numDisparities=16 * math.ceil((high - low) / 16), blockSize=BLOCK_PX,
-        P1=8 * BLOCK_PX**2, P2=32 * BLOCK_PX**2, disp12MaxDiff=-1, uniquenessRatio=0,
-        speckleWindowSize=0, mode=cv2.STEREO_SGBM_MODE_SGBM,
-    )  # fmt: skip
-    border = max(abs(low), abs(high)) + 16  # the matcher leaves a border of its range unmatched
-    wide = [
-        cv2.copyMakeBorder(
-            cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), 0, 0, border, border, cv2.BORDER_REPLICATE
-        )
-        for picture in (left, right)
-    ]
-    from_left = matcher.compute(wide[0], wide[1])
-    mirrored = [np.ascontiguousarray(picture[:, ::-1]) for picture in wide]
-    from_right = matcher.compute(mirrored[1], mirrored[0])[:, ::-1]
-    cut = np.s_[:, border:-border]
-    sixteenths = np.float32(16)
-    return (
-        np.asarray(from_left[cut] / sixteenths, np.float32),
-        np.asarray(from_right[cut] / sixteenths, np.float32),
-    )
-
-
-def _agrees(disparity: Field, other: Field, other_data: Mask, direction: int) -> Mask:
-    """Return where the other picture has data and its own disparity says the same."""
-    width = disparity.shape[1]
-    target = np.rint(np.arange(width) + direction * disparity).astype(np.intp)
-    inside = (target >= 0) & (target < width)
-    target = np.clip(target, 0, width - 1)
-    there = np.take_along_axis(other, target, axis=1)
-    data = np.take_along_axis(other_data, target, axis=1)
-    return np.asarray(inside & data & (np.abs(there - disparity) <= AGREEMENT_PX))
 
 
 def _votes(picture: BGRImage, disparity: Field, known: Mask) -> Field:
