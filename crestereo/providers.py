@@ -101,7 +101,7 @@ def open_session(
     check_device(device)
     if threads is not None and threads < 1:
         raise UsageError(f"threads must be 1 or more, not {threads}")
-    _check_is_file(path)
+    check_is_file(path)
     if device != "auto":
         return _open_on(device, path, threads)
     for candidate in _AUTO_ORDER:
@@ -113,8 +113,8 @@ def open_session(
     return _open_on("cpu", path, threads)
 
 
-def _check_is_file(path: Path) -> None:
-    """Tell apart what the runtime calls "Protobuf parsing failed" alike."""
+def check_is_file(path: Path) -> None:
+    """Raise ModelFileError for what the runtime calls "Protobuf parsing failed" all alike."""
     try:
         with path.open("rb") as file:
             start = file.read(512).lstrip().lower()
@@ -130,7 +130,10 @@ def _check_is_file(path: Path) -> None:
         )
 
 
-def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def check_installed(device: str) -> None:
+    """Raise ProviderError unless the installed ONNX Runtime knows a device of `DEVICES`."""
+    if device in ("auto", "cpu"):
+        return
     import onnxruntime  # noqa: PLC0415
 
     wanted = _DEVICES[device]
@@ -139,6 +142,13 @@ def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.Infere
             f"the device {device!r} needs {wanted.provider}, which the installed ONNX Runtime does "
             f"not have; install {wanted.package} in place of onnxruntime, or use --device cpu"
         )
+
+
+def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    import onnxruntime  # noqa: PLC0415
+
+    check_installed(device)
+    wanted = _DEVICES[device]
     if device in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
         _load_cuda_libraries(onnxruntime)
     providers = [(wanted.provider, dict(wanted.options)), *([] if device == "cpu" else [CPU])]

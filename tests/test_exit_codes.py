@@ -86,6 +86,9 @@ CASES = {
         2, "answer y or n", UNIFIED, lambda p: [p.video, "--model-path", p.model], "perhaps\n"
     ),
     "output is a file": Case(2, "choose a folder", IMAGE, lambda p: ["--output-dir", p.text]),
+    "output below a file": Case(
+        2, "choose a folder", IMAGE, lambda p: ["--output-dir", p.text / "below"]
+    ),
     "no such file": Case(
         3, "check the path", IMAGE, lambda p: ["--model-path", p.model], "no/such.png\n"
     ),
@@ -133,6 +136,26 @@ def test_an_error_is_one_sentence_and_its_code(name: str, place: Place) -> None:
     assert done.stderr.startswith("Error: ")
     assert case.says in done.stderr
     assert not (place.folder / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("--iters", "7", "--model-version", "init"), "the nearest that were"),
+        (("--model-path", "page.onnx"), "is a web page"),
+        (("--device", "coreml" if sys.platform == "linux" else "tensorrt"), "install onnxruntime"),
+        (("--output-dir", "page.onnx/below"), "choose a folder"),
+        (("--calibration", "no.txt"), "no calibration file"),
+    ],
+)
+def test_a_slip_in_the_settings_is_found_before_anything_is_asked(
+    args: tuple[str, str], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "page.onnx").write_text("<!DOCTYPE html><html></html>", encoding="utf-8")
+    done = run_script(IMAGE, *args, cwd=tmp_path)
+    assert done.returncode in (2, 3, 4)
+    assert done.stdout == ""
+    assert says in done.stderr
 
 
 def test_a_bug_is_70(place: Place) -> None:

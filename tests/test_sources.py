@@ -33,6 +33,7 @@ def test_a_number_that_is_a_file_is_that_file(
     [
         ("no/such/file.png", "there is no file no/such/file.png"),
         (".", "is a folder"),
+        ("", "the path is empty"),
         ("ftp://example.org/a.png", "ftp://, which is not supported"),
         ("http://", "names no server"),
         ("https://[::1", "is not an address"),

@@ -11,6 +11,7 @@ from crestereo.app.messages import Messages
 from crestereo.app.options import ImageSettings
 from crestereo.errors import ModelFileError
 from crestereo.model_files import MODELS_DIR, ModelChoice, choose_model, iters_in_name
+from crestereo.providers import check_installed, check_is_file
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
@@ -28,14 +29,17 @@ def check_model(settings: ImageSettings, folder: Path = MODELS_DIR) -> LoadModel
     Raises
     ------
     ModelError
-        When no network serves the settings, or the file named by ``--model-path`` is not there.
+        When no network serves the settings, the file named by ``--model-path`` is not there or
+        plainly something else, or the installed ONNX Runtime does not know the device.
     """
+    check_installed(settings.device)
     if settings.model_path is None:
         choice = choose_model(settings.version, settings.iters, settings.model_shape, folder)
         return partial(_open_chosen, choice, settings, folder)
     path = Path(settings.model_path).expanduser()
     if not path.is_file():
         raise ModelFileError(f"there is no model file {path}; check --model-path")
+    check_is_file(path)
     return partial(_open_own, path, settings)
 
 

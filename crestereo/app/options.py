@@ -7,6 +7,7 @@ A setting has its home in the block at the top of a script; the classes here onl
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,8 +155,7 @@ class ImageSettings(CommonSettings):
         self._check_camera()
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads must be 1 or more, not {self.threads!r}")
-        if Path(self.output_dir).is_file():
-            raise UsageError(f"{self.output_dir} is a file; choose a folder for the output")
+        _check_output_dir(self.output_dir)
 
     def camera_for(self, width_px: int) -> CameraConfig | None:
         """Return the camera for pictures `width_px` wide, None where none is set."""
@@ -213,6 +213,19 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 def _check_number(name: str, value: object) -> None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise UsageError(f"{name} must be a number or None, not {value!r}")
+
+
+def _check_output_dir(folder: str) -> None:
+    """Raise UsageError where the output folder is not and cannot be: before the work, not after."""
+    path = Path(folder)
+    try:
+        there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    except OSError as exc:  # for example a name that is too long
+        raise UsageError(f"{folder[:80]} cannot be a folder: {exc.strerror}") from exc
+    if not there.is_dir():
+        raise UsageError(f"{there} is a file; choose a folder for the output")
+    if not os.access(there, os.W_OK):
+        raise UsageError(f"{there} cannot be written to; choose another folder for the output")
 
 
 def _check_colormap(name: str) -> None:

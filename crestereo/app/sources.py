@@ -126,6 +126,8 @@ def _checked_address(text: str) -> str:
 
 
 def _checked_file(text: str) -> str:
+    if not text:
+        raise SourceError("the path is empty; name a file")
     path = Path(text)
     try:
         if path.is_dir():
