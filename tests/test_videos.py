@@ -167,8 +167,8 @@ def test_a_broken_frame_costs_its_partner_and_nothing_else(tmp_path: Path) -> No
     stream = TwoVideos(left, right, "toy")
     assert pairs_of(stream) == [(n, n) for n in (0, 1, 3, 4, 6, 7)]
     assert stream.remarks() == [
-        f"1 frame of {tmp_path / 'l.avi'} could not be decoded and were left out",
-        f"1 frame of {tmp_path / 'r.avi'} could not be decoded and were left out",
+        f"1 frame of {tmp_path / 'l.avi'} could not be decoded and was left out",
+        f"1 frame of {tmp_path / 'r.avi'} could not be decoded and was left out",
     ]
 
 
@@ -179,10 +179,19 @@ def test_an_offset_moves_one_video_against_the_other(
     left = opened(write_video(tmp_path / "l.avi", frames=8))
     right = opened(write_video(tmp_path / "r.avi", frames=8))
     stream = TwoVideos(left, right, "toy", offset_s=offset / 10)
+    assert stream.count == 8 - abs(offset)
     pairs = pairs_of(stream)
     assert pairs[0] == first
     assert {a - b for a, b in pairs} == {offset}
     assert len(pairs) == 8 - abs(offset)
+
+
+@pytest.mark.parametrize("offset", [9, -9])
+def test_an_offset_beyond_the_end_says_so(tmp_path: Path, offset: int) -> None:
+    left = opened(write_video(tmp_path / "l.avi", frames=8))
+    right = opened(write_video(tmp_path / "r.avi", frames=8))
+    with pytest.raises(SourceError, match=f"share no moment .* by {-offset} frames"):
+        TwoVideos(left, right, "toy", offset_s=offset / 10)
 
 
 def test_videos_of_different_rates_go_by_time(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ class TwoVideos:
     Raises
     ------
     SourceError
-        When the sizes differ.
+        When the sizes differ, or no frame has a partner at this offset.
 
     Notes
     -----
@@ -71,6 +71,11 @@ class TwoVideos:
         self._left, self._right = left, right
         self._offset_s = offset_s
         self._ended_first = ""
+        if self.count == 0:
+            raise SourceError(
+                f"{left.name} and {right.name} share no moment when the right one is moved by "
+                f"{-offset_s * right.fps:.0f} frames; give a smaller --sync-offset"
+            )
 
     @property
     def first(self) -> StereoPair:
@@ -84,10 +89,11 @@ class TwoVideos:
     def count(self) -> int | None:
         if self._left.count is None or self._right.count is None:
             return None
-        shorter_s = min(
+        end_s = min(
             self._left.count / self._left.fps, self._right.count / self._right.fps + self._offset_s
         )
-        return max(int(shorter_s * self.fps + 0.5), 0)
+        shared_s = end_s - max(self._offset_s, 0.0)
+        return max(int(shared_s * self.fps + 0.5), 0)
 
     def __iter__(self) -> Iterator[StereoPair]:
         try:
@@ -198,5 +204,6 @@ class OneVideo:
 def _skipped(video: Video) -> str:
     if not video.skipped:
         return ""
-    frames = "1 frame" if video.skipped == 1 else f"{video.skipped} frames"
-    return f"{frames} of {video.name} could not be decoded and were left out"
+    if video.skipped == 1:
+        return f"1 frame of {video.name} could not be decoded and was left out"
+    return f"{video.skipped} frames of {video.name} could not be decoded and were left out"
