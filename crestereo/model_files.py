@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from .errors import ModelFileError, UnknownModelError, UsageError
-from .settings import VERSIONS, ModelSpec, check_iters, check_model_shape
+from .settings import VERSIONS, ModelSpec, check_iters, check_model_shape, count_iters
 
 ChannelOrder: TypeAlias = Literal["BGR", "RGB"]
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("BGR", "RGB")
@@ -185,4 +185,4 @@ def _bundled(iters: int, shape: tuple[int, int], folder: Path, hint: str) -> Mod
             f"the bundled network {BUNDLED_NAME} is not in {folder}; it belongs to the checkout, "
             "so fetch it again with git"
         )
-    return ModelChoice(spec, path, f"model: {BUNDLED_NAME}, {iters} iterations{hint}")
+    return ModelChoice(spec, path, f"model: {BUNDLED_NAME}, {count_iters(iters)}{hint}")

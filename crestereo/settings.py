@@ -57,7 +57,7 @@ class ModelSpec:
         return self.height, self.width
 
     def __str__(self) -> str:
-        return f"{self.version}, {self.iters} iterations, {self.height}x{self.width}"
+        return f"{self.version}, {count_iters(self.iters)}, {self.height}x{self.width}"
 
 
 def check_iters(iters: int) -> int:
@@ -65,6 +65,11 @@ def check_iters(iters: int) -> int:
     if isinstance(iters, bool) or not isinstance(iters, int) or not 1 <= iters <= MAX_ITERS:
         raise UsageError(f"iters must be a whole number from 1 to {MAX_ITERS}, not {iters!r}")
     return iters
+
+
+def count_iters(iters: int) -> str:
+    """Return the number of iterations in words, for example "5 iterations"."""
+    return f"{iters} iteration" + ("" if iters == 1 else "s")
 
 
 def check_model_shape(shape: tuple[int, int]) -> tuple[int, int]:

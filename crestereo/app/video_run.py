@@ -175,7 +175,8 @@ class _VideoJob:
         if self._settings.warm_start and self._estimator.accepts_prior:
             self._prior = result.disparity
         if prepared.note and not self._note:  # said once: it is about the whole video
-            self._messages.say(prepared.note)
+            with tqdm.external_write_mode(file=sys.stderr):  # not into the line of the bar
+                self._messages.say(prepared.note)
             self._note = prepared.note
         return prepared, replace(result, disparity=prepared.undo(result.disparity))
 
