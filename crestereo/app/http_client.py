@@ -33,8 +33,9 @@ PATIENCE = Patience()
 """The deadlines where nothing else is said."""
 
 
-# urllib knows one timeout for everything; these give the time after the connection its own.
 class _PlainConnection(http.client.HTTPConnection):
+    """Give the time after the connection its own timeout; urllib knows one for everything."""
+
     def __init__(self, *args: Any, stall_s: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._stall_s = stall_s
@@ -44,14 +45,8 @@ class _PlainConnection(http.client.HTTPConnection):
         self.sock.settimeout(self._stall_s)
 
 
-class _SecureConnection(http.client.HTTPSConnection):
-    def __init__(self, *args: Any, stall_s: float, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._stall_s = stall_s
-
-    def connect(self) -> None:
-        super().connect()
-        self.sock.settimeout(self._stall_s)
+class _SecureConnection(_PlainConnection, http.client.HTTPSConnection):
+    """The same over TLS: what comes after `_PlainConnection` in the order of its bases."""
 
 
 class _PlainHandler(urllib.request.HTTPHandler):
