@@ -183,6 +183,25 @@ def test_a_bug_is_a_sentence_that_says_so(
     assert "--debug" in error
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (ModuleNotFoundError("No module named 'cv2'", name="cv2"), 2, "requirements.txt"),
+        (ImportError("libGL.so.1: cannot open shared object file"), 2, "libgl1"),
+        (ImportError("cannot import name", name="crestereo.app.cli"), 70, "this is a bug"),
+    ],
+)
+def test_a_missing_package_is_no_bug(
+    error: ImportError,
+    code: int,
+    says: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert leave(monkeypatch, error) == code
+    assert says in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -301,7 +301,10 @@ SHOWN_BY = {
     "only one of baseline and focal length": ("half a camera",),
     "the input ended before an answer without a default": ("no answer",),
     "an answer that is neither yes nor no": ("neither yes nor no",),
-    "the output folder is a file": ("output is a file",),
+    "the output folder is a file, or cannot be written to": (
+        "output is a file",
+        "output below a file",
+    ),
     "no such file, or a folder": ("no such file", "a folder"),
     "a file that is not a picture": ("no picture",),
     "left and right of different sizes": ("two sizes",),
@@ -331,6 +334,17 @@ def cannot_download(place: Place) -> int:
     return done.returncode
 
 
+def misses_a_package(place: Place) -> int:
+    code = "import sys; sys.modules['cv2'] = None; sys.path.insert(0, sys.argv.pop(1))\n"
+    code += "import compare_image as script; script.run_script(script.main)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(ROOT)], capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL, cwd=place.folder, env=environment(),
+    )  # fmt: skip
+    assert "cv2" in done.stderr
+    return done.returncode
+
+
 def has_a_bug(place: Place) -> int:
     code = "from crestereo.app.cli import run_script\nrun_script(lambda: {}['key'])"
     done = subprocess.run(
@@ -356,6 +370,7 @@ def is_interrupted(place: Place) -> int:
 SHOWN_HERE: dict[str, Callable[[Place], int]] = {
     "done, or left with `q`; a missing screen is no error": ends_well,
     "a published network that cannot be downloaded": cannot_download,
+    "a package that is missing": misses_a_package,
     "a bug of ours": has_a_bug,
     "Ctrl-C": is_interrupted,
 }

@@ -17,6 +17,10 @@ from crestereo.errors import CREStereoError, UsageError
 
 INTERRUPTED = 130
 BUG = 70
+_INSTALL = (
+    "install requirements.txt into the environment that runs this, and libgl1 and libglib2.0-0 on "
+    "a bare Debian or Ubuntu"
+)
 
 AnySettings = TypeVar("AnySettings", bound=CommonSettings)
 
@@ -103,6 +107,9 @@ def _outcome(main: Callable[[], None], debug: bool) -> int:
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001  the border where a bug becomes a sentence
         what = " ".join(str(exc).split())
+        if isinstance(exc, ImportError) and not str(exc.name).startswith("crestereo"):
+            _complain(f"Error: a package is missing or broken: {what}; {_INSTALL}", debug)
+            return UsageError.exit_code
         hint = "please report it" if debug else "run again with --debug to see where"
         _complain(f"Error: this is a bug: {type(exc).__name__}: {what}; {hint}", debug)
         return BUG
