@@ -58,8 +58,9 @@ class _ClientMessage(ctypes.Structure):
 class Desktop:
     """Press keys and look for windows on a display."""
 
-    def __init__(self, display: str) -> None:
+    def __init__(self, display: str, framebuffer: Path) -> None:
         self.display = display
+        self._framebuffer = framebuffer
 
     def tool(self, *args: object) -> str:
         done = subprocess.run(
@@ -77,6 +78,15 @@ class Desktop:
 
     def key(self, name: str) -> None:
         self.tool("key", "--delay", 0, name)
+
+    def screen(self) -> np.ndarray:
+        """Return what is seen, (H, W, 3) BGR; Xvfb keeps it in a file of the form XWD."""
+        data = self._framebuffer.read_bytes()
+        header = np.frombuffer(data, ">u4", 25)
+        size, width, height, row_bytes, colors = (int(header[n]) for n in (0, 4, 5, 12, 19))
+        start = size + 12 * colors
+        rows = np.frombuffer(data, np.uint8, height * row_bytes, start).reshape(height, row_bytes)
+        return rows[:, : 4 * width].reshape(height, width, 4)[..., :3]
 
     def close_by_mouse(self) -> None:
         """Send what the cross of a window frame makes the window manager send."""
@@ -104,10 +114,12 @@ def wait_until(condition: Callable[[], object], limit_s: float = 30) -> float:
 
 
 @pytest.fixture(scope="module")
-def desktop() -> Iterator[Desktop]:
+def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
     reading, writing = os.pipe()
+    folder = tmp_path_factory.mktemp("framebuffer")
+    what = ["-screen", "0", "1280x720x24", "-fbdir", str(folder), "-noreset", "-r"]
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(writing), "-screen", "0", "1280x720x24", "-noreset", "-r"],
+        ["Xvfb", "-displayfd", str(writing), *what],
         pass_fds=[writing],
         stderr=subprocess.DEVNULL,
     )
@@ -115,7 +127,7 @@ def desktop() -> Iterator[Desktop]:
     with os.fdopen(reading) as numbers:
         number = numbers.readline().strip()
     assert number, "Xvfb did not start"
-    yield Desktop(f":{number}")
+    yield Desktop(f":{number}", folder / "Xvfb_screen0")
     server.terminate()
     server.wait(timeout=10)
 
@@ -181,10 +193,11 @@ def check_leaving(
 
     The limits hold for the best of three: a busy machine may delay one or two of them, but keys
     that are looked at once an inference, or threads that are waited for, delay them all. Where
-    even looking for a window takes longer than the answer may, nothing can be measured.
+    xdotool alone takes longer than the answer may, the machine is that much slower than the
+    limits are meant for, and they stretch with it: still far from the minutes of the inference.
     """
     best_s = [float("inf"), float("inf")]
-    tool_s = 0.0
+    slowness = 1.0
     for _ in range(3):
         process = start_it()
         begin = time.perf_counter()
@@ -194,14 +207,12 @@ def check_leaving(
         process.wait(timeout=30)
         gone_s = time.perf_counter() - begin
         overhead = overhead_s(desktop)
-        tool_s = max(tool_s, overhead)
+        slowness = max(slowness, overhead / ANSWER_S)
         measured_s = [max(answered_s - overhead, 0.0), gone_s]
         assert process.returncode == code, process.communicate()
         best_s = list(map(min, best_s, measured_s))
-        if best_s[0] < ANSWER_S and best_s[1] < LEAVE_S:
+        if best_s[0] < ANSWER_S * slowness and best_s[1] < LEAVE_S * slowness:
             return
-    if tool_s > ANSWER_S:
-        pytest.skip(f"the machine is too busy to measure: xdotool alone takes {tool_s:.2f} s")
     raise AssertionError(f"the window went after {best_s[0]:.3f} s, the process {best_s[1]:.3f} s")
 
 
@@ -294,27 +305,21 @@ def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
 
 
 def test_the_value_under_the_mouse_is_shown(start: Start, desktop: Desktop, tmp_path: Path) -> None:
-    if shutil.which("import") is None:
-        pytest.skip("import (ImageMagick) not installed")
     left, right = picture_pair(tmp_path)
     process = start(IMAGE, left, right, "--model-path", lite_model(tmp_path / "lite.onnx"))
     wait_until((tmp_path / "output" / "toy_run.json").exists)
 
-    def screen() -> np.ndarray:
-        path = tmp_path / "screen.png"
-        args = ["import", "-window", "root", str(path)]
-        subprocess.run(args, env=environment(desktop.display), check=True, timeout=20)
-        return read_image(path)
-
     time.sleep(0.5)
-    before = screen()
+    below_pointer = 40  # rows; the pointer itself, at row 20, is part of the screen
+    before = desktop.screen()[below_pointer:].copy()
 
-    def changed_rows() -> np.ndarray:
-        desktop.tool("mousemove", 90, 30)
-        return np.argwhere((screen() != before).any(axis=2))[:, 0]
+    def changed() -> bool:
+        return not np.array_equal(desktop.screen()[below_pointer:], before)
 
-    wait_until(lambda: changed_rows().size)
-    assert changed_rows().min() >= 40  # only the line of text in the lower corner
+    time.sleep(0.3)
+    assert not changed()
+    desktop.tool("mousemove", 90, 20)
+    wait_until(changed)
     assert process.poll() is None
 
 
