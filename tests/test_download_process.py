@@ -13,6 +13,7 @@ import pytest
 
 from crestereo.app.download import fetch_models
 from crestereo.app.mirrors import Mirrors
+from crestereo.errors import CREStereoError
 from crestereo.settings import ModelSpec
 from tests.file_server import FileServer, Reply, serve_files
 from tests.tiny_models import init_model
@@ -107,7 +108,7 @@ def test_a_killed_download_leaves_no_model_and_the_next_run_goes_on(server, body
 
 
 def test_two_programs_at_once_fetch_once(server, body, folder):
-    server.replies[SINGLE] = Reply(body, pause_s=0.02)
+    server.replies[SINGLE] = Reply(body, pause_s=0.1)  # long enough for the second to start
     with start(server, folder) as first:
         wait_until_underway(folder)
         with start(server, folder) as second:
@@ -135,7 +136,13 @@ def test_a_full_disk_is_one_sentence_and_what_came_is_kept(server, body, folder)
 
 
 def run_tool(*arguments: str | Path) -> int:
-    return download_models.main([str(argument) for argument in arguments])
+    """Return the exit code, as `cli.run_script` makes it of an error."""
+    try:
+        download_models.main([str(argument) for argument in arguments])
+    except CREStereoError as exc:
+        print(exc, file=sys.stderr)
+        return exc.exit_code
+    return 0
 
 
 def test_the_tool_lists_what_is_published_and_present(folder, capsys):

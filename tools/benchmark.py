@@ -183,4 +183,4 @@ def _number(value: float) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run_tool(main))
+    run_tool(main)

@@ -19,33 +19,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from crestereo.app.cli import run_script
 from crestereo.app.download import fetch_models
 from crestereo.app.inventory import unfinished_downloads, verify_models
-from crestereo.errors import CREStereoError, ModelFileError, UsageError
+from crestereo.errors import ModelFileError, UsageError
 from crestereo.model_files import MODELS_DIR, PUBLISHED, check_published, file_name, find_model
 from crestereo.settings import ModelSpec, parse_model_shape
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program and return its exit code."""
-    parser = _parser()
-    flags = parser.parse_args(arguments)
-    try:
-        if flags.list:
-            _list_models(flags.folder)
-        elif flags.verify:
-            _verify(flags.folder)
-        else:
-            _fetch(_wanted(flags), flags.folder)
-    except CREStereoError as exc:
-        if flags.debug:
-            raise
-        print(f"{parser.prog}: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted; the next run goes on from here", file=sys.stderr)
-        return 130
-    return 0
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the flags say; raise a CREStereoError where that cannot be."""
+    flags = _parser().parse_args(arguments)
+    if flags.list:
+        _list_models(flags.folder)
+    elif flags.verify:
+        _verify(flags.folder)
+    else:
+        _fetch(_wanted(flags), flags.folder)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -130,4 +120,4 @@ def _verify(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_script(main)
