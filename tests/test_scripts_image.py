@@ -162,7 +162,7 @@ def test_the_same_picture_is_not_different(tmp_path: Path) -> None:
     assert "Image1 : " in done.stdout
     assert "Image2 : " in done.stdout
     values = [line for line in done.stdout.splitlines() if " :  " in line]
-    assert values[0].startswith(HEADLINE)
+    assert values[0] == f"{HEADLINE}0.0"
     assert [float(line.rpartition(":  ")[2]) for line in values] == [0, 0, 0]
 
 
@@ -171,7 +171,7 @@ def test_different_pictures_of_different_sizes(tmp_path: Path) -> None:
     red[..., 2], blue[..., 0] = 255, 255
     first, second = save(tmp_path / "red.png", red), save(tmp_path / "blue.png", blue)
     done = run_script(COMPARE, first, second)
-    assert f"{HEADLINE}1\n" in done.stdout
+    assert f"{HEADLINE}1.0\n" in done.stdout
     assert "the sizes differ, 60x40 and 30x20" in done.stdout
     values = json.loads(run_script(COMPARE, first, second, "--json").stdout)
     assert values["histogram"] == 1

@@ -23,10 +23,9 @@ def compare_and_tell(first: BGRImage, second: BGRImage, messages: Messages) -> N
         Where to say it.
     """
     difference = compare(first, second)
-    print_value = "{:.6g}".format
-    messages.say(f"{HEADLINE} {print_value(difference.histogram)}")
-    messages.say(f"Structure (1 - SSIM, 0 = same) :  {print_value(difference.structure)}")
-    messages.say(f"Pixels (RMSE of 0..1 values, 0 = same) :  {print_value(difference.pixels)}")
+    messages.say(f"{HEADLINE} {_six_digits(difference.histogram)}")
+    messages.say(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
+    messages.say(f"Pixels (RMSE of 0..1 values, 0 = same) :  {_six_digits(difference.pixels)}")
     sizes = [size_of(picture) for picture in (first, second)]
     if difference.resized:
         (w1, h1), (w2, h2) = sizes
@@ -35,3 +34,8 @@ def compare_and_tell(first: BGRImage, second: BGRImage, messages: Messages) -> N
             "pixels"
         )
     messages.summary({**asdict(difference), "sizes_px": sizes})
+
+
+def _six_digits(value: float) -> float:
+    """Return a value as it is shown: 0.0 for the same picture, as ever."""
+    return float(f"{value:.6g}")
