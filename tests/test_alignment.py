@@ -11,7 +11,7 @@ from crestereo.alignment import Verdict, align_pair, check_pair, choose_shift, p
 from crestereo.alignment.model import AlignmentModel, choose_model, transform
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage
-from tests.alignment_clips import Stage, texture
+from tools.lib.moving_scene import Stage, texture
 
 SIZE = (300, 400)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from crestereo.alignment import Bars, detect_swap, find_bars
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
-from tests.alignment_clips import Stage, texture, with_noise
+from tools.lib.moving_scene import Stage, texture, with_noise
 
 
 def views(seed: int) -> tuple[BGRImage, BGRImage]:

@@ -10,7 +10,7 @@ from crestereo.app.video_options import LAYOUTS
 from crestereo.errors import SourceError, UsageError
 from crestereo.layouts import LAYOUT_NAMES, Layout, detect_layout, parse_layout, split_frame
 from crestereo.types import BGRImage
-from tests.alignment_clips import Stage
+from tools.lib.moving_scene import Stage
 
 
 def frame_in(layout: Layout, seed: int = 1, size: tuple[int, int] = (270, 480)) -> BGRImage:

@@ -12,9 +12,9 @@ import pytest
 
 from crestereo.formats import read_pfm
 from crestereo.types import BGRImage
-from tests.alignment_clips import Stage, two_recordings
 from tests.app_helpers import IMAGE, SEPARATE, UNIFIED, run_script, save
 from tests.tiny_models import init_model
+from tools.lib.moving_scene import Stage, two_recordings
 
 SIZE = (200, 320)
 

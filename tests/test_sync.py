@@ -7,7 +7,7 @@ import pytest
 
 from crestereo.errors import UsageError
 from crestereo.sync import find_offset, motion_signals, offset_of_signals
-from tests.alignment_clips import two_recordings
+from tools.lib.moving_scene import two_recordings
 
 
 @pytest.mark.parametrize("moving_camera", [True, False])

@@ -1,17 +1,19 @@
-"""Measure pair check, alignment, range shift and swapped eyes on pairs whose truth is known.
+"""Measure the alignment on pairs and clips whose truth is known, beside the wanted figures.
 
 For example::
 
     python tools/evaluate_alignment.py DATASET_DIR --photos PHOTOS_DIR
 
 reads the folders that tools/evaluate.py reads, and NAME_left.jpg beside NAME_right.jpg for the
-photos. Row errors are pixels of a picture 640 px wide, bad-2 is per cent of the pixels that both
-cameras see. --no-network leaves out what needs the network.
+photos, which are also enlarged or shrunk to 12 megapixels to time the check. Clips for the tasks
+sync and layouts are rendered. Row errors are pixels of a picture 640 px wide, bad-2 is per cent of
+the pixels that both cameras see. --no-network leaves out what needs the network.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -25,19 +27,31 @@ from crestereo.model_files import BUNDLED_NAME, MODELS_DIR
 from tools.lib.alignment_tasks import (
     Estimate,
     Row,
-    check_seconds,
     disturbed_rows,
     mean_row,
     photo_rows,
     shifted_rows,
     swap_rows,
+    time_rows,
     untouched_rows,
 )
+from tools.lib.alignment_wishes import wish_rows
 from tools.lib.cli import run_tool
-from tools.lib.datasets import find_scenes
+from tools.lib.clip_tasks import FILMS, layout_rows, sync_rows
+from tools.lib.datasets import Scene, find_scenes
 from tools.lib.tables import markdown_table
 
-TASKS = ("disturbed", "untouched", "photos", "shifted", "swap")
+TITLES = {
+    "disturbed": "Disturbed",
+    "untouched": "Untouched",
+    "photos": "Photos, held-out matches",
+    "shifted": "Shifted by half the range",
+    "swap": "Order of the eyes",
+    "sync": "Two recordings in step",
+    "layouts": "Layouts and black bars",
+    "time": "Time of a check",
+}
+TASKS = tuple(TITLES)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -52,6 +66,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--draws", type=int, default=10, help="disturbances of each scene")
     parser.add_argument("--network-draws", type=int, default=10, help="of them with the network")
     parser.add_argument("--scenes", type=int, default=0, help="only so many; 0: all")
+    parser.add_argument("--clips", type=int, default=10, help="of either kind for the task sync")
     parser.add_argument("--no-network", action="store_true", help="row errors and verdicts only")
     parser.add_argument("--model-path", type=Path, default=MODELS_DIR / BUNDLED_NAME)
     parser.add_argument("--iters", type=int, default=5, help="of the network")
@@ -63,25 +78,50 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     options = parse(arguments)
     tasks = options.tasks.split(",")
-    if set(tasks) - set(TASKS) or options.draws < 1:
-        raise UsageError(f"--tasks takes {', '.join(TASKS)}, and --draws a number from 1")
+    if set(tasks) - set(TASKS) or min(options.draws, options.clips) < 1:
+        raise UsageError(
+            f"--tasks takes {', '.join(TASKS)}; --draws and --clips take a number from 1"
+        )
     scenes = find_scenes(options.dataset)
     scenes = scenes[: options.scenes or len(scenes)]
     estimate = None if options.no_network else _network(options)
-    draws = options.draws, options.network_draws
-    if "disturbed" in tasks:
-        show("Disturbed", disturbed_rows(scenes, draws[0], estimate, draws[1]), len(scenes))
-    if "untouched" in tasks:
-        show("Untouched", untouched_rows(scenes, estimate), len(scenes))
-    if "photos" in tasks and options.photos is not None:
-        photos = find_photos(options.photos)
-        show("Photos, held-out matches", photo_rows(photos), len(photos))
-        print(f"\nfastest check of the first pair: {check_seconds(*photos[0]):.2f} s")
-    if "shifted" in tasks and estimate is not None:
-        show("Shifted by half the range", shifted_rows(scenes, estimate), len(scenes))
-    if "swap" in tasks:
-        show("Order of the eyes", swap_rows(scenes), len(scenes))
+    photos = [] if options.photos is None else find_photos(options.photos)
+    wishes: list[list[str]] = []
+    for task in tasks:
+        rows, count = _rows(task, options, scenes, photos, estimate)
+        done = list(_with_progress(rows, task, count))
+        if done:
+            show(task, done)
+            wishes += wish_rows(task, done)
+    if wishes:
+        head = ["task", "figure", "measured", "wanted", "held"]
+        print(f"\n## Beside what is wanted\n\n{markdown_table(head, wishes, 2)}")
     return 0
+
+
+def _rows(
+    task: str,
+    options: argparse.Namespace,
+    scenes: Sequence[Scene],
+    photos: Sequence[tuple[Path, Path]],
+    estimate: Estimate | None,
+) -> tuple[Iterable[Row], int]:
+    """Return the rows of a task, measured as they are asked for, and how many there will be."""
+    pairs = len(scenes)
+    shifted = () if estimate is None else shifted_rows(scenes, estimate)
+    return {  # generators: nothing runs before its task is shown
+        "disturbed": (
+            disturbed_rows(scenes, options.draws, estimate, options.network_draws),
+            pairs,
+        ),
+        "untouched": (untouched_rows(scenes, estimate), pairs),
+        "photos": (photo_rows(photos), len(photos)),
+        "shifted": (shifted, 0 if estimate is None else pairs),
+        "swap": (swap_rows(scenes), pairs),
+        "sync": (sync_rows(options.clips), 2 * options.clips + 2 * (options.clips // 2)),
+        "layouts": (layout_rows(), FILMS),
+        "time": (time_rows(photos), len(photos)),
+    }[task]
 
 
 def find_photos(folder: Path) -> list[tuple[Path, Path]]:
@@ -103,17 +143,22 @@ def find_photos(folder: Path) -> list[tuple[Path, Path]]:
     return pairs
 
 
-def show(title: str, rows: Iterable[Row], count: int) -> None:
+def show(title: str, rows: Sequence[Row]) -> None:
     """Print the rows of a task and their mean as a table."""
-    done = list(_with_progress(rows, title, count))
-    done.append(mean_row(done))
+    done = [*rows, mean_row(rows)]
     columns = list(done[-1].figures)
-    cells = [[row.name, *(f"{row.figures[name]:.2f}" for name in columns)] for row in done]
-    print(f"\n## {title}\n\n{markdown_table(['scene', *columns], cells, 1)}", flush=True)
+    cells = [
+        [row.name, *(_figure(row.figures.get(name, math.nan)) for name in columns)] for row in done
+    ]
+    print(f"\n## {TITLES[title]}\n\n{markdown_table(['', *columns], cells, 1)}", flush=True)
+
+
+def _figure(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
 
 
 def _with_progress(rows: Iterable[Row], title: str, count: int) -> Iterator[Row]:
-    with tqdm(total=count, desc=title, unit=" scenes") as bar:
+    with tqdm(total=count, desc=title, unit=" rows", disable=count == 0) as bar:
         for row in rows:
             yield row
             bar.update()

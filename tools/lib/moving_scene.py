@@ -1,4 +1,4 @@
-"""Clips of a rendered scene for the tests: cards at several depths before a textured wall."""
+"""Clips of a rendered scene, cards at several depths before a textured wall, cut where we know."""
 
 from __future__ import annotations
 
@@ -91,21 +91,50 @@ def shaky_path(rng: np.random.Generator, frames: int, size_px: float) -> NDArray
 
 
 def two_recordings(
-    seed: int, offset: int, *, moving_camera: bool, frames: int = 80, kept: int = 60
+    seed: int,
+    offset: int,
+    *,
+    moving_camera: bool,
+    frames: int = 80,
+    kept: int = 60,
+    rates: tuple[float, float] = (24.0, 24.0),
 ) -> tuple[list[BGRImage], list[BGRImage]]:
     """Render both eyes of one clip and cut the right one so that it runs `offset` frames behind.
 
-    What happens in left frame i happens in right frame i + offset.
+    What happens in left frame i happens in right frame i * rates[1] / rates[0] + offset.
+
+    Parameters
+    ----------
+    seed, offset : int
+    moving_camera : bool
+        Otherwise the cards move before a still camera.
+    frames, kept : int
+        Length of the clip and, at most, of each recording, in frames of the left rate.
+    rates : (float, float)
+        Frames per second, left and right; the clip itself moves at the left rate.
     """
     rng = np.random.default_rng(seed)
     stage = Stage(seed)
     camera = shaky_path(rng, frames, 2.0) if moving_camera else np.zeros((frames, 2))
     cards = np.stack([shaky_path(rng, frames, 3.0) for _ in stage.cards], axis=1)
-    start_left, start_right = max(offset, 0), max(-offset, 0)
-    left, right = [], []
-    for clip, eye, start in ((left, False, start_left), (right, True, start_right)):
-        for i in range(start, min(start + kept, frames)):
-            moved = None if moving_camera else cards[i]
-            picture, _ = stage.view(eye, (camera[i][0], camera[i][1]), moved)
+    left: list[BGRImage] = []
+    right: list[BGRImage] = []
+    behind = offset * rates[0] / rates[1]
+    for clip, eye, start, rate in (
+        (left, False, max(behind, 0.0), rates[0]),
+        (right, True, max(-behind, 0.0), rates[1]),
+    ):
+        step = rates[0] / rate
+        for time in np.arange(start, min(start + kept, frames - 1 + step / 2) - 1e-9, step):
+            x, y = _at(camera, time)
+            picture, _ = stage.view(eye, (x, y), None if moving_camera else _at(cards, time))
             clip.append(with_noise(picture, rng))
     return left, right
+
+
+def _at(path: NDArray[np.float64], time: float) -> NDArray[np.float64]:
+    """Return the position between two frames of a path, (frames, ...)."""
+    before = min(int(time), len(path) - 1)
+    after = min(before + 1, len(path) - 1)
+    share = min(max(time - before, 0.0), 1.0)
+    return np.asarray((1 - share) * path[before] + share * path[after])

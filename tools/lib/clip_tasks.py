@@ -1,0 +1,148 @@
+"""What is measured of films: two recordings in step, layouts, bars; on clips rendered here."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from crestereo.alignment import find_bars
+from crestereo.errors import SourceError
+from crestereo.layouts import LAYOUT_NAMES, Layout, detect_layout, parse_layout, split_frame
+from crestereo.sync import MAX_OFFSET_S, find_offset
+from crestereo.types import BGRImage
+
+from .alignment_tasks import Row
+from .moving_scene import Stage, two_recordings, with_noise
+
+Recording = tuple[list[BGRImage], float]
+"""Frames and how many there are in a second."""
+Size = tuple[int, int]
+
+FILM, NTSC = 24000 / 1001, 30000 / 1001  # frames per second
+RATES = ((24.0, 24.0), (FILM, FILM), (FILM, 24.0), (NTSC, 25.0), (30.0, NTSC))  # left, right
+CLIP_S = 5.0
+LONGEST_DRAWN_S = MAX_OFFSET_S - 0.2
+EYES = (
+    ((270, 480), ((0, 0), (36, 0), (0, 60))),
+    ((300, 400), ((0, 0), (36, 0), (0, 115))),
+)
+"""Height and width of an eye; then bars above and below, and at both sides, around usual forms."""
+FILM_FRAMES = 3
+FILMS = len(LAYOUT_NAMES) * sum(len(all_bars) for _, all_bars in EYES)
+BAR_TOLERANCE_PX = 3  # compression smears the edge of a bar
+
+
+def sync_rows(clips: int) -> Iterator[Row]:
+    """Find known offsets, `clips` with a moving camera and as many before a still one.
+
+    Between them recordings of two scenes, whose motions have nothing in common, are compared.
+    """
+    before: Recording | None = None
+    for moving_camera, number in product((True, False), range(clips)):
+        rates = RATES[number % len(RATES)]
+        seed = 100 * (1 + moving_camera) + number
+        most = int(LONGEST_DRAWN_S * rates[1])
+        offset = int(np.random.default_rng(seed).integers(-most, most + 1))
+        left, right = two_recordings(
+            seed, offset, moving_camera=moving_camera, rates=rates,
+            frames=int((CLIP_S + MAX_OFFSET_S) * rates[0]), kept=int(CLIP_S * rates[0]),
+        )  # fmt: skip
+        found = find_offset(left, right, *rates)
+        exact = found.believed and round(found.offset_frames) == offset
+        yield Row(
+            f"{'moving' if moving_camera else 'still'} camera {number + 1}, "
+            f"{rates[0]:.2f} and {rates[1]:.2f} a second",
+            {
+                "offset": float(offset),
+                "found": found.offset_frames if found.believed else math.nan,
+                "sure %": 100 * found.confidence,
+                "exact %": 100.0 * exact,
+                "wrong %": 100.0 * (found.believed and not exact),
+            },
+        )
+        if before is not None and number % 2:
+            found = find_offset(before[0], right, before[1], rates[1])
+            yield Row(
+                f"{'moving' if moving_camera else 'still'} camera {number} and {number + 1}",
+                {"sure %": 100 * found.confidence, "unrelated believed %": 100.0 * found.believed},
+            )
+        before = left, rates[0]
+
+
+def layout_rows() -> Iterator[Row]:
+    """Write films in every layout, with noise and bars, compressed, and tell how they are made."""
+    films = [(size, bars) for size, all_bars in EYES for bars in all_bars]
+    for name, (seed, (size, bars)) in product(LAYOUT_NAMES, enumerate(films)):
+        layout = parse_layout(name)
+        frames = compressed(_film(layout, size, bars, seed))
+        found = detect_layout("film.mp4", "", frames).layout
+        pairs = [split_frame(frame, Layout(layout.stacked, layout.half)) for frame in frames]
+        cut = find_bars([left for left, _ in pairs], [right for _, right in pairs])
+        wanted = (bars[0], bars[0], bars[1], bars[1])
+        sides = (cut.top, cut.bottom, cut.left, cut.right)
+        missed = max(abs(a - b) for a, b in zip(sides, wanted, strict=True))
+        told = f"bars {bars[0]} and {bars[1]} px" if any(bars) else "no bars"
+        alike = (found.stacked, found.half) == (layout.stacked, layout.half)
+        yield Row(
+            f"{name}, eyes {size[1]}x{size[0]}, {told}",
+            {
+                "layout right %": 100.0 * alike,
+                "bars right %": 100.0 * (missed <= BAR_TOLERANCE_PX),
+                "bars off by px": float(missed),
+            },
+        )
+
+
+def _film(layout: Layout, size: Size, bars: Size, seed: int) -> list[BGRImage]:
+    """Render frames of a film whose pictures stand between bars."""
+    stage = Stage(10 + seed, (size[0] - 2 * bars[0], size[1] - 2 * bars[1]), cards=5)
+    rng = np.random.default_rng(seed)
+    frames = []
+    for number in range(FILM_FRAMES):
+        camera = (3.0 * number, 2.0 * number)
+        eyes = [stage.view(right_eye, camera)[0] for right_eye in (False, True)]
+        framed = [np.pad(eye, ((bars[0],) * 2, (bars[1],) * 2, (0, 0))) for eye in eyes]
+        frames.append(with_noise(_joined(framed, layout), rng))
+    return frames
+
+
+def compressed(frames: Sequence[BGRImage]) -> list[BGRImage]:
+    """Return the frames as they come back from a compressed video file.
+
+    Raises
+    ------
+    SourceError
+        If this OpenCV can neither write nor read MPEG-4.
+    """
+    size = (frames[0].shape[1], frames[0].shape[0])
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "film.mp4")
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), 24, size)
+        for frame in frames:
+            writer.write(frame)
+        writer.release()
+        capture = cv2.VideoCapture(path)
+        back = []
+        while (read := capture.read())[0]:
+            back.append(np.asarray(read[1], np.uint8))
+        capture.release()
+    if not back:
+        raise SourceError("this OpenCV cannot write MPEG-4, which the layouts are measured with")
+    return back
+
+
+def _joined(eyes: Sequence[BGRImage], layout: Layout) -> BGRImage:
+    """Return one frame of the pictures of the left and the right eye."""
+    ordered = list(reversed(eyes)) if layout.right_first else list(eyes)
+    if layout.half:
+        height, width = eyes[0].shape[:2]
+        size = (width, height // 2) if layout.stacked else (width // 2, height)
+        squeezed = [cv2.resize(eye, size, interpolation=cv2.INTER_AREA) for eye in ordered]
+        ordered = [np.asarray(eye, np.uint8) for eye in squeezed]
+    return np.asarray(np.vstack(ordered) if layout.stacked else np.hstack(ordered), np.uint8)
