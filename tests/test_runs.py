@@ -17,6 +17,7 @@ from crestereo.app.options import ImageSettings, VideoSettings
 from crestereo.app.pairing import TwoVideos
 from crestereo.app.preparation import PreparedPair
 from crestereo.app.sources import parse_video
+from crestereo.app.video_options import TwoVideosSettings
 from crestereo.app.video_run import run_video
 from crestereo.errors import ModelError, UsageError
 from crestereo.estimator import CREStereo
@@ -178,6 +179,20 @@ def test_a_setting_of_the_block_that_cannot_be_is_a_usage_error(
 ) -> None:
     with pytest.raises(UsageError):
         video_settings(tmp_path, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("sync", "frames"), [("auto", None), ("off", None), ("7", 7.0), ("-2,5", -2.5), (3, 3.0)]
+)
+def test_the_offset_of_recordings_is_auto_off_or_frames(sync: object, frames: float | None) -> None:
+    settings = TwoVideosSettings(**BLOCK, max_distance=10.0, sync=sync)  # type: ignore[arg-type]
+    assert settings.sync_frames == frames
+
+
+@pytest.mark.parametrize("sync", ["soon", "", "inf"])
+def test_another_offset_of_recordings_is_a_usage_error(sync: str) -> None:
+    with pytest.raises(UsageError, match="auto, off or a number of frames"):
+        TwoVideosSettings(**BLOCK, max_distance=10.0, sync=sync)  # type: ignore[arg-type]
 
 
 def test_the_camera_belongs_to_the_width_of_the_pictures(tmp_path: Path) -> None:

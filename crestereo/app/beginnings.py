@@ -95,12 +95,10 @@ def choose_offset_s(
     messages: Messages,
 ) -> float:
     """Return by how many seconds the right video was started later than the left one."""
-    if settings.sync == OFF:
-        return 0.0
     rates = (videos[0].fps, videos[1].fps)
-    if settings.sync != AUTO:
-        return -float(settings.sync) / rates[1]
-    if any(source.kind is not Kind.FILE for source in sources):
+    if settings.sync_frames is not None:
+        return -settings.sync_frames / rates[1]
+    if settings.sync == OFF or any(source.kind is not Kind.FILE for source in sources):
         return 0.0
     left, right = (_small_frames(source, rate) for source, rate in zip(sources, rates, strict=True))
     finding = find_offset(left, right, *rates)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from crestereo.app.options import VideoSettings, check_choice, flag, number
+from crestereo.app.options import AUTO, OFF, VideoSettings, check_choice, flag, number
+from crestereo.errors import UsageError
 
 LAYOUTS = (
     "auto",
@@ -30,8 +31,19 @@ class TwoVideosSettings(VideoSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.sync not in ("auto", "off"):
-            number(str(self.sync))
+        _ = self.sync_frames  # looks at the value
+
+    @property
+    def sync_frames(self) -> float | None:
+        """Return the frames that the right video is behind, None where it is auto or off."""
+        if self.sync in (AUTO, OFF):
+            return None
+        try:
+            return number(str(self.sync))
+        except UsageError as exc:
+            raise UsageError(
+                f"sync must be auto, off or a number of frames, not {self.sync!r}"
+            ) from exc
 
 
 @dataclass(frozen=True, kw_only=True)
