@@ -18,6 +18,7 @@ from crestereo.types import BGRImage
 COMMON_FORMS = (16 / 9, 4 / 3, 3 / 2, 9 / 16, 3 / 4, 1.85, 2.0, 2.39)  # width over height of videos
 CONTENT_FRAMES = 3  # that are looked at
 MIN_FRAME_PX = 4
+SPEAKS_OF_STEREO = r"3d|stereo|vr|180|360|side.?by.?side|sbs"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,8 @@ def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> 
     path_name : str
         File name or address; players know endings such as ``_SBS`` or ``_TBF_fulltb``.
     metadata : str
-        What the container or site says, for example ``stereo_mode=left_right``; may be empty.
+        What the container or site says, for example ``stereo_mode=left_right`` or a title; may
+        be empty. Believed where it speaks of stereo at all: "ou" is also a French word.
     frames : sequence of (H, W, 3) uint8
         A few frames spread over the video; may be empty.
 
@@ -150,7 +152,8 @@ def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> 
         Name and record are believed before the content is; the form of the picture without its
         bars tells half from full where they are silent.
     """
-    for text, source in ((path_name, "from the file name"), (metadata, "from the video's record")):
+    record = metadata if re.search(SPEAKS_OF_STEREO, metadata.lower()) else ""
+    for text, source in ((path_name, "from the file name"), (record, "from the video's record")):
         told = _from_text(text)
         if told is None:
             continue
@@ -174,19 +177,26 @@ def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> 
 def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
     """Return layout, whether half or full was said, whether the order was; None if nothing."""
     name = text.rsplit("/", 1)[-1].rsplit("\\", 1)[-1].lower()
-    words = set(re.split(r"[^a-z0-9]+", name))
+    in_order = re.split(r"[^a-z0-9]+", re.sub(r"full[ _-]*(movie|film|video|length|hd)", "", name))
+    words = set(in_order)
     joined = re.sub(r"[^a-z0-9]+", "", name)
-    right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"}) or "rightleft" in joined
+    right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"}) or any(
+        word in joined for word in ("rightleft", "crosseye")
+    )
     side = words & {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
-    side = side or {w for w in ("sidebyside", "leftright", "rightleft") if w in joined}
+    side = side or {w for w in ("sidebyside", "leftright", "rightleft", "crosseye") if w in joined}
     over = words & {"tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "fulltb", "halftb"}
     over = over or {w for w in ("topbottom", "topandbottom", "overunder") if w in joined}
     if bool(side) == bool(over):
         return None
-    half = bool(words & {"half", "hsbs", "htb", "hou", "halfsbs", "halftb", "lrq"})
-    full = bool(
-        words & {"full", "fsbs", "ftb", "fou", "fullsbs", "fulltb", "lrf", "rlf", "tbf", "btf"}
-    )
+    beside = {  # a "full movie" or "half time" says nothing of the pictures
+        word
+        for word, *around in zip(in_order, ["", *in_order], [*in_order[1:], ""], strict=False)
+        if {"side", "over", "top", *side, *over} & set(around)
+    }
+    half = bool(words & {"hsbs", "htb", "hou", "halfsbs", "halftb", "lrq"}) or "half" in beside
+    full = bool(words & {"fsbs", "ftb", "fou", "fullsbs", "fulltb", "lrf", "rlf", "tbf", "btf"})
+    full = full or "full" in beside
     order = right_first or bool(words & {"lr", "lrf", "lrq", "tbf"}) or "leftright" in joined
     return Layout(bool(over), half, right_first), half or full, order
 

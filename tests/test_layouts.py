@@ -60,6 +60,32 @@ def test_the_record_tells_and_form_completes_it() -> None:
     assert detect_layout("a_SBS.mp4", "", [frame_in(Layout())]).layout.name == "sbs_full"
 
 
+@pytest.mark.parametrize(
+    ("title", "layout"),
+    [
+        ("Alps 3D SBS - full movie", "sbs_half"),  # the form tells that they are squeezed
+        ("Alps in 3D, half side by side", "sbs_half"),
+        ("Alps 3D Full SBS", "sbs_full"),
+        ("VR180 the sea, top-bottom", "tb_half"),
+        ("The sea, cross-eyed 3D", "sbs_half_rl"),
+    ],
+)
+def test_titles_of_sites_tell_the_layout(title: str, layout: str) -> None:
+    stacked = layout.startswith("tb")
+    found = detect_layout("watch", title, [frame_in(Layout(stacked, half=True))])
+    assert found.layout.name == layout
+    assert "record" in found.reason
+
+
+@pytest.mark.parametrize(
+    "title", ["Lui ou moi", "My TB test", "A full day, half asleep", "3D film"]
+)
+def test_titles_that_say_nothing_of_stereo_leave_it_to_the_content(title: str) -> None:
+    found = detect_layout("watch", title, [frame_in(Layout(half=True))])
+    assert found.layout.name == "sbs_half"
+    assert "content" in found.reason
+
+
 def test_portrait_pictures_between_bars_are_not_squeezed() -> None:
     stage = Stage(4, (400, 224))
     eyes = [

@@ -96,8 +96,9 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> type[FakeDownloader]:
 def test_the_best_few_streams_come_with_their_headers(answer: type[FakeDownloader]) -> None:
     headers = {"User-Agent": "Browser", "Referer": "https://site"}
     formats = [{**entry, "http_headers": headers} for entry in YOUTUBE]
-    answer.info = {"formats": formats}
+    answer.info = {"formats": formats, "title": "Alps 3D SBS"}
     found = find_streams("https://site/watch", 480)
+    assert {s.title for s in found} == {"Alps 3D SBS"}
     assert [s.url for s in found] == ["https://cdn/135", "https://cdn/136", "https://cdn/18"]
     assert found[0].headers == headers
 

@@ -132,12 +132,14 @@ def test_a_page_of_a_site_is_asked_for_its_streams(
     def find(url: str, height: int) -> list[SiteStream]:
         asked.append((url, height))
         gone = SiteStream(f"{folder_server}/gone.avi")
-        return [gone, SiteStream(f"{folder_server}/small.avi", {"User-Agent": "Browser (X; Y)"})]
+        headers = {"User-Agent": "Browser (X; Y)"}
+        return [gone, SiteStream(f"{folder_server}/small.avi", headers, "Alps 3D SBS")]
 
     monkeypatch.setattr(openers, "find_streams", find)
     video = open_video(parse_video(f"{server.url}/watch"), 240)
     assert asked == [(f"{server.url}/watch", 240)]
     assert numbers(video) == [0, 1]
+    assert video.title == "Alps 3D SBS"  # may tell its layout
 
 
 def test_a_page_without_a_video_is_named(server: FileServer) -> None:

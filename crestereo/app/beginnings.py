@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
+from urllib.parse import unquote, urlsplit
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ def with_order(pairs: Sequence[StereoPair], swap: bool) -> list[StereoPair]:
 
 
 def choose_layout(
-    source: Source, first: BGRImage, settings: UnifiedVideoSettings, messages: Messages
+    source: Source, video: Video, settings: UnifiedVideoSettings, messages: Messages
 ) -> tuple[Layout, list[StereoPair], bool | None]:
     """Return the layout of a video, some of its pairs, and whether its eyes are swapped.
 
@@ -69,9 +70,9 @@ def choose_layout(
     swap : bool or None
         What name, layout or content tell; None where nothing does.
     """
-    frames = beginning_of(source) or [first]
+    frames = beginning_of(source) or [video.first]
     if settings.layout == AUTO:
-        found = detect_layout(source.text, "", frames)
+        found = detect_layout(_file_name(source), video.title, frames)
         messages.say(str(found))
     else:
         found = LayoutFinding(parse_layout(settings.layout), 1.0, "as set")
@@ -86,6 +87,13 @@ def choose_layout(
         messages.say(str(finding))
         swap = finding.swapped
     return layout, pairs, swap
+
+
+def _file_name(source: Source) -> str:
+    """Return the name that may tell a layout: of an address the path, its query is chance."""
+    if source.kind is Kind.FILE:
+        return source.text
+    return "" if source.kind is Kind.CAMERA else unquote(urlsplit(source.text).path)
 
 
 def choose_offset_s(

@@ -66,6 +66,7 @@ def _opened(
     open_it: Callable[[], cv2.VideoCapture],
     advice: str,
     deadline_s: float = 2 * DEADLINE_S,
+    title: str = "",
 ) -> Video:
     """Return an open video, or raise SourceError with a hint what to look at."""
 
@@ -73,7 +74,7 @@ def _opened(
         capture = open_it()
         if not capture.isOpened():
             raise SourceError(f"OpenCV cannot open {source}; {advice}")
-        return Video(str(source), capture, source.kind)
+        return Video(str(source), capture, source.kind, title)
 
     try:
         return call_within(deadline_s, attempt)
@@ -122,7 +123,7 @@ def _open_site(source: Source, target_height: int) -> Video:
         ) from exc
     for stream in streams:
         try:
-            return _opened(source, _opener(stream), advice)
+            return _opened(source, _opener(stream), advice, title=stream.title)
         except SourceError:  # the next one may be of a kind that this OpenCV knows
             continue
     return _opened(

@@ -65,7 +65,7 @@ def estimate_one_video(
     from crestereo.app.video_run import run_video
 
     video = open_video(source, settings.model_shape[0])
-    layout, pairs, found = choose_layout(source, video.first, settings, messages)
+    layout, pairs, found = choose_layout(source, video, settings, messages)
     swap = settings.swap
     if swap is None:
         swap = ask_yes_no(SWAP, messages, default=bool(found))

@@ -20,10 +20,11 @@ _MAX_TRIES = 3
 
 @dataclass(frozen=True)
 class SiteStream:
-    """Name one stream of a site: its address and the headers its server expects."""
+    """Name one stream of a site: its address, the headers its server expects, the video's title."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
 
 
 def rank_streams(
@@ -95,7 +96,8 @@ def find_streams(url: str, target_height: int) -> list[SiteStream]:
     streams = rank_streams(formats, target_height)[:_MAX_TRIES]
     if not streams:
         raise SourceError(f"yt-dlp finds no stream with a picture at {url}")
-    return [SiteStream(str(s["url"]), s.get("http_headers") or {}) for s in streams]
+    title = str(info.get("title") or "")
+    return [SiteStream(str(s["url"]), s.get("http_headers") or {}, title) for s in streams]
 
 
 def open_as_cap_from_youtube_does(url: str) -> cv2.VideoCapture:

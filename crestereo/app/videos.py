@@ -39,6 +39,8 @@ class Video:
         Open.
     kind : Kind
         A camera or stream is live: what was not read in time is gone.
+    title : str
+        What a site calls it; empty elsewhere.
 
     Attributes
     ----------
@@ -57,8 +59,9 @@ class Video:
         When there is no frame.
     """
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, kind: Kind) -> None:
+    def __init__(self, name: str, capture: cv2.VideoCapture, kind: Kind, title: str = "") -> None:
         self.name = name
+        self.title = title
         self._capture = capture
         self.live = kind in (Kind.CAMERA, Kind.STREAM)
         self._patience = _MAX_FAILURES if kind is Kind.FILE else _MAX_FAILURES_OF_STREAM
