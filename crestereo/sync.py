@@ -29,6 +29,7 @@ NEARBY_FRAMES = 2.5  # offsets so close to the best one are the same peak
 SMALLEST_PEAK = 0.3  # of the mean correlation; unrelated clips stay below
 CLEAR_LEAD = 0.12  # over the best offset elsewhere
 BELIEVE_FROM = 0.5
+SAME_FRAMES = 1.0  # offsets up to which the top of a broad hill means no offset
 VERIFIED_PAIRS = 3  # of frames that belong together if the offset is right
 UNVERIFIED = 0.49  # what remains of the confidence if none of them matches
 
@@ -60,7 +61,7 @@ class SyncFinding:
     def __str__(self) -> str:
         """Return a line for the user."""
         if not self.believed:
-            return "videos in step: not enough shared motion to tell, nothing is shifted"
+            return "videos in step: taken as they are, their motion does not tell"
         late = f"right video {abs(self.offset_frames):.1f} frames "
         late += "behind" if self.offset_frames > 0 else "ahead"
         text = "in step already" if round(self.offset_frames) == 0 else late
@@ -159,16 +160,14 @@ def offset_of_signals(
         return SyncFinding(0.0, 0.0, math.nan)
     best = int(np.nanargmax(scores))
     elsewhere = np.abs(offsets - offsets[best]) > NEARBY_FRAMES
-    others = scores[elsewhere & np.isfinite(scores)]
-    lead = scores[best] - (others.max() if len(others) else 0.0)
-    confidence = (
-        float(
-            np.clip(scores[best] / (2 * SMALLEST_PEAK), 0, 1)
-            * np.clip(lead / (2 * CLEAR_LEAD), 0, 1)
-        )
-        ** 0.5
-    )
+    confidence = _confidence(scores[best], scores[elsewhere])
     measured = offsets[best] + _vertex(scores, best)
+    if confidence < BELIEVE_FROM and abs(measured) <= SAME_FRAMES:
+        # Slow motion makes a hill too broad to shift by; standing alone, it tells "in step".
+        hill = _hill(scores, best)
+        in_step = _confidence(scores[best], np.delete(scores, hill))
+        if in_step >= BELIEVE_FROM:
+            return SyncFinding(0.0, in_step, float(measured))
     believed = measured if confidence >= BELIEVE_FROM else 0.0
     return SyncFinding(float(believed), confidence, float(measured))
 
@@ -220,6 +219,23 @@ def _similarity(left: Signals, right: Signals, offset: int, least_overlap: int) 
     # A short overlap correlates by chance.
     reliability = math.sqrt(1 - 1 / math.sqrt(overlap))
     return float((weight * correlation).sum() / weight.sum() * reliability)
+
+
+def _confidence(score: float, others: NDArray[np.float64]) -> float:
+    """Return 0 to 1 from the similarity and its lead over the offsets it competes with."""
+    lead = score - (np.nanmax(others) if np.isfinite(others).any() else 0.0)
+    likely = np.clip(score / (2 * SMALLEST_PEAK), 0, 1) * np.clip(lead / (2 * CLEAR_LEAD), 0, 1)
+    return math.sqrt(likely)
+
+
+def _hill(scores: NDArray[np.float64], top: int) -> range:
+    """Return the places around a top from which it goes up all the way."""
+    start, stop = top, top + 1
+    while start > 0 and scores[start - 1] <= scores[start]:
+        start -= 1
+    while stop < len(scores) and scores[stop] <= scores[stop - 1]:
+        stop += 1
+    return range(start, stop)
 
 
 def _vertex(scores: NDArray[np.float64], best: int) -> float:

@@ -60,6 +60,39 @@ def test_a_vertical_offset_is_mended_and_can_be_left(tmp_path: Path, model: Path
     assert np.isfinite(disparity).all()
 
 
+CAMERA = ("--baseline", "0.1", "--focal-length", "300")
+
+
+def test_metres_of_a_warped_pair_are_called_approximate(tmp_path: Path, model: Path) -> None:
+    saved_pair(tmp_path, (14, 0))
+    done = run_script(
+        IMAGE, "a_left.png", "a_right.png", "--model-path", model, "--no-window", "--json", *CAMERA,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert "metres are only approximate" in done.stderr
+    assert "constant" in json.loads(done.stdout)["doubt"]
+
+
+def test_metres_of_a_pair_that_was_only_shifted_are_exact(tmp_path: Path, model: Path) -> None:
+    _, path = saved_pair(tmp_path)
+    right = cv2.imread(str(path))
+    close_up = np.full_like(right, 128)
+    close_up[:, :-60] = right[:, 60:]  # all disparities are larger by 60
+    save(path, close_up)
+    done = run_script(
+        IMAGE, "a_left.png", "a_right.png", "--model-path", model, "--no-window", "--json", *CAMERA,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert "approximate" not in done.stderr
+    record = json.loads(done.stdout)
+    assert "range moved by" in record["note"]
+    assert record["doubt"] == ""
+    disparity = read_pfm(tmp_path / "output" / "a_disparity.pfm")
+    assert np.nanmedian(disparity) > 40
+    depth_mm = cv2.imread(str(tmp_path / "output" / "a_depth_mm.png"), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_allclose(depth_mm, 1000 * 300 * 0.1 / disparity, atol=1)
+
+
 def test_negative_disparities_come_back_with_their_sign(tmp_path: Path, model: Path) -> None:
     saved_pair(tmp_path, (0, 40))
     said, disparity = run_pictures(tmp_path, model)
@@ -111,6 +144,15 @@ def test_two_videos_are_brought_in_step(tmp_path: Path, model: Path) -> None:
     assert json.loads(done.stdout)["frames"] == 46
     done = separate(tmp_path, model, "--sync-offset", "off")
     assert json.loads(done.stdout)["frames"] == 50
+
+
+def test_metres_of_warped_videos_are_called_approximate(tmp_path: Path, model: Path) -> None:
+    left, right = (Stage(3, SIZE).view(eye)[0] for eye in (False, True))
+    write_clip(tmp_path / "c_left.avi", [left] * 3)
+    write_clip(tmp_path / "c_right.avi", [np.roll(right, 14, axis=0)] * 3)
+    done = separate(tmp_path, model, *CAMERA)
+    assert done.stderr.count("metres are only approximate") == 1
+    assert "constant" in json.loads(done.stdout)["doubt"]
 
 
 @pytest.mark.parametrize("layout", ["sbs_full", "tb_half"])

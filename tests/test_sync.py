@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from crestereo.errors import UsageError
-from crestereo.sync import find_offset, motion_signals, offset_of_signals
+from crestereo.sync import ROW_BANDS, find_offset, motion_signals, offset_of_signals
 from tools.lib.moving_scene import two_recordings
 
 
@@ -39,7 +40,25 @@ def test_nothing_is_shifted_where_the_evidence_is_weak() -> None:
         found = find_offset(left, right, 24, 24)
         assert not found.believed
         assert found.offset_frames == 0
-        assert "nothing is shifted" in str(found)
+        assert "taken as they are" in str(found)
+
+
+def slow_motion(start: float, frames: int = 75) -> NDArray[np.float64]:
+    """Return the signals of two slow gestures, seen from `start` [frames] on."""
+    time = np.arange(frames) + start
+    near = [np.exp(-(((time - at) / width) ** 2)) for at, width in ((20, 9), (45, 12))]
+    brightness = np.outer(near[0] + 0.6 * near[1], np.ones(ROW_BANDS))
+    return np.column_stack([0.004 * near[0], 0.002 * near[1], brightness])
+
+
+def test_slow_motion_is_in_step_but_shifts_nothing() -> None:
+    found = offset_of_signals(slow_motion(0), slow_motion(0.3), 25, 25)
+    assert found.believed
+    assert found.offset_frames == 0
+    assert "in step already" in str(found)
+    found = offset_of_signals(slow_motion(0), slow_motion(5), 25, 25)
+    assert found.measured_frames == pytest.approx(-5, abs=1)
+    assert "in step already" not in str(found)
 
 
 def test_shared_motion_of_other_pictures_is_not_believed() -> None:

@@ -101,6 +101,8 @@ class _ImageJob:
             self._finished = True
             if record["note"]:
                 self._messages.say(record["note"])
+            if record["doubt"]:
+                self._messages.warn(record["doubt"])
             self._messages.say(range_sentence(record))
             for path in record["files"]:
                 self._messages.say(f"saved {path}")
@@ -141,6 +143,7 @@ class _ImageJob:
             "seconds": round(result.seconds, 4),
             **map_record(result.disparity, painted.depth),
             "note": prepared.note,
+            "doubt": prepared.doubt,
             "files": [str(path) for path in (*files, names.path("run.json"))],
         }
         save_record(names.path("run.json"), record)

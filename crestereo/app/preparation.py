@@ -26,12 +26,15 @@ class PreparedPair:
         Brings the disparity of `pair` onto the grid of the left picture of `original`.
     note : str
         One line for the user about what was done; empty where nothing was.
+    doubt : str
+        One line about what cannot be relied on because of it; empty where all can.
     """
 
     original: StereoPair
     pair: StereoPair
     undo: Callable[[DisparityMap], DisparityMap] = _as_it_is
     note: str = ""
+    doubt: str = ""
 
 
 Prepare = Callable[[StereoPair], PreparedPair]

@@ -12,6 +12,7 @@ from crestereo.alignment import (
     AlignmentPlan,
     Bars,
     PairCheck,
+    Verdict,
     check_pair,
     detect_swap,
     find_bars,
@@ -26,6 +27,10 @@ from crestereo.types import DisparityMap, StereoPair
 
 CHECKED_PAIRS = 3  # of these the one with the most matches gives the model
 LOOK_AGAIN_AFTER = 25  # frames, where the beginning did not tell (a film fades in)
+NOT_METRIC = (
+    "metres are only approximate: the pictures had to be aligned, which leaves a constant "
+    "in all disparities unknown"
+)
 WARN_FROM = 0.98  # confidence from which a swap is proposed unasked
 
 
@@ -68,6 +73,7 @@ class _Preparer:
         self, settings: ImageSettings, bars: Bars, beginning: Sequence[StereoPair] = ()
     ) -> None:
         self._settings = settings
+        self._metric = settings.calibration is not None or settings.baseline_m is not None
         self._bars = bars
         self._beginning = list(beginning)
         self._plan: AlignmentPlan | None = None
@@ -87,7 +93,9 @@ class _Preparer:
         if plan is None:
             return PreparedPair(original, original)
         seen = StereoPair(*plan.apply(left, right), pair.name)
-        return PreparedPair(original, seen, _Undo(plan, self._bars), self._note)
+        warped = plan.check.verdict is Verdict.ALIGNED  # a shift alone is taken back exactly
+        doubt = NOT_METRIC if warped and self._metric else ""
+        return PreparedPair(original, seen, _Undo(plan, self._bars), self._note, doubt)
 
     def _ordered(self, pair: StereoPair) -> StereoPair:
         # The halves of one video are exchanged where they are cut.

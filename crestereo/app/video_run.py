@@ -96,6 +96,7 @@ class _VideoJob:
         self._prepare = prepare
         self._painter = Painter(settings.colormap, camera, settings.max_distance)
         self._note = ""
+        self._doubt = ""
         self._prior: DisparityMap | None = None  # the last frame's disparity, as the network saw it
         self._frames = 0
         self._estimation_s = 0.0
@@ -139,6 +140,7 @@ class _VideoJob:
             "estimation_seconds_per_frame": round(self._estimation_s / max(self._frames, 1), 4),
             "relative": self._relative,
             "note": self._note,
+            "doubt": self._doubt,
             "remarks": remarks,
             "files": [],
         }
@@ -177,7 +179,9 @@ class _VideoJob:
         if prepared.note and not self._note:  # said once: it is about the whole video
             with tqdm.external_write_mode(file=sys.stderr):  # not into the line of the bar
                 self._messages.say(prepared.note)
-            self._note = prepared.note
+                if prepared.doubt:
+                    self._messages.warn(prepared.doubt)
+            self._note, self._doubt = prepared.note, prepared.doubt
         return prepared, replace(result, disparity=prepared.undo(result.disparity))
 
     def _draw(
