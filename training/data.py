@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.losses import Truth
+from training.network import SEARCHED
 from training.pool import SHAPES, Ring, Shape, rings
 from training.scenes import Sample, render_scene
 
 HELD_OUT_SEED = 1_000_000_000  # scenes from here on are never trained on
 BLIND_SHARE, MATCHER_SHARE = 0.5, 0.2  # samples without a prior; with a classical matcher's
-MAX_SHARE_OF_WIDTH = 0.4  # disparities beyond this do not count: the start cannot express them
+# Disparities beyond this do not count: the start cannot express them.
+MAX_SHARE_OF_WIDTH = SEARCHED[0] / SEARCHED[1]
 
 
 @dataclass

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 MULTIPLE = 32  # the hourglass reaches 1/32, so pictures are padded to multiples of it
 RADIUS = 3  # taps to each side of the current disparity in a lookup
-BINS_PER_WIDTH = 0.4  # the start searches disparities up to this share of the width
+SEARCHED = (2, 5)  # the start searches disparities up to two fifths of the width
 GROUPS_8, GROUPS_4 = 4, 2  # groups of channels that are correlated apart
 WIDTH_2, WIDTH_4, WIDTH_8, WIDTH_16 = 16, 32, 64, 96  # feature channels by scale
 HIDDEN_8, HIDDEN_4 = 48, 32  # channels of the recurrent states
@@ -263,7 +263,7 @@ class Start(nn.Module):
         initial disparity and `known` 1 where there is one, else 0.
         """
         n, g, h, _, w = volume.shape
-        bins = (w * 2 // 5 + 3) // 4 * 4  # BINS_PER_WIDTH of the width, in whole cells of 1/32
+        bins = (w * SEARCHED[0] // SEARCHED[1] + 3) // 4 * 4  # in whole cells of 1/32
         d = torch.arange(bins, device=volume.device)[:, None]  # (D, 1)
         target = torch.arange(w, device=volume.device) - d  # (D, W): the column of the right one
         inside = (target >= 0).float()
