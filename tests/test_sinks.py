@@ -1,20 +1,19 @@
-"""What a run leaves behind: names that replace nothing, whole files, whole videos."""
+"""What a run leaves behind beside videos: names that replace nothing, whole files."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from crestereo.app.messages import Messages
-from crestereo.app.sinks import choose_names, save_maps, save_record, video_file, view_saver
-from crestereo.errors import SourceError, UsageError
+from crestereo.app.sinks import choose_names, save_maps, save_record, view_saver
+from crestereo.errors import UsageError
 from crestereo.formats import read_depth_png, read_image, read_pfm
 from crestereo.settings import CameraConfig
-from tests.app_helpers import frame_number, texture
+from tests.app_helpers import texture
 
 ENDINGS = ("depth.png", "run.json")
 
@@ -72,57 +71,21 @@ def test_views_are_saved_beside_each_other(
         np.testing.assert_array_equal(read_image(path), picture)
 
 
-def grey(number: int) -> np.ndarray:
-    return np.full((65, 97, 3), 10 * number, np.uint8)  # odd: encoders halve both sides
-
-
-def frames_of(path: Path) -> list[int]:
-    capture = cv2.VideoCapture(str(path))
-    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(12.5)
-    numbers = []
-    while True:
-        done, image = capture.read()
-        if not done:
-            return numbers
-        assert image.shape == (64, 96, 3)
-        numbers.append(frame_number(image))
-
-
-def test_a_video_appears_when_it_is_whole(tmp_path: Path) -> None:
-    path = tmp_path / "영상" / "table_depth.mp4"
-    with video_file(path, 12.5) as add:
-        for number in range(5, 11):
-            add(grey(number))
-        assert not path.exists()
-    assert frames_of(path) == [5, 6, 7, 8, 9, 10]
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_an_interrupted_video_keeps_what_it_has(tmp_path: Path) -> None:
-    path = tmp_path / "table_depth.mp4"
-    with pytest.raises(KeyboardInterrupt), video_file(path, 12.5) as add:
-        add(grey(5))
-        add(grey(6))
-        raise KeyboardInterrupt
-    assert frames_of(path) == [5, 6]
-
-
-def test_a_video_that_failed_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), video_file(tmp_path / "v.mp4", 12.5) as add:
-        add(grey(5))
-        raise ZeroDivisionError
-    with pytest.raises(SourceError, match="no frame came"), video_file(tmp_path / "v.mp4", 12.5):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     names = choose_names(tmp_path / "file", "table", (), overwrite=False)
     with pytest.raises(UsageError, match="cannot write"):
         save_record(names.path("run.json"), {})
-    with (
-        pytest.raises(UsageError, match="cannot write"),
-        video_file(names.path("v.mp4"), 10) as add,
-    ):
-        add(grey(1))
+
+
+def test_a_view_that_cannot_be_saved_ends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given a place that became a file
+    (tmp_path / "file").touch()
+    # when a view is saved there
+    view_saver(tmp_path / "file", "table", Messages())(texture(20, 40))
+    # then a sentence says so
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "cannot write" in err

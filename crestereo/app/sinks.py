@@ -1,21 +1,17 @@
-"""What a run leaves behind: pictures, videos, data files and its record."""
+"""What a run leaves behind beside videos: pictures, data files and its record."""
 
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from crestereo.app.messages import Messages
-from crestereo.errors import SourceError, UsageError
-from crestereo.files import replacing, write_bytes
+from crestereo.errors import CREStereoError
+from crestereo.files import write_bytes
 from crestereo.formats import write_depth_png, write_image, write_pfm, write_ply
 from crestereo.geometry import point_cloud
 from crestereo.settings import CameraConfig
@@ -116,60 +112,13 @@ def save_picture(path: Path, picture: BGRImage) -> Path:
 
 
 def view_saver(folder: str | Path, name: str, messages: Messages) -> Callable[[BGRImage], None]:
-    """Return what saves a view of a window beside whatever is there and says where."""
+    """Return what saves a view of a window beside whatever is there and says where, or why not."""
 
     def save(picture: BGRImage) -> None:
         names = choose_names(folder, name, ("view.png",), overwrite=False)
-        messages.say(f"saved {save_picture(names.path('view.png'), picture)}")
+        try:
+            messages.say(f"saved {save_picture(names.path('view.png'), picture)}")
+        except CREStereoError as exc:  # what the window shows goes on all the same
+            messages.warn(f"{exc}")
 
     return save
-
-
-@contextmanager
-def video_file(path: Path, fps: float) -> Iterator[Callable[[BGRImage], None]]:
-    """Lend a function that adds frames to a video, which appears under its name when it is whole.
-
-    Parameters
-    ----------
-    path : Path
-        An ``.mp4`` file.
-    fps : float
-        Frames per second.
-
-    Yields
-    ------
-    callable
-        Takes one frame (H, W, 3) uint8 after the other; called from one thread.
-
-    Raises
-    ------
-    UsageError
-        When the file cannot be written.
-    SourceError
-        When no frame came.
-    """
-    writer = cv2.VideoWriter()
-    lock = threading.Lock()  # a thread may still be adding when the block ends
-    interrupted = False
-    with replacing(path) as temporary:
-
-        def add(frame: BGRImage) -> None:
-            height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2  # yuv420 halves both
-            with lock:
-                if not writer.isOpened():
-                    code = cv2.VideoWriter.fourcc(*"mp4v")
-                    if not writer.open(str(temporary), code, fps, (width, height)):
-                        raise UsageError(f"OpenCV cannot write {path}; choose another place")
-                writer.write(frame[:height, :width])
-
-        try:
-            yield add
-        except KeyboardInterrupt:  # what there is by now is a whole, shorter video
-            interrupted = True
-        finally:
-            with lock:
-                writer.release()
-        if not temporary.exists():
-            raise SourceError(f"no frame came, so {path} was not written")
-    if interrupted:
-        raise KeyboardInterrupt

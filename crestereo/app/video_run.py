@@ -16,10 +16,12 @@ from crestereo.app.options import VideoSettings
 from crestereo.app.pairing import PairStream
 from crestereo.app.preparation import Prepare, PreparedPair, prepare_nothing
 from crestereo.app.records import model_record
-from crestereo.app.sinks import OutputNames, choose_names, save_record, video_file, view_saver
+from crestereo.app.sinks import OutputNames, choose_names, save_record, view_saver
+from crestereo.app.video_file import VideoFile
 from crestereo.app.viewer import Window, open_window, watch
 from crestereo.app.views import Painter, View, side_by_side, waiting_view, window_half
 from crestereo.app.worker import ClosedError, Pipeline
+from crestereo.errors import SourceError
 from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 
 if TYPE_CHECKING:
@@ -55,25 +57,26 @@ def run_video(
     Raises
     ------
     CREStereoError
-        When the estimation fails or the video cannot be written.
+        When the estimation fails or the video cannot be written. What was estimated by then is
+        kept and reported, as it is after Ctrl-C.
     """
     job = _VideoJob(stream, estimator, settings, messages, prepare)
-    first = waiting_view(stream.first.left)
-    interrupted = False
-    with open_window(TITLE, first, settings.window, messages) as window:
-        write = window is None or settings.save_video
-        names = choose_names(
-            settings.output_dir, stream.name, _ENDINGS, overwrite=settings.overwrite
-        )
-        path = names.path("depth.mp4")
-        try:
-            with video_file(path, stream.fps) if write else nullcontext() as add:
-                job.run(window, add)
-        except KeyboardInterrupt:
-            interrupted = True
-    job.report(names if write else None)
-    if interrupted:
-        raise KeyboardInterrupt
+    names = choose_names(settings.output_dir, stream.name, _ENDINGS, overwrite=settings.overwrite)
+    video = VideoFile(names.path("depth.mp4"), stream.fps, live=stream.live)
+    write, left = True, False
+    try:
+        first = waiting_view(stream.first.left)
+        with open_window(TITLE, first, settings.window, messages) as window:
+            write = window is None or settings.save_video
+            with video.writing() if write else nullcontext() as add:
+                left = job.run(window, add)
+    except SourceError:  # once the user has left: that no frame came
+        if not left:
+            raise
+        messages.say("left before the first result was there; nothing was saved")
+    finally:
+        if video.saved or left or not write:
+            job.report(names if video.saved else None)
 
 
 class _VideoJob:
@@ -102,8 +105,8 @@ class _VideoJob:
         self._estimation_s = 0.0
         self._wall_s = 0.0
 
-    def run(self, window: Window | None, add: Callable[[BGRImage], None] | None) -> None:
-        """Go through the video until it ends or the user leaves."""
+    def run(self, window: Window | None, add: Callable[[BGRImage], None] | None) -> bool:
+        """Go through the video until it ends or the user leaves; return whether the user left."""
         if self._relative:
             self._messages.say("relative depth: colours show disparity, no camera is set")
         else:
@@ -119,9 +122,9 @@ class _VideoJob:
         try:
             if window is None:
                 self._wait(pipeline)
-            else:
-                save = view_saver(self._settings.output_dir, self._stream.name, self._messages)
-                watch(window, pipeline.poll, save, stay=False)
+                return False
+            save = view_saver(self._settings.output_dir, self._stream.name, self._messages)
+            return watch(window, pipeline.poll, save, stay=False)
         finally:
             pipeline.close()
             self._wall_s = time.perf_counter() - start
@@ -169,20 +172,24 @@ class _VideoJob:
 
     def _estimate(self, pair: StereoPair) -> tuple[PreparedPair, DisparityResult]:
         prepared = self._prepare(pair)
+        if prepared.note != self._note:
+            self._tell(prepared)
+            self._prior = None  # the pairs are aligned otherwise now
         prior = self._prior
-        if prior is not None and prior.shape != prepared.pair.left.shape[:2]:
-            prior = None  # the pairs are aligned otherwise now
         result = self._estimator.estimate(prepared.pair.left, prepared.pair.right, prior=prior)
         self._estimation_s += result.seconds
         if self._settings.warm_start and self._estimator.accepts_prior:
             self._prior = result.disparity
-        if prepared.note and not self._note:  # said once: it is about the whole video
-            with tqdm.external_write_mode(file=sys.stderr):  # not into the line of the bar
-                self._messages.say(prepared.note)
-                if prepared.doubt:
-                    self._messages.warn(prepared.doubt)
-            self._note, self._doubt = prepared.note, prepared.doubt
         return prepared, replace(result, disparity=prepared.undo(result.disparity))
+
+    def _tell(self, prepared: PreparedPair) -> None:
+        """Say what is done to the pairs from this one on."""
+        with tqdm.external_write_mode(file=sys.stderr):  # not into the line of the bar
+            if prepared.note:
+                self._messages.say(prepared.note)
+            if prepared.doubt and prepared.doubt != self._doubt:
+                self._messages.warn(prepared.doubt)
+        self._note, self._doubt = prepared.note, prepared.doubt
 
     def _draw(
         self,

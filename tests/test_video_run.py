@@ -1,0 +1,114 @@
+"""A video that is run in this process: what is said on the way, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pytest
+
+from crestereo.app import video_run
+from crestereo.app.messages import Messages
+from crestereo.app.preparation import PreparedPair
+from crestereo.app.video_run import run_video
+from crestereo.errors import Cancelled, ModelError
+from crestereo.estimator import CREStereo
+from crestereo.types import DisparityResult, StereoPair
+from tests.test_runs import Recorder, still_video, video_settings
+from tests.tiny_models import lite_model
+
+
+def test_what_is_done_to_the_pairs_is_said_again_when_it_changes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given a video of which the first two pairs do not tell how the cameras stand
+    found = iter([("unknown", ""), ("unknown", ""), ("aligned", "not metric"), ("aligned", "")])
+
+    def prepare(pair: StereoPair) -> PreparedPair:
+        note, doubt = next(found)
+        return PreparedPair(pair, pair, lambda disparity: disparity, note, doubt)
+
+    estimator = Recorder(lite_model(tmp_path / "lite.onnx", weights=(0, 0, 0)))
+    # when it is run with a warm start
+    settings = video_settings(tmp_path, warm_start=True)
+    run_video(still_video(tmp_path), estimator, settings, Messages())
+    estimator.priors.clear()
+    run_video(still_video(tmp_path), estimator, settings, Messages(), prepare)
+    # then both findings are said once, with the doubt, and the old map starts nothing
+    out, err = capsys.readouterr()
+    assert (out.count("unknown"), out.count("aligned"), err.count("not metric")) == (1, 1, 1)
+    assert [prior is None for prior in estimator.priors] == [True, False, True, False]
+
+
+def test_a_failure_in_the_middle_keeps_what_came_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Failing(CREStereo):
+        calls = 0
+
+        def estimate(self, *args: object, **options: object) -> DisparityResult:
+            self.calls += 1
+            if self.calls == 3:
+                raise ModelError("the network failed")
+            return super().estimate(*args, **options)  # type: ignore[arg-type]
+
+    estimator = Failing(lite_model(tmp_path / "lite.onnx"))
+    output = tmp_path / "output"
+    with pytest.raises(ModelError, match="the network failed"):
+        run_video(still_video(tmp_path), estimator, video_settings(output), Messages())
+    assert sorted(path.name for path in output.iterdir()) == ["toy_depth.mp4", "toy_run.json"]
+    record = json.loads((output / "toy_run.json").read_text(encoding="utf-8"))
+    assert record["frames"] == 2
+    assert "toy_depth.mp4" in capsys.readouterr().out
+
+
+class Waiting(CREStereo):
+    """Be in the first estimation until it is cancelled."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.gone = threading.Event()
+
+    def estimate(self, *args: object, **options: object) -> DisparityResult:
+        self.gone.wait(10)
+        raise Cancelled("cancelled")
+
+    def cancel(self) -> None:
+        self.gone.set()
+
+
+@contextmanager
+def some_window(*args: object) -> Iterator[object]:
+    yield object()
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_leaving_before_the_first_result_saves_nothing_and_is_no_error(
+    tmp_path: Path,
+    interrupted: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # given a window, and a video that is written too
+    def leave(*args: object, **options: object) -> bool:
+        if interrupted:
+            raise KeyboardInterrupt
+        return True
+
+    monkeypatch.setattr(video_run, "open_window", some_window)
+    monkeypatch.setattr(video_run, "watch", leave)
+    estimator = Waiting(lite_model(tmp_path / "lite.onnx"))
+    output = tmp_path / "output"
+    # when the user leaves by q or Ctrl-C before a frame is done
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        settings = video_settings(output, save_video=True)
+        run_video(still_video(tmp_path), estimator, settings, Messages(as_json=True))
+    # then nothing is there, and the record of q names no file
+    out, err = capsys.readouterr()
+    assert list(output.iterdir()) == []
+    assert ("nothing was saved" in err) is not interrupted
+    assert "no frame came" not in err
+    assert interrupted or json.loads(out)["files"] == []
