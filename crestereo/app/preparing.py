@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
+
 from crestereo.alignment import (
     AlignmentPlan,
     Bars,
@@ -16,17 +19,24 @@ from crestereo.alignment import (
     check_pair,
     detect_swap,
     find_bars,
+    find_matches,
     nothing_to_do,
     plan_alignment,
 )
+from crestereo.alignment.check import MIN_MATCHES, MIN_SHARE, REFERENCE_WIDTH_PX
 from crestereo.app.options import AUTO, ImageSettings
 from crestereo.app.preparation import Prepare, PreparedPair
 from crestereo.app.video_options import UnifiedVideoSettings
 from crestereo.errors import CREStereoError
-from crestereo.types import DisparityMap, StereoPair
+from crestereo.types import BGRImage, DisparityMap, StereoPair
 
 CHECKED_PAIRS = 3  # of these the one with the most matches gives the model
 LOOK_AGAIN_AFTER = 25  # frames, where the beginning did not tell (a film fades in)
+LOOK_EVERY = 250  # frames, ten seconds of most videos: whether the cameras still stand alike
+LOOK_SIDE_PX = 480  # long side of what is looked at then: a tenth of a second
+MISFIT_PX = 1.5  # rows apart, median, of a picture 640 px wide: the model does not fit any more
+BETTER = 0.5  # of these rows: what a new model may leave of them
+MISFITS = 3  # looks in a row at which it is so, before the new model is taken
 NOT_METRIC = (
     "metres are only approximate: the pictures had to be aligned, which leaves a constant "
     "in all disparities unknown"
@@ -40,7 +50,7 @@ def prepare_pictures(settings: ImageSettings) -> Prepare:
 
 
 def prepare_video(settings: ImageSettings, beginning: Sequence[StereoPair]) -> Prepare:
-    """Return what makes the pairs of a video ready, all of them in the same way.
+    """Return what makes the pairs of a video ready, all in the same way until the cameras move.
 
     Parameters
     ----------
@@ -67,7 +77,7 @@ class _Undo:
 
 
 class _Preparer:
-    """Decide once how pairs are prepared, then prepare each; decide again if it did not tell."""
+    """Decide once how pairs are prepared, then prepare each; decide again where that misfits."""
 
     def __init__(
         self, settings: ImageSettings, bars: Bars, beginning: Sequence[StereoPair] = ()
@@ -79,6 +89,7 @@ class _Preparer:
         self._plan: AlignmentPlan | None = None
         self._note = ""
         self._wait = 0
+        self._misfits = 0
 
     def __call__(self, pair: StereoPair) -> PreparedPair:
         """Return the pair as the network shall see it."""
@@ -88,6 +99,8 @@ class _Preparer:
         left, right = self._bars.crop(original.left), self._bars.crop(original.right)
         if self._plan is None or (not self._plan.check.usable and self._wait <= 0):
             self._decide(original)
+        elif self._wait <= 0:
+            self._look_again(StereoPair(left, right, pair.name), self._plan)
         self._wait -= 1
         plan = self._plan
         if plan is None:
@@ -105,7 +118,6 @@ class _Preparer:
         return StereoPair(pair.right, pair.left, pair.name) if exchanged else pair
 
     def _decide(self, pair: StereoPair) -> None:
-        self._wait = LOOK_AGAIN_AFTER
         pairs = [self._ordered(p) for p in self._beginning] or [pair]
         self._beginning = []
         step = max(1, len(pairs) // CHECKED_PAIRS)
@@ -117,13 +129,33 @@ class _Preparer:
                 best, looked_at = check, candidate
         if best is None:
             raise CREStereoError("there is no pair to look at")
-        self._plan = plan_alignment(best) if best.usable else nothing_to_do(best.shape)
+        self._wait = LOOK_EVERY if best.usable else LOOK_AGAIN_AFTER
+        if best.usable or not self._note:  # once said, that it did not tell is not said again
+            self._take(best, self._swap_note(looked_at, best))
+
+    def _look_again(self, pair: StereoPair, plan: AlignmentPlan) -> None:
+        """Take another model where the present one has misfitted at several looks in a row."""
+        self._wait = LOOK_EVERY
+        rows_px = _rows_apart_px(*plan.apply(pair.left, pair.right))
+        check = check_pair(pair.left, pair.right) if rows_px > MISFIT_PX else plan.check
+        most_px = BETTER * rows_px * check.shape[1] / REFERENCE_WIDTH_PX
+        if rows_px <= MISFIT_PX or not check.usable or check.residual_px > most_px:
+            self._misfits = 0
+            return
+        self._misfits += 1
+        if self._misfits < MISFITS:
+            self._wait = LOOK_AGAIN_AFTER
+            return
+        self._misfits = 0
+        self._take(check, ["from here on the cameras stand otherwise"])
+
+    def _take(self, check: PairCheck, remarks: list[str]) -> None:
+        self._plan = plan_alignment(check) if check.usable else nothing_to_do(check.shape)
         notes = [str(self._bars)] if self._bars else []
-        notes.append(f"pair check: {best}")
+        notes.append(f"pair check: {check}")
         if self._plan.shift_px:
             notes.append(f"range moved by {self._plan.shift_px} px for the network")
-        notes += self._swap_note(looked_at, best)
-        self._note = "; ".join(notes)
+        self._note = "; ".join([*notes, *remarks])
 
     def _swap_note(self, pair: StereoPair, check: PairCheck) -> list[str]:
         if self._settings.swap is not None or isinstance(self._settings, UnifiedVideoSettings):
@@ -133,3 +165,18 @@ class _Preparer:
             return []
         sure = f"{100 * finding.confidence:.0f} % sure"
         return [f"left and right look swapped ({sure}): --swap exchanges them"]
+
+
+def _rows_apart_px(left: BGRImage, right: BGRImage) -> float:
+    """Return the median difference of rows of points that match, 0 where too few do.
+
+    In pixels of a picture `REFERENCE_WIDTH_PX` wide.
+    """
+    scale = min(1.0, LOOK_SIDE_PX / max(left.shape[:2]))
+    size = max(1, round(left.shape[1] * scale)), max(1, round(left.shape[0] * scale))
+    small = (cv2.resize(eye, size, interpolation=cv2.INTER_AREA) for eye in (left, right))
+    found = find_matches(*(np.asarray(eye, np.uint8) for eye in small))
+    if len(found) < max(MIN_MATCHES, MIN_SHARE * found.candidates):
+        return 0.0
+    rows = np.abs(found.left - found.right)[:, 1]
+    return float(np.median(rows) * REFERENCE_WIDTH_PX / size[0])
