@@ -133,18 +133,26 @@ def read_pfm(path: str | Path) -> DisparityMap:
         When it is not such a file.
     """
     data = read_bytes(path)
-    header = re.match(rb"(P[fF])\s+(\d+)\s+(\d+)\s+([-+.\deE]+)\s", data)
-    if header is None:
+    header = re.match(rb"(P[fF])\s+(\d+)\s+(\d+)\s+([-+.\deE]+)(?:\r\n|\s)", data)
+    scale = _number(header[4]) if header else None
+    if header is None or scale is None:
         raise SourceError(f"{path} is not a PFM file: its header is wrong")
     if header[1] == b"PF":
         raise SourceError(f"{path} is a PFM file of three channels; a disparity has one")
     width, height = int(header[2]), int(header[3])
-    order = "<" if float(header[4]) < 0 else ">"
+    order = "<" if scale < 0 else ">"
     body = data[header.end() :]
     if len(body) < width * height * 4 or width * height == 0:
         raise SourceError(f"{path} is cut off: {width}x{height} values were announced")
     values = np.frombuffer(body, order + "f4", count=width * height).reshape(height, width)
     return _unknown_to_nan(np.flipud(values))
+
+
+def _number(text: bytes) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _unknown_to_nan(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -213,9 +221,14 @@ def read_npy(path: str | Path, key: str = "disparity") -> NDArray[np.float32]:
     """Read a map (H, W) from .npy, or the array `key` from .npz; infinity becomes NaN."""
     try:
         loaded = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
-        return _unknown_to_nan(loaded[key] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded)
+        values = loaded[key] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
     except (EOFError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise SourceError(f"{path} holds no map of numbers that numpy can read") from exc
+    if values.ndim != 2 or values.dtype.kind not in "fiu":
+        raise SourceError(
+            f"{path} holds {values.dtype} of shape {values.shape}; a map is (H, W) real numbers"
+        )
+    return _unknown_to_nan(values)
 
 
 _READERS = {".pfm": read_pfm, ".png": read_kitti_png, ".npy": read_npy, ".npz": read_npy}

@@ -7,6 +7,7 @@ not wait for it.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -179,12 +180,23 @@ def _load_cuda_libraries(onnxruntime: Any) -> None:
         onnxruntime.preload_dlls()
 
 
+def _allowed_cores() -> int:
+    """Return how many cores this process is held to, 0 where it may use all.
+
+    ONNX Runtime's own choice is one thread per core of the machine, each tied to its core.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return 0
+    allowed = len(os.sched_getaffinity(0))
+    return allowed if allowed < (os.cpu_count() or 1) else 0
+
+
 def _session_options(device: str, threads: int | None) -> onnxruntime.SessionOptions:
     import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong arrives as an exception
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or _allowed_cores()
     options.enable_mem_pattern = device != "directml"  # DirectML cannot have it
     # Threads that spin while they wait take the cores from decoding and drawing: with another
     # program on the same two cores a run took 1.7 times as long.

@@ -148,7 +148,10 @@ class CameraConfig:
                 raise UsageError(f"the camera's offsets must be finite numbers, not {value!r}")
 
     def scaled_to(self, width_px: int) -> CameraConfig:
-        """Return the same camera for pictures `width_px` wide: every length in pixels scales."""
+        """Return the same camera for pictures `width_px` wide: every length in pixels scales.
+
+        Pixels are counted from the middle of the first one, so a centre moves by half a pixel less.
+        """
         if width_px == self.image_width_px:
             return self
         scale = width_px / self.image_width_px
@@ -158,5 +161,7 @@ class CameraConfig:
             focal_px=self.focal_px * scale,
             image_width_px=width_px,
             doffs_px=self.doffs_px * scale,
-            principal_px=None if centre is None else (centre[0] * scale, centre[1] * scale),
+            principal_px=None
+            if centre is None
+            else ((centre[0] + 0.5) * scale - 0.5, (centre[1] + 0.5) * scale - 0.5),
         )

@@ -104,6 +104,43 @@ def test_the_shift_follows_the_range(low: float, high: float, wanted: int) -> No
         assert choose_shift((low - 60, high), 640) <= (low - 60 if np.isfinite(low) else 0)
 
 
+def test_a_video_is_never_moved_towards_a_near_thing() -> None:
+    left, right, _ = pair()
+    close = np.full_like(right, 128)
+    close[:, :-60] = right[:, 60:]  # all disparities are larger by 60
+    check = check_pair(left, close)
+    assert plan_alignment(check).shift_px > 30
+    assert plan_alignment(check, still=False).does_nothing
+    far = check_pair(left, np.roll(right, 15, axis=1))
+    assert plan_alignment(far, still=False).shift_px == plan_alignment(far).shift_px < 0
+
+
+@pytest.mark.parametrize("columns", [15, -60])
+def test_whole_pixels_are_moved_as_a_warp_would(columns: int) -> None:
+    left, right, _ = pair()
+    plan = align_pair(left, np.roll(right, columns, axis=1)).plan
+    size, border = (plan.canvas[1], plan.canvas[0]), cv2.BORDER_REPLICATE
+    maps = (plan.left_homography, plan.right_homography)
+    for moved_one, picture, homography in zip(
+        plan.apply(left, right), (left, right), maps, strict=True
+    ):
+        warped = cv2.warpPerspective(picture, homography, size, borderMode=border)
+        np.testing.assert_array_equal(moved_one, warped)
+
+
+def test_dark_pictures_are_not_taken_for_one_picture_twice() -> None:
+    left, right, _ = pair()
+    dark = [np.asarray(cv2.convertScaleAbs(p, alpha=0.07), np.uint8) for p in (left, right)]
+    assert check_pair(*dark).verdict is not Verdict.SAME
+    assert check_pair(dark[0], dark[0].copy()).verdict is Verdict.SAME
+
+
+def test_a_turned_picture_is_not_zoomed() -> None:
+    left, right, _ = pair()
+    check = check_pair(left, moved(right, turned(15, 1.0, 0)))
+    assert check.zoom == pytest.approx(1, abs=0.01)
+
+
 def test_both_pictures_are_warped_where_one_is_not_enough() -> None:
     rng = np.random.default_rng(0)
     shape = (480, 640)

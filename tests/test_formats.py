@@ -140,9 +140,22 @@ def test_pfm_of_the_other_byte_order_is_read(tmp_path):
     assert f.read_pfm(tmp_path / "a.pfm").tolist() == [[7, 8]]
 
 
+def test_pfm_with_the_line_ends_of_windows_is_read(tmp_path):
+    (tmp_path / "a.pfm").write_bytes(b"Pf\r\n2 1\r\n-1.0\r\n" + struct.pack("<2f", 7, 8))
+    assert f.read_pfm(tmp_path / "a.pfm").tolist() == [[7, 8]]
+
+
+@pytest.mark.parametrize("values", [np.zeros(5), np.zeros((2, 3, 4)), np.zeros((2, 2), complex)])
+def test_arrays_that_are_no_map_are_refused(values, tmp_path):
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(SourceError, match="a map is"):
+        f.read_npy(tmp_path / "a.npy")
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [
+        (b"Pf\n1 1\n-\n" + bytes(4), "header"),
         (b"PF\n1 1\n-1\n" + bytes(12), "three channels"),
         (b"Pf\n2 2\n-1\n" + bytes(12), "cut off"),
         (b"P5\n2 2\n255\n", "header"),

@@ -41,7 +41,10 @@ def test_unknown_versions_are_refused_with_the_choices():
 def test_a_camera_scales_all_its_pixels_and_no_metres():
     camera = CameraConfig(0.2, 1000.0, 800, doffs_px=40.0, principal_px=(400.0, 300.0))
     half = camera.scaled_to(400)
-    assert half == CameraConfig(0.2, 500.0, 400, doffs_px=20.0, principal_px=(200.0, 150.0))
+    # A centre is counted from the middle of the first pixel: the middle stays the middle.
+    assert half == CameraConfig(0.2, 500.0, 400, doffs_px=20.0, principal_px=(199.75, 149.75))
+    middle = CameraConfig(0.2, 1000.0, 800, principal_px=(399.5, 299.5)).scaled_to(400)
+    assert middle.principal_px == (199.5, 149.5)
     assert half.scaled_to(800) == camera
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -82,18 +83,27 @@ def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage])
 
 
 def _bars_of(frames: list[BGRImage]) -> tuple[int, int, int, int]:
-    grey = np.stack([frame.mean(axis=2) if frame.ndim == 3 else frame for frame in frames])
+    grey = np.stack([_grey(frame) for frame in frames])
     top, bottom = _ends(grey)  # (N, H, W)
     inside = grey[:, top : grey.shape[1] - bottom]
     left, right = _ends(np.swapaxes(inside, 1, 2))
     return top, bottom, left, right
 
 
-def _ends(grey: NDArray[np.floating]) -> tuple[int, int]:
+def _grey(frame: BGRImage) -> NDArray[np.uint8]:
+    """Return the mean of the channels (H, W)."""
+    if frame.ndim == 2:
+        return frame
+    return np.asarray(cv2.transform(frame, np.full((1, 3), 1 / 3, np.float32)), np.uint8)
+
+
+def _ends(grey: NDArray[np.uint8]) -> tuple[int, int]:
     """Return the widths of the bars at the first and last lines of (N, lines, across)."""
-    mean = grey.mean(axis=(0, 2))
+    lines = grey.mean(axis=2, dtype=np.float32)  # (N, lines)
+    mean = lines.mean(axis=0)
     # Within a line and a frame, the worst frame: what moves is no bar.
-    spread = np.maximum(grey.std(axis=2).max(axis=0), grey.mean(axis=2).std(axis=0))
+    within = grey.std(axis=2, dtype=np.float32).max(axis=0)
+    spread = np.maximum(within, lines.std(axis=0))
     return _one_end(mean, spread), _one_end(mean[::-1], spread[::-1])
 
 

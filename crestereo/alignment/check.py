@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.alignment.dense import lowest_disparity
-from crestereo.alignment.matches import Matches, find_matches
+from crestereo.alignment.matches import Matches, WorkingCopies, match_copies
 from crestereo.alignment.model import AlignmentModel, choose_model, transform
 from crestereo.alignment.range_shift import HIGH_SHARE
 from crestereo.errors import SourceError
@@ -29,6 +29,8 @@ MAX_CORNER_MOVE = 0.35  # of the long side: a warp that moves a corner farther i
 MAX_ROLL_DEG = 20.0
 MAX_ZOOM = 1.3
 SAME_PICTURE_GREY = 2.0  # mean difference of grey levels below which two pictures are one
+SAME_PICTURE_SHARE = 0.1  # of their spread, which counts in the dark
+SAME_PLACE_PX = 0.5  # median difference of the columns of matches in one picture seen twice
 
 
 class Verdict(str, Enum):
@@ -130,7 +132,8 @@ def check_pair(left: BGRImage, right: BGRImage) -> PairCheck:
             f"{right.shape[1]}x{right.shape[0]} pixels; both must have the same size"
         )
     shape = (left.shape[0], left.shape[1])
-    found = find_matches(left, right)
+    copies = WorkingCopies.of(left, right)
+    found = match_copies(copies)
     light = _brightness(right) - _brightness(left)
     if len(found) < max(MIN_MATCHES, MIN_SHARE * found.candidates):
         return _without_model(found, light, shape, _verdict_of_few(found, left, right))
@@ -140,14 +143,17 @@ def check_pair(left: BGRImage, right: BGRImage) -> PairCheck:
     if not _is_believable(model, shape, float((rows < ROW_TOLERANCE_PX * unit).mean())):
         return _without_model(found, light, shape, Verdict.UNRELATED)
     verdict = Verdict.ALIGNED
-    if _is_rectified(np.abs(found.left - found.right)[:, 1] / unit):
-        verdict = Verdict.SAME if _is_same_picture(left, right) else Verdict.RECTIFIED
+    apart = np.abs(found.left - found.right) / unit
+    if _is_rectified(apart[:, 1]):
+        same = np.median(apart[:, 0]) < SAME_PLACE_PX and _is_same_picture(left, right)
+        verdict = Verdict.SAME if same else Verdict.RECTIFIED
     check = _with_model(found, light, shape, verdict, model)
     low, high = check.disparity_range
     if low <= HIGH_SHARE * shape[1]:
         return check
     # Features may all lie on near things; what is moved too far would be lost, so look closer.
-    low = max(0.0, min(low, lowest_disparity(left, right, check.model, high)))
+    closer = lowest_disparity(copies.left, copies.right, check.model, high / copies.scale)
+    low = max(0.0, min(low, closer * copies.scale))
     return replace(check, disparity_range=(low, high))
 
 
@@ -167,13 +173,18 @@ def _with_model(
         residual_px=float(np.median(rows)),
         residual_p95_px=float(np.percentile(rows, 95)),
         roll_deg=math.degrees(math.atan(fitted.left_roll) - math.atan(fitted.roll / fitted.zoom)),
-        zoom=1 / fitted.zoom,
+        zoom=1 / _scale_of(fitted),
         disparity_range=(float(low), float(high)),
         brightness_difference=light,
         verdict=verdict,
         model=model,
         shape=shape,
     )
+
+
+def _scale_of(model: AlignmentModel) -> float:
+    """Return how much larger the model makes things in the right picture than in the left one."""
+    return math.hypot(model.zoom, model.roll) / math.hypot(1, model.left_roll)
 
 
 def _offsets(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -201,7 +212,7 @@ def _is_believable(model: AlignmentModel, shape: tuple[int, int], agreeing: floa
     return bool(
         max(moves) < MAX_CORNER_MOVE * max(shape)
         and max(numbers[1], numbers[5]) < math.tan(math.radians(MAX_ROLL_DEG))
-        and 1 / MAX_ZOOM < model.zoom < MAX_ZOOM
+        and 1 / MAX_ZOOM < _scale_of(model) < MAX_ZOOM
     )
 
 
@@ -218,10 +229,10 @@ def _brightness(image: BGRImage) -> float:
 
 def _is_same_picture(left: BGRImage, right: BGRImage) -> bool:
     step = max(1, max(left.shape[:2]) // 600)
-    difference = cv2.absdiff(
-        np.ascontiguousarray(left[::step, ::step]), np.ascontiguousarray(right[::step, ::step])
-    )
-    return float(np.mean(difference)) < SAME_PICTURE_GREY and float(np.std(left[::step])) > 3
+    first, second = (np.ascontiguousarray(p[::step, ::step]) for p in (left, right))
+    spread = float(np.std(first))
+    most = min(SAME_PICTURE_GREY, SAME_PICTURE_SHARE * spread)
+    return spread > 3 and float(np.mean(cv2.absdiff(first, second))) < most
 
 
 def _without_model(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -48,27 +49,35 @@ def two_sided_disparity(
     left: BGRImage, right: BGRImage, low: int, high: int
 ) -> tuple[Field, Field]:
     """Return left minus right position at the pixels of the left and of the right picture."""
-    matcher = cv2.StereoSGBM.create(
-        minDisparity=low, numDisparities=16 * math.ceil((high - low) / 16), blockSize=BLOCK_PX,
-        P1=8 * BLOCK_PX**2, P2=32 * BLOCK_PX**2, disp12MaxDiff=-1, uniquenessRatio=0,
-        speckleWindowSize=0, mode=cv2.STEREO_SGBM_MODE_SGBM,
-    )  # fmt: skip
     border = max(abs(low), abs(high)) + 16  # the matcher leaves a border of its range unmatched
     wide = [
-        cv2.copyMakeBorder(
-            cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), 0, 0, border, border, cv2.BORDER_REPLICATE
+        np.asarray(
+            cv2.copyMakeBorder(
+                cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY),
+                0,
+                0,
+                border,
+                border,
+                cv2.BORDER_REPLICATE,
+            ),
+            np.uint8,
         )
         for picture in (left, right)
     ]
-    from_left = matcher.compute(wide[0], wide[1])
-    mirrored = [np.ascontiguousarray(picture[:, ::-1]) for picture in wide]
-    from_right = matcher.compute(mirrored[1], mirrored[0])[:, ::-1]
-    cut = np.s_[:, border:-border]
-    sixteenths = np.float32(16)
-    return (
-        np.asarray(from_left[cut] / sixteenths, np.float32),
-        np.asarray(from_right[cut] / sixteenths, np.float32),
-    )
+    mirrored = [np.ascontiguousarray(picture[:, ::-1]) for picture in reversed(wide)]
+
+    def matched(pair: list[NDArray[np.uint8]]) -> Field:
+        matcher = cv2.StereoSGBM.create(
+            minDisparity=low, numDisparities=16 * math.ceil((high - low) / 16),
+            blockSize=BLOCK_PX, P1=8 * BLOCK_PX**2, P2=32 * BLOCK_PX**2, disp12MaxDiff=-1,
+            uniquenessRatio=0, speckleWindowSize=0, mode=cv2.STEREO_SGBM_MODE_SGBM,
+        )  # fmt: skip
+        steps = matcher.compute(pair[0], pair[1])[:, border:-border]
+        return np.asarray(steps / np.float32(16), np.float32)
+
+    with ThreadPoolExecutor(2) as pool:
+        from_left, from_right = pool.map(matched, (wide, mirrored))
+    return from_left, from_right[:, ::-1]
 
 
 def agrees(disparity: Field, other: Field, other_data: Mask, direction: int) -> Mask:
@@ -90,7 +99,7 @@ def lowest_disparity(
     Parameters
     ----------
     left, right : (H, W, 3) uint8
-        As they came.
+        Not aligned; copies of any size do, the values are in their pixels.
     model : AlignmentModel
         What aligns them.
     highest_px : float

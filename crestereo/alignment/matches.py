@@ -44,20 +44,42 @@ class Matches:
         return len(self.left)
 
 
-def small_grey(image: BGRImage, side_px: int) -> tuple[NDArray[np.uint8], float]:
-    """Return a grey copy whose long side is at most `side_px`, and full pixels per small pixel."""
-    height, width = image.shape[:2]
-    scale = max(height, width) / side_px
-    if scale > 1:
+@dataclass(frozen=True)
+class WorkingCopies:
+    """Hold both pictures at the size in which they are looked at.
+
+    Parameters
+    ----------
+    left, right : (h, w, 3) uint8
+        BGR, the long side at most `WORKING_SIDE_PX`.
+    scale : float
+        Full pixels per pixel of a copy, 1 or more.
+    """
+
+    left: BGRImage
+    right: BGRImage
+    scale: float
+
+    @classmethod
+    def of(cls, left: BGRImage, right: BGRImage) -> WorkingCopies:
+        """Shrink two pictures of the same size, side by side."""
+        height, width = left.shape[:2]
+        scale = max(height, width) / WORKING_SIDE_PX
+        if scale <= 1:
+            return cls(left, right, 1.0)
         size = (max(1, round(width / scale)), max(1, round(height / scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-    return np.asarray(grey, np.uint8), max(scale, 1.0)
+
+        def shrunk(picture: BGRImage) -> BGRImage:
+            return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+        with ThreadPoolExecutor(2) as pool:
+            small_left, small_right = pool.map(shrunk, (left, right))
+        return cls(small_left, small_right, scale)
 
 
-def _features(image: BGRImage) -> tuple[Points, NDArray[np.float32]]:
-    """Return SIFT positions in full pixels and unit-length root descriptors."""
-    grey, scale = small_grey(image, WORKING_SIDE_PX)
+def _features(copy: BGRImage) -> tuple[Points, NDArray[np.float32]]:
+    """Return SIFT positions in pixels of the copy and unit-length root descriptors."""
+    grey = cv2.cvtColor(copy, cv2.COLOR_BGR2GRAY) if copy.ndim == 3 else copy
     sift = cv2.SIFT.create(nfeatures=MAX_FEATURES, contrastThreshold=0.01)
     keypoints, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None or not keypoints:
@@ -65,19 +87,19 @@ def _features(image: BGRImage) -> tuple[Points, NDArray[np.float32]]:
     points = np.array([k.pt for k in keypoints], np.float64)
     # RootSIFT (Arandjelovic and Zisserman 2012): the square root compares them as histograms.
     roots = np.sqrt(descriptors / (descriptors.sum(axis=1, keepdims=True) + 1e-7))
-    return (points + 0.5) * scale - 0.5, roots.astype(np.float32)
+    return points, roots.astype(np.float32)
 
 
 def _mutual(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return (N, 2) index pairs that choose each other and stand out from the second best."""
     similarity = a @ b.T  # (Na, Nb)
     best_b = similarity.argmax(axis=1)
-    index_a = np.flatnonzero(similarity.argmax(axis=0)[best_b] == np.arange(len(a)))
-    rows = similarity[index_a]
+    best = similarity[np.arange(len(a)), best_b]
+    index_a = np.flatnonzero(best >= similarity.max(axis=0)[best_b])
     chosen = best_b[index_a]
-    distance = 2 - 2 * rows[np.arange(len(rows)), chosen]
-    rows[np.arange(len(rows)), chosen] = -1
-    second = 2 - 2 * rows.max(axis=1)
+    distance = 2 - 2 * best[index_a]
+    similarity[index_a, chosen] = -1
+    second = 2 - 2 * similarity[index_a].max(axis=1)
     keep = distance < RATIO**2 * second
     return np.stack([index_a[keep], chosen[keep]], axis=1)
 
@@ -100,14 +122,23 @@ def find_matches(left: BGRImage, right: BGRImage) -> Matches:
     ----------
     Barath et al., "MAGSAC++, a fast, reliable and accurate robust estimator", CVPR 2020.
     """
+    return match_copies(WorkingCopies.of(left, right))
+
+
+def match_copies(copies: WorkingCopies) -> Matches:
+    """Match as `find_matches` does, for a caller that has the copies and goes on using them."""
     with ThreadPoolExecutor(2) as pool:
-        (points_l, desc_l), (points_r, desc_r) = pool.map(_features, (left, right))
+        (points_l, desc_l), (points_r, desc_r) = pool.map(_features, (copies.left, copies.right))
     counts = (len(points_l), len(points_r))
     if min(counts) < 2:
         return Matches(np.zeros((0, 2)), np.zeros((0, 2)), counts, 0)
     pairs = _mutual(desc_l, desc_r)
-    a, b = points_l[pairs[:, 0]], points_r[pairs[:, 1]]
-    keep = _inliers(a, b, EPIPOLAR_TOLERANCE * max(left.shape[:2]))
+    a, b = (
+        (points + 0.5) * copies.scale - 0.5
+        for points in (points_l[pairs[:, 0]], points_r[pairs[:, 1]])
+    )
+    side_px = copies.scale * max(copies.left.shape[:2])
+    keep = _inliers(a, b, EPIPOLAR_TOLERANCE * side_px)
     return Matches(a[keep], b[keep], counts, len(a))
 
 

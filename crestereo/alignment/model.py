@@ -26,6 +26,7 @@ Homography = NDArray[np.float64]
 # towards doing nothing with this strength. Order: shift, roll, zoom, yaw, pitch, left roll and yaw.
 PRIOR = np.array([1.0, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05])
 NOTHING = np.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+SETTLED = 1e-4  # normalised: a step of 0.2 px in a picture of 4000, the matches' own noise is 1
 STAGES = (1, 3, 5, 7)  # how many of the seven are free: shift; and roll, zoom; and yaw, pitch; all
 NOISE_640_PX = 0.15  # localisation noise that cannot be beaten, at 640 px width
 WORTH_IT = 0.93  # a longer model must lower the held-out error at least to this share
@@ -145,7 +146,7 @@ def fit(left: Points, right: Points, free: int, noise: float) -> NDArray[np.floa
         slope = jacobian.T @ (weight * residual) + pull * (theta - NOTHING)[:free]
         step = np.linalg.solve(normal, slope)
         theta[:free] -= step
-        if np.abs(step).max() < 1e-7:
+        if np.abs(step).max() < SETTLED:
             break
     return np.asarray(theta)
 

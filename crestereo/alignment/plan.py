@@ -59,10 +59,17 @@ class AlignmentPlan:
         return move @ self.check.model.right_homography(self.check.shape)
 
     @cached_property
-    def _right_data(self) -> NDArray[np.uint8]:
-        """Return 255 where the canvas shows the right picture, 0 where nothing was seen."""
-        seen = np.full(self.check.shape, 255, np.uint8)
-        return _warp(seen, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False)
+    def _right_columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return where the right picture begins and ends in every row of the canvas: (H, 1) each.
+
+        A warped rectangle is convex, so that it fills one interval of a row, or none.
+        """
+        full = np.full(self.check.shape, 255, np.uint8)
+        seen = _warp(full, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False) > 0
+        width = self.canvas[1]
+        first = np.where(seen.any(axis=1), seen.argmax(axis=1), width) - 0.5
+        last = width - 0.5 - seen[:, ::-1].argmax(axis=1)
+        return first[:, None].astype(np.float32), last[:, None].astype(np.float32)
 
     def apply(self, left: BGRImage, right: BGRImage) -> tuple[BGRImage, BGRImage]:
         """Return the aligned left and right pictures; the given ones where nothing is to do.
@@ -80,10 +87,16 @@ class AlignmentPlan:
                 )
         if self.does_nothing:
             return left, right
-        return (
-            _warp(left, self.left_homography, self.canvas, cv2.BORDER_REPLICATE),
-            _warp(right, self.right_homography, self.canvas, cv2.BORDER_REPLICATE),
-        )
+        model, width, start = self.check.model, self.canvas[1], self.origin[0]
+        if model.moves_left:
+            left = _warp(left, self.left_homography, self.canvas, cv2.BORDER_REPLICATE)
+        else:
+            left = _moved(left, -start, width)
+        if not model.does_nothing:
+            right = _warp(right, self.right_homography, self.canvas, cv2.BORDER_REPLICATE)
+        else:
+            right = _moved(right, self.shift_px - start, width)
+        return left, right
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
         """Bring the disparity of the aligned pair back to the left picture.
@@ -148,15 +161,9 @@ class AlignmentPlan:
 
     def _matched_in_right(self, disparity: DisparityMap) -> NDArray[np.bool_]:
         """Return where the matching point lies on data of the right picture."""
-        height, width = self.canvas
-        columns = np.arange(width, dtype=np.float32)[None] - disparity
-        columns = np.where(np.isfinite(columns), columns, np.float32(-10))
-        rows = np.broadcast_to(np.arange(height, dtype=np.float32)[:, None], self.canvas)
-        seen = cv2.remap(
-            self._right_data, columns, np.ascontiguousarray(rows),
-            interpolation=cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=0,
-        )  # fmt: skip
-        return np.asarray(seen) > 0
+        first, last = self._right_columns
+        columns = np.arange(self.canvas[1], dtype=np.float32) - disparity
+        return np.asarray((columns >= first) & (columns < last))  # never where it is NaN
 
     def _to_left(self, values: NDArray[np.float32], unknown: float) -> NDArray[np.float32]:
         if not self.check.model.moves_left:
@@ -167,8 +174,15 @@ class AlignmentPlan:
         return _warp(values, back, self.check.shape, cv2.BORDER_CONSTANT, unknown, exact=False)
 
 
-def plan_alignment(check: PairCheck) -> AlignmentPlan:
+def plan_alignment(check: PairCheck, *, still: bool = True) -> AlignmentPlan:
     """Choose the shift and the canvas for a checked pair.
+
+    Parameters
+    ----------
+    check : PairCheck
+    still : bool
+        The plan is for this pair alone. Of a video nobody knows how far the scenes to come reach,
+        so the right picture is never moved towards a near thing.
 
     Notes
     -----
@@ -177,6 +191,8 @@ def plan_alignment(check: PairCheck) -> AlignmentPlan:
     """
     height, width = check.shape
     shift = choose_shift(check.disparity_range, width)
+    if not still:
+        shift = min(shift, 0)
     if not check.usable or (check.model.does_nothing and shift == 0):
         return AlignmentPlan(check, 0, (0, 0), check.shape)
     left, top, right, bottom = 0, 0, width, height
@@ -202,6 +218,16 @@ def nothing_to_do(shape: Size) -> AlignmentPlan:
 
 def _translation(x: float, y: float) -> Homography:
     return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
+
+
+def _moved(picture: BGRImage, right_px: int, width: int) -> BGRImage:
+    """Move a picture right by whole pixels on a canvas of a width, its edges repeated."""
+    rest = max(width - picture.shape[1] - right_px, 0)
+    border = cv2.BORDER_REPLICATE
+    wide = cv2.copyMakeBorder(
+        picture, top=0, bottom=0, left=right_px, right=rest, borderType=border
+    )
+    return np.asarray(wide, np.uint8)[:, :width]
 
 
 def _warp(
