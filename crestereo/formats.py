@@ -133,26 +133,20 @@ def read_pfm(path: str | Path) -> DisparityMap:
         When it is not such a file.
     """
     data = read_bytes(path)
-    header = re.match(rb"(P[fF])\s+(\d+)\s+(\d+)\s+([-+.\deE]+)(?:\r\n|\s)", data)
-    scale = _number(header[4]) if header else None
-    if header is None or scale is None:
+    header = re.match(
+        rb"(P[fF])\s+(\d+)\s+(\d+)\s+([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?|[-+]?\d+\.)(?:\r\n|\s)", data
+    )
+    if header is None:
         raise SourceError(f"{path} is not a PFM file: its header is wrong")
     if header[1] == b"PF":
         raise SourceError(f"{path} is a PFM file of three channels; a disparity has one")
     width, height = int(header[2]), int(header[3])
-    order = "<" if scale < 0 else ">"
+    order = "<" if float(header[4]) < 0 else ">"
     body = data[header.end() :]
     if len(body) < width * height * 4 or width * height == 0:
         raise SourceError(f"{path} is cut off: {width}x{height} values were announced")
     values = np.frombuffer(body, order + "f4", count=width * height).reshape(height, width)
     return _unknown_to_nan(np.flipud(values))
-
-
-def _number(text: bytes) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
 
 
 def _unknown_to_nan(values: NDArray[Any]) -> NDArray[np.float32]:
