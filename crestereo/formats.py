@@ -219,9 +219,7 @@ def read_npy(path: str | Path, key: str = "disparity") -> NDArray[np.float32]:
     except (EOFError, ValueError, KeyError, zipfile.BadZipFile) as exc:
         raise SourceError(f"{path} holds no map of numbers that numpy can read") from exc
     if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise SourceError(
-            f"{path} holds {values.dtype} of shape {values.shape}; a map is (H, W) real numbers"
-        )
+        raise SourceError(f"{path} holds {values.dtype}{values.shape}; a map is (H, W) numbers")
     return _unknown_to_nan(values)
 
 
