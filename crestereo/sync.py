@@ -10,19 +10,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.alignment.check import check_pair
 from crestereo.errors import UsageError
+from crestereo.motion import ROW_BANDS, Signals, motion_signals
 from crestereo.types import BGRImage
 
-Signals = NDArray[np.float64]
-"""(T, channels) float64, one row for each step from a frame to the next."""
-
-SMALL_SIDE_PX = 160
-ROW_BANDS = 12
 MAX_OFFSET_S = 3.0
 MIN_OVERLAP_S = 0.6
 NEARBY_FRAMES = 2.5  # offsets so close to the best one are the same peak
@@ -68,40 +63,6 @@ class SyncFinding:
         return f"videos in step: {text} ({100 * self.confidence:.0f} % sure)"
 
 
-def motion_signals(frames: Iterable[BGRImage]) -> Signals:
-    """Measure what moves from each frame to the next.
-
-    Parameters
-    ----------
-    frames : iterable of (H, W, 3) uint8
-        All frames of the stretch to compare; read once, never held together.
-
-    Returns
-    -------
-    (T - 1, 2 + ROW_BANDS) float64
-        Sideways and vertical motion of the whole picture [share of the width], then the change of
-        brightness in bands of rows.
-    """
-    rows: list[NDArray[np.float64]] = []
-    last: NDArray[np.float32] | None = None
-    window: NDArray[np.float32] | None = None
-    for frame in frames:
-        small = _small(frame)
-        if last is None or window is None:
-            window = np.asarray(
-                cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32
-            )
-        elif small.shape == last.shape:
-            # Some versions of OpenCV multiply the window into the pictures they are given.
-            (dx, dy), _ = cv2.phaseCorrelate(last.copy(), small.copy(), window=window)
-            change = np.abs(small - last).mean(axis=1)
-            bands = [float(np.mean(band)) for band in np.array_split(change, ROW_BANDS)]
-            moved = [dx / small.shape[1], dy / small.shape[1]]
-            rows.append(np.array([*moved, *np.log1p(bands)]))
-        last = small
-    return np.array(rows).reshape(-1, 2 + ROW_BANDS)
-
-
 def find_offset(
     left_frames: Sequence[BGRImage],
     right_frames: Sequence[BGRImage],
@@ -130,16 +91,40 @@ def find_offset(
     found = offset_of_signals(
         motion_signals(left_frames), motion_signals(right_frames), fps_left, fps_right
     )
+    counts = len(left_frames), len(right_frames)
+    places = pairs_to_verify(found, counts, fps_right / fps_left)
+    return verified(found, ((left_frames[i], right_frames[k]) for i, k in places))
+
+
+def pairs_to_verify(
+    found: SyncFinding, counts: tuple[int, int], rate: float
+) -> list[tuple[int, int]]:
+    """Return which frames of the left and the right video are looked at to verify an offset.
+
+    Parameters
+    ----------
+    found : SyncFinding
+        What `offset_of_signals` returned; nothing is to be verified where it is not believed.
+    counts : (int, int)
+        How many frames of the left and the right video there are.
+    rate : float
+        Frames per second of the right video over those of the left one.
+    """
+    if not found.believed:
+        return []
+    pairs = [
+        (i, partner)
+        for i in range(counts[0])
+        if 0 <= (partner := round(i * rate + found.offset_frames)) < counts[1]
+    ]
+    return pairs[:: max(1, len(pairs) // VERIFIED_PAIRS)][:VERIFIED_PAIRS]
+
+
+def verified(found: SyncFinding, pairs: Iterable[tuple[BGRImage, BGRImage]]) -> SyncFinding:
+    """Return a believed finding only if one of the `pairs` of `pairs_to_verify` really matches."""
     if not found.believed:
         return found
-    rate = fps_right / fps_left
-    pairs = [
-        (left, right_frames[partner])
-        for i, left in enumerate(left_frames)
-        if 0 <= (partner := round(i * rate + found.offset_frames)) < len(right_frames)
-    ]
-    chosen = pairs[:: max(1, len(pairs) // VERIFIED_PAIRS)][:VERIFIED_PAIRS]
-    if any(a.shape == b.shape and check_pair(a, b).usable for a, b in chosen):
+    if any(a.shape == b.shape and check_pair(a, b).usable for a, b in pairs):
         return found
     return SyncFinding(0.0, found.confidence * UNVERIFIED, found.measured_frames)
 
@@ -170,13 +155,6 @@ def offset_of_signals(
             return SyncFinding(0.0, in_step, float(measured))
     believed = measured if confidence >= BELIEVE_FROM else 0.0
     return SyncFinding(float(believed), confidence, float(measured))
-
-
-def _small(frame: BGRImage) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if frame.ndim == 3 else frame
-    scale = SMALL_SIDE_PX / max(grey.shape)
-    size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _without_cadence(signals: Signals) -> Signals:

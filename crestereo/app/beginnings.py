@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from urllib.parse import unquote, urlsplit
 
@@ -18,14 +18,15 @@ from crestereo.app.sources import Kind, Source
 from crestereo.app.video_options import TwoVideosSettings, UnifiedVideoSettings
 from crestereo.app.videos import Video
 from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
-from crestereo.sync import find_offset
+from crestereo.motion import motion_signals
+from crestereo.sync import offset_of_signals, pairs_to_verify, verified
 from crestereo.types import BGRImage, StereoPair
 
 LOOKED_AT_FRAMES = 96  # of the beginning of a video
 LOOKED_AT_EVERY = 16
 JUDGED_PAIRS = 3  # whose order is judged
 SYNC_SECONDS = 10.0
-SYNC_WIDTH_PX = 480
+SYNC_SIDE_PX = 480
 
 
 def beginning_of(source: Source) -> list[BGRImage]:
@@ -108,26 +109,43 @@ def choose_offset_s(
         return -settings.sync_frames / rates[1]
     if settings.sync == OFF or any(source.kind is not Kind.FILE for source in sources):
         return 0.0
-    left, right = (_small_frames(source, rate) for source, rate in zip(sources, rates, strict=True))
-    finding = find_offset(left, right, *rates)
+    messages.say("looking how the two videos belong together in time")
+    left, right = (
+        motion_signals(_small_frames(source, rate))
+        for source, rate in zip(sources, rates, strict=True)
+    )
+    finding = offset_of_signals(left, right, *rates)
+    places = pairs_to_verify(finding, (len(left) + 1, len(right) + 1), rates[1] / rates[0])
+    of_left, of_right = (
+        _frames_at([pair[side] for pair in places], _small_frames(sources[side], rates[side]))
+        for side in (0, 1)
+    )
+    finding = verified(finding, zip(of_left, of_right, strict=True))
     messages.say(str(finding))
     return -round(finding.offset_frames) / rates[1]
 
 
-def _small_frames(source: Source, rate: float) -> list[BGRImage]:
-    """Return every frame of the first seconds, small."""
+def _small_frames(source: Source, rate: float) -> Iterator[BGRImage]:
+    """Yield every frame of the first seconds, small."""
     video = open_video(source, 0)
-    frames = []
     try:
         for frame in islice(video.frames(), int(SYNC_SECONDS * rate)):
             height, width = frame.image.shape[:2]
-            scale = min(1.0, SYNC_WIDTH_PX / width)
+            scale = min(1.0, SYNC_SIDE_PX / max(height, width))
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-            frames.append(np.asarray(small, np.uint8))
+            yield np.asarray(small, np.uint8)
     finally:
         video.close()
-    return frames
+
+
+def _frames_at(places: Sequence[int], frames: Iterator[BGRImage]) -> list[BGRImage]:
+    """Return the frames at rising `places`, and read no further."""
+    kept = {}
+    for place, frame in enumerate(islice(frames, max(places, default=-1) + 1)):
+        if place in places:
+            kept[place] = frame
+    return [kept[place] for place in places]
 
 
 def _order_of(pairs: Sequence[StereoPair]) -> SwapFinding:
