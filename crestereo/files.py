@@ -28,13 +28,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ------
     UsageError
         When the file cannot be written; the temporary file is removed.
+    BrokenPipeError
+        As the block raises it: it is about what reads the program's output.
     """
     target = Path(path)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
+    # Short even where the target's name is as long as names can be; absolute, because FFmpeg takes
+    # "a:b/c.mp4" for an address.
+    temporary = target.absolute().with_name(f".{os.urandom(8).hex()}.tmp{target.suffix}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(target)
+    except BrokenPipeError:
+        raise
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError(
