@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ class Reply:
 
     Each cut ends one transfer after so many bytes, first come first served; ``stall_after``
     stops sending at that byte of the file without closing; ``pause_s`` passes between pieces of
-    4096 bytes.
+    4096 bytes. ``login``, ``name:password``, has to be sent along.
     """
 
     body: bytes = b""
@@ -30,6 +31,7 @@ class Reply:
     pause_s: float = 0.0
     honour_range: bool = True
     chunked: bool = False
+    login: str = ""
 
 
 class FileServer:
@@ -61,6 +63,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(reply)
 
     def _answer(self, reply: Reply) -> None:
+        expected = f"Basic {b64encode(reply.login.encode()).decode()}"
+        if reply.login and self.headers.get("Authorization") != expected:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="files"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         start = self._start(reply)
         status, body = reply.status, reply.body
         if start >= len(body) > 0:

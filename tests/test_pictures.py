@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crestereo.app import http_client
+from crestereo.app.http_client import ascii_url
 from crestereo.app.pictures import open_picture, open_picture_pair
 from crestereo.app.sources import Kind, Source, parse_picture
 from crestereo.errors import SourceError
@@ -92,6 +95,79 @@ def test_a_redirect_is_followed(server: FileServer) -> None:
     server.replies["/old"] = Reply(status=302, location="/picture")
     server.replies["/picture"] = Reply(png(PICTURE), content_type="image/png")
     np.testing.assert_array_equal(open_picture(web(server, "/old")), PICTURE)
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("/사진 한 장.png?크기=큰 것", "/%EC%82%AC%EC%A7%84%20%ED%95%9C%20%EC%9E%A5.png"),
+        ("/100%.png", "/100%25.png"),
+        ("/a%20b.png", "/a%20b.png"),
+    ],
+)
+def test_an_address_may_be_written_in_any_letters(
+    server: FileServer, written: str, asked: str
+) -> None:
+    query = "?%ED%81%AC%EA%B8%B0=%ED%81%B0%20%EA%B2%83" if "?" in written else ""
+    server.replies[asked + query] = Reply(png(PICTURE), content_type="image/png")
+    np.testing.assert_array_equal(open_picture(web(server, written)), PICTURE)
+
+
+def test_a_server_may_be_named_in_any_letters() -> None:
+    # both names are well known in Punycode
+    assert ascii_url("http://kim:비번@bücher.example:81/") == (
+        "http://kim:%EB%B9%84%EB%B2%88@xn--bcher-kva.example:81/"
+    )
+    assert ascii_url("https://도메인.한국") == "https://xn--hq1bm8jm9l.xn--3e0b707e"
+    assert ascii_url("http://[fe80::1]:81/가#나") == "http://[fe80::1]:81/%EA%B0%80#%EB%82%98"
+    with pytest.raises(SourceError, match=r"cannot load http://사진\.\.한국/a: "):
+        open_picture(Source(Kind.WEB, "http://사진..한국/a"))
+
+
+def with_login(server: FileServer, login: str, path: str = "/picture") -> Source:
+    return Source(Kind.WEB, server.url.replace("://", f"://{login}@") + path)
+
+
+def test_a_name_and_a_password_are_sent(server: FileServer) -> None:
+    reply = Reply(png(PICTURE), content_type="image/png", login="김:p@ss 1")
+    server.replies["/picture"] = reply
+    np.testing.assert_array_equal(open_picture(with_login(server, "김:p%40ss%201")), PICTURE)
+    np.testing.assert_array_equal(open_picture(with_login(server, "김:p@ss 1")), PICTURE)
+    with pytest.raises(SourceError, match="answers 401"):
+        open_picture(with_login(server, "김"))
+
+
+def test_a_password_is_not_sent_on_to_another_server(server: FileServer) -> None:
+    with serve_files() as other:
+        server.replies["/picture"] = Reply(status=302, location=f"{other.url}/stranger")
+        other.replies["/stranger"] = Reply(png(PICTURE), content_type="image/png")
+        open_picture(with_login(server, "kim:secret"))
+        assert "Authorization" in server.requests[0][1]
+        assert "Authorization" not in other.requests[0][1]
+
+
+def test_certificates_are_trusted_where_the_system_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As Python from python.org on macOS."""
+    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
+    used = []
+
+    class Connection(http_client._SecureConnection):
+        def connect(self) -> None:
+            used.append(self._context)
+            raise ConnectionRefusedError
+
+    monkeypatch.setattr(http_client, "_SecureConnection", Connection)
+    http_client._trust.cache_clear()
+    try:
+        with pytest.raises(SourceError, match="cannot load https://example"):
+            open_picture(Source(Kind.WEB, "https://example.org/a.png"))
+    finally:
+        http_client._trust.cache_clear()
+    assert used == [empty]
+    assert len(empty.get_ca_certs()) > 10
 
 
 def test_a_server_that_does_not_tell_a_length_is_read_to_its_end(server: FileServer) -> None:

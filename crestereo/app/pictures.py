@@ -7,11 +7,10 @@ import http.client
 import importlib
 import io
 import time
-import urllib.error
 from types import FunctionType, SimpleNamespace
 
 from crestereo.app.deadline import DeadlineError, call_within
-from crestereo.app.http_client import Patience, open_url
+from crestereo.app.http_client import Patience, loading, open_url
 from crestereo.app.sources import Kind, Source, pair_name
 from crestereo.errors import SourceError
 from crestereo.formats import decode_image, read_image
@@ -91,20 +90,12 @@ def check_same_size(left: tuple[int, int], right: tuple[int, int]) -> None:
 def _fetch(url: str, deadline_s: float, size_limit: int) -> bytes:
     """Return the body of an address, or raise SourceError saying why not."""
     end = time.monotonic() + deadline_s
-    try:
-        with open_url(url, _HEADERS, Patience(deadline_s, deadline_s)) as response:
-            kind = response.headers.get_content_type()
-            if kind.startswith("text/") and kind != "text/plain":
-                raise SourceError(f"{url} is a web page, not a picture; give the picture's address")
-            return _read_body(response, url, end, size_limit)
-    except urllib.error.HTTPError as exc:
-        with exc:
-            raise SourceError(f"{url} answers {exc.code} {exc.reason}; check the address") from exc
-    except (OSError, http.client.HTTPException, ValueError) as exc:
-        reason = getattr(exc, "reason", None) or exc
-        raise SourceError(
-            f"cannot load {url}: {reason}; check the address and the network"
-        ) from exc
+    patience = Patience(deadline_s, deadline_s)
+    with loading(url), open_url(url, _HEADERS, patience) as response:
+        kind = response.headers.get_content_type()
+        if kind.startswith("text/") and kind != "text/plain":
+            raise SourceError(f"{url} is a web page, not a picture; give the picture's address")
+        return _read_body(response, url, end, size_limit)
 
 
 def _read_body(response: http.client.HTTPResponse, url: str, end: float, size_limit: int) -> bytes:
