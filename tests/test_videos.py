@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -117,6 +118,60 @@ def test_an_address_without_a_known_suffix_is_a_video_by_its_type(
     assert numbers(video) == [0, 1, 2]
 
 
+def mjpeg(frames: int) -> bytes:
+    """Return what an HTTP camera sends: one JPEG after the other."""
+    parts = []
+    for number in range(frames):
+        picture = np.full((64, 160, 3), 10 * number, np.uint8)
+        data = cv2.imencode(".jpg", picture)[1].tobytes()
+        head = f"--cut\r\nContent-Type: image/jpeg\r\nContent-Length: {len(data)}\r\n\r\n"
+        parts.append(head.encode() + data + b"\r\n")
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("login", ["", "kim:p@ss 1"])
+def test_an_http_camera_is_live(server: FileServer, login: str) -> None:
+    # given a camera as phones and doors have them, which may ask who is there
+    kind = "multipart/x-mixed-replace; boundary=cut"
+    reply = Reply(mjpeg(6), content_type=kind, chunked=True, login=login)
+    server.replies["/%EB%AC%B8%20video"] = reply
+    host = server.url.replace("://", "://kim:p%40ss%201@") if login else server.url
+    # when it is opened and goes away
+    video = open_video(parse_video(f"{host}/문 video"), 240)
+    stream = OneVideo(video, "door")
+    pairs = list(stream)
+    # then it was live, nothing went missing and its end is told
+    assert (stream.live, video.count, len(pairs)) == (True, None, 6)
+    assert stream.remarks() == [f"{host}/문 video gives no more frames: stopped there"]
+
+
+def test_a_camera_whose_login_only_ffmpeg_knows_is_left_to_it(
+    server: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.replies["/video.mp4"] = Reply(login="not:this")
+    opened = []
+
+    def open_address(url: str) -> cv2.VideoCapture:
+        opened.append(url)
+        return cv2.VideoCapture()
+
+    monkeypatch.setattr(openers, "open_address", open_address)
+    address = server.url.replace("://", "://kim:secret@") + "/video.mp4"
+    with pytest.raises(SourceError, match="OpenCV cannot open http"):
+        open_video(parse_video(address), 240)
+    assert opened == [address]
+    with pytest.raises(SourceError, match="answers 401"):
+        open_video(parse_video(f"{server.url}/video.mp4"), 240)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no colons in names there")
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_video(tmp_path / "2024-05-01T12:30:00.mkv", frames=3)
+    monkeypatch.chdir(tmp_path)
+    video = open_video(parse_video("2024-05-01T12:30:00.mkv"), 240)
+    assert (video.live, numbers(video)) == (False, [0, 1, 2])
+
+
 def test_an_address_that_is_not_there_says_so(server: FileServer) -> None:
     with pytest.raises(SourceError, match="answers 404"):
         open_video(parse_video(f"{server.url}/clip.mp4"), 240)
@@ -140,6 +195,7 @@ def test_a_page_of_a_site_is_asked_for_its_streams(
     assert asked == [(f"{server.url}/watch", 240)]
     assert numbers(video) == [0, 1]
     assert video.title == "Alps 3D SBS"  # may tell its layout
+    assert (video.live, video.count) == (False, 2)
 
 
 def test_a_page_without_a_video_is_named(server: FileServer) -> None:
@@ -235,16 +291,22 @@ def test_a_video_too_narrow_for_two_eyes_is_an_error(tmp_path: Path) -> None:
         OneVideo(opened(write_video(tmp_path / "v.avi", size=(96, 64))), "toy")
 
 
-class TwoCameras(Video):
-    """Play a list of pictures as a camera that loses one of them."""
+HICCUP = "no frame comes"
 
-    def __init__(self, pictures: list[np.ndarray | None]) -> None:
+
+class TwoCameras(Video):
+    """Play a list of pictures as a camera that fails to give some of them."""
+
+    def __init__(self, pictures: list[np.ndarray | str | None]) -> None:
         self.name, self.live, self.fps, self.count, self.skipped = "camera", True, 25.0, None, 0
         self._left = list(pictures)
         self.first = self.retrieve() if self.grab() else texture(8, 8)  # type: ignore[assignment]
         self.closed = False
 
     def grab(self) -> bool:
+        if self._left and self._left[0] is HICCUP:
+            self._left.pop(0)
+            return False
         return bool(self._left)
 
     def retrieve(self) -> np.ndarray | None:
@@ -262,6 +324,22 @@ def test_two_cameras_are_read_side_by_side_and_let_go() -> None:
     assert pairs_of(stream) == [(0, 0), (2, 2), (3, 3)]
     assert left.closed
     assert right.closed
+
+
+def test_a_hiccup_of_one_camera_does_not_end_two() -> None:
+    grey = [np.full((64, 64, 3), 10 * n, np.uint8) for n in range(6)]
+    left = TwoCameras([*grey[:2], HICCUP, None, *grey[4:]])
+    stream = TwoVideos(left, TwoCameras([*grey]), "toy")
+    assert pairs_of(stream) == [(0, 0), (1, 1), (4, 4), (5, 5)]
+
+
+def test_a_camera_that_is_lost_is_named() -> None:
+    grey = [np.full((64, 64, 3), 10 * n, np.uint8) for n in range(6)]
+    left, right = TwoCameras([*grey]), TwoCameras([grey[0], None, HICCUP, HICCUP, *grey[4:]])
+    right.name = "camera 1"
+    stream = TwoVideos(left, right, "toy")
+    assert pairs_of(stream) == [(0, 0)]
+    assert stream.remarks() == ["camera 1 gives no more frames: stopped there"]
 
 
 def test_a_still_picture_counts_as_a_video_of_one_frame(tmp_path: Path) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-import urllib.error
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPException
-from pathlib import PurePosixPath
+from http import HTTPStatus
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import cv2
 
 from crestereo.app.deadline import DeadlineError, call_within
-from crestereo.app.http_client import Patience, open_url
+from crestereo.app.http_client import (
+    Patience,
+    RefusedError,
+    ascii_url,
+    loading,
+    open_url,
+)
 from crestereo.app.sites import SiteStream, find_streams, open_as_cap_from_youtube_does
 from crestereo.app.sources import Kind, Source
 from crestereo.app.videos import Video
@@ -46,10 +51,12 @@ def open_video(source: Source, target_height: int) -> Video:
         number = int(source.text)
         return _opened(source, lambda: cv2.VideoCapture(number), "is it connected and free?")
     if source.kind is Kind.FILE:
-        return _opened(source, lambda: cv2.VideoCapture(name), "is it a video, and complete?")
-    if source.kind is Kind.STREAM or _is_video_file(name):
-        return _opened(source, lambda: open_address(name), "check the address and the network")
-    return _open_site(source, target_height)
+        path = str(Path(name).absolute())  # FFmpeg takes "12:30.mp4" for an address
+        return _opened(source, lambda: cv2.VideoCapture(path), "is it a video, and complete?")
+    if source.kind is Kind.WEB and not _is_video(name):
+        return _open_site(source, target_height)
+    address = ascii_url(name) if source.kind is Kind.WEB else name
+    return _opened(source, lambda: open_address(address), "check the address and the network")
 
 
 def open_address(url: str, headers: Mapping[str, str] | None = None) -> cv2.VideoCapture:
@@ -84,32 +91,22 @@ def _opened(
         raise SourceError(f"OpenCV cannot open {source}: {exc.err}; {advice}") from exc
 
 
-def _is_video_file(url: str) -> bool:
+def _is_video(url: str) -> bool:
     """Return whether an address is a video itself, or raise SourceError when it is not there."""
-    if PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES:
-        return _content_type(url, needed=True) != "text/html"
-    kind = _content_type(url, needed=False)
-    return kind.startswith("video/") or "mpegurl" in kind
-
-
-def _content_type(url: str, *, needed: bool) -> str:
-    """Return the type a server tells; sites may turn us away, the address of a file must not."""
+    named = PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES
     headers = {"User-Agent": "Mozilla/5.0 (compatible; crestereo)"}
     try:
-        with open_url(url, headers, Patience(DEADLINE_S, DEADLINE_S)) as response:
-            return str(response.headers.get_content_type())
-    except urllib.error.HTTPError as exc:
-        with exc:
-            if needed:
-                raise SourceError(
-                    f"{url} answers {exc.code} {exc.reason}; check the address"
-                ) from exc
-            return ""
-    except (OSError, HTTPException, ValueError) as exc:
-        reason = getattr(exc, "reason", None) or exc
-        raise SourceError(
-            f"cannot load {url}: {reason}; check the address and the network"
-        ) from exc
+        with loading(url), open_url(url, headers, Patience(DEADLINE_S, DEADLINE_S)) as response:
+            kind = str(response.headers.get_content_type())
+    except RefusedError as exc:
+        if exc.code == HTTPStatus.UNAUTHORIZED and "@" in urlsplit(url).netloc:
+            return True  # FFmpeg knows more ways to log in
+        if named:
+            raise
+        return False  # sites may turn us away, the address of a file must not
+    if named:
+        return kind != "text/html"
+    return kind.startswith(("video/", "multipart/")) or "mpegurl" in kind  # multipart: a camera
 
 
 def _open_site(source: Source, target_height: int) -> Video:
@@ -127,7 +124,11 @@ def _open_site(source: Source, target_height: int) -> Video:
         except SourceError:  # the next one may be of a kind that this OpenCV knows
             continue
     return _opened(
-        source, lambda: open_as_cap_from_youtube_does(source.text), advice, _SITE_DEADLINE_S
+        source,
+        lambda: open_as_cap_from_youtube_does(source.text),
+        advice,
+        _SITE_DEADLINE_S,
+        streams[0].title,
     )
 
 

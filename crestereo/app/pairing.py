@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from crestereo.app.pictures import check_same_size
-from crestereo.app.videos import Frame, Video
+from crestereo.app.videos import MAX_FAILURES_OF_STREAM, Frame, Video
 from crestereo.errors import SourceError
 from crestereo.layouts import Layout, split_frame
 from crestereo.types import BGRImage, StereoPair
@@ -70,7 +70,7 @@ class TwoVideos:
         self.live = left.live or right.live
         self._left, self._right = left, right
         self._offset_s = offset_s
-        self._ended_first = ""
+        self._endings: list[str] = []
         if self.count == 0:
             raise SourceError(
                 f"{left.name} and {right.name} share no moment when the right one is moved by "
@@ -106,7 +106,7 @@ class TwoVideos:
 
     def remarks(self) -> list[str]:
         found = [_skipped(video) for video in (self._left, self._right)]
-        return [remark for remark in (*found, self._ended_first) if remark]
+        return [remark for remark in (*found, *self._endings) if remark]
 
     def _timed_pairs(self) -> Iterator[tuple[BGRImage, BGRImage]]:
         lefts, rights = self._left.frames(), self._right.frames()
@@ -126,17 +126,24 @@ class TwoVideos:
         if (left is None) == (right is None):
             return
         shorter, longer = ("left", "right") if left is None else ("right", "left")
-        self._ended_first = (
+        self._endings = [
             f"the {shorter} video is shorter: stopped where it ends, the rest of the {longer} one "
             "was not used"
-        )
+        ]
 
     def _live_pairs(self) -> Iterator[tuple[BGRImage, BGRImage]]:
         yield self._left.first, self._right.first
-        while self._left.grab() and self._right.grab():  # both first: nearer to the same moment
-            left, right = self._left.retrieve(), self._right.retrieve()
+        videos = self._left, self._right
+        failures = [0, 0]  # in a row
+        while max(failures) < MAX_FAILURES_OF_STREAM:
+            grabbed = [video.grab() for video in videos]  # both first: nearer to the same moment
+            images = [v.retrieve() if g else None for v, g in zip(videos, grabbed, strict=True)]
+            failures = [n + 1 if i is None else 0 for n, i in zip(failures, images, strict=True)]
+            left, right = images
             if left is not None and right is not None:
                 yield left, right
+        lost = (v for v, n in zip(videos, failures, strict=True) if n == MAX_FAILURES_OF_STREAM)
+        self._endings = [_lost(video) for video in lost]
 
 
 class OneVideo:
@@ -171,6 +178,7 @@ class OneVideo:
         self._video = video
         self._swap = swap
         self._layout = layout
+        self._ending = ""
 
     @property
     def first(self) -> StereoPair:
@@ -188,17 +196,23 @@ class OneVideo:
         try:
             for frame in self._video.frames():
                 yield self._split(frame.image)
+            if self.live:
+                self._ending = _lost(self._video)
         finally:
             self._video.close()
 
     def remarks(self) -> list[str]:
-        return [remark for remark in (_skipped(self._video),) if remark]
+        return [remark for remark in (_skipped(self._video), self._ending) if remark]
 
     def _split(self, frame: BGRImage) -> StereoPair:
         left, right = split_frame(frame, self._layout)
         return (
             StereoPair(right, left, self.name) if self._swap else StereoPair(left, right, self.name)
         )
+
+
+def _lost(video: Video) -> str:
+    return f"{video.name} gives no more frames: stopped there"
 
 
 def _skipped(video: Video) -> str:

@@ -17,7 +17,8 @@ from crestereo.types import BGRImage
 _USUAL_FPS = 25.0
 _MAX_FPS = 480.0  # above it stands a time base that some containers report as a rate
 _MAX_FAILURES = 100  # frames in a row that cannot be decoded, before a file counts as over
-_MAX_FAILURES_OF_STREAM = 3  # each may take the whole deadline
+MAX_FAILURES_OF_STREAM = 3
+"""Frames in a row that a live source may fail to give; each may take the whole deadline."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Video:
     capture : cv2.VideoCapture
         Open.
     kind : Kind
-        A camera or stream is live: what was not read in time is gone.
+        A camera or stream is live: what was not read in time is gone. So is a web address whose
+        header tells no number of frames, such as that of an HTTP camera.
     title : str
         What a site calls it; empty elsewhere.
 
@@ -63,12 +65,13 @@ class Video:
         self.name = name
         self.title = title
         self._capture = capture
-        self.live = kind in (Kind.CAMERA, Kind.STREAM)
-        self._patience = _MAX_FAILURES if kind is Kind.FILE else _MAX_FAILURES_OF_STREAM
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        endless = kind is Kind.WEB and not count > 0
+        self.live = endless or kind in (Kind.CAMERA, Kind.STREAM)
+        self._patience = _MAX_FAILURES if kind is Kind.FILE else MAX_FAILURES_OF_STREAM
         fps = capture.get(cv2.CAP_PROP_FPS)
         told = math.isfinite(fps) and 0 < fps <= _MAX_FPS
         self.fps = fps if told else _USUAL_FPS
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         known = told and not self.live and math.isfinite(count) and count > 0
         self.count = int(count) if known else None
         self.skipped = 0
