@@ -1,14 +1,22 @@
-"""Which stream of a site is taken, on lists such as yt-dlp gives."""
+"""Which stream of a site is taken, on lists such as yt-dlp gives, and the names of results."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from crestereo.app import sites
-from crestereo.app.sites import find_streams, rank_streams
+from crestereo.app import openers, sites
+from crestereo.app.messages import Messages
+from crestereo.app.runs import estimate_one_video, estimate_two_videos
+from crestereo.app.sites import SiteStream, find_streams, rank_streams
+from crestereo.app.sources import parse_video
+from crestereo.app.video_options import TwoVideosSettings, UnifiedVideoSettings
 from crestereo.errors import SourceError
+from crestereo.estimator import CREStereo
+from tests.app_helpers import write_video
+from tests.tiny_models import lite_model
 
 
 def stream(name: str, vcodec: str, height: int, **more: Any) -> dict[str, Any]:
@@ -148,3 +156,55 @@ def test_the_last_resort_translates_its_errors(
         sites.open_as_cap_from_youtube_does("https://site/watch")
     out, err = capsys.readouterr()
     assert (out, err) == ("", "[youtube] talking\n")
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let a site have a small video, and note the heights [px] that were asked for."""
+    heights = []
+
+    def find(url: str, target_height: int) -> list[SiteStream]:
+        heights.append(target_height)
+        path = write_video(tmp_path / "v.avi", frames=2, size=(256, 96))
+        return [SiteStream(str(path), title="Alps: 3D/SBS")]
+
+    monkeypatch.setattr(openers, "_is_video", lambda url: False)
+    monkeypatch.setattr(openers, "find_streams", find)
+    return heights
+
+
+def block(folder: Path) -> dict[str, Any]:
+    return {
+        "iters": 5,
+        "model_shape": (480, 640),
+        "version": "lite",
+        "device": "cpu",
+        "colormap": "magma",
+        "baseline_m": None,
+        "focal_px": None,
+        "max_distance": 10.0,
+        "align": "off",
+        "window": False,
+        "output_dir": str(folder),
+    }
+
+
+PAGE = parse_video("https://site/watch?v=1")
+
+
+def test_one_video_of_two_eyes_is_larger_and_called_by_its_title(
+    tmp_path: Path, asked: list[int]
+) -> None:
+    network = CREStereo(lite_model(tmp_path / "lite.onnx"))
+    settings = UnifiedVideoSettings(**block(tmp_path), swap=False, layout="sbs_full")
+    estimate_one_video(PAGE, lambda messages: network, settings, Messages())
+    assert asked == [960]
+    assert (tmp_path / "Alps_ 3D_SBS_depth.mp4").is_file()
+
+
+def test_two_videos_are_called_by_their_titles(tmp_path: Path, asked: list[int]) -> None:
+    network = CREStereo(lite_model(tmp_path / "lite.onnx"))
+    settings = TwoVideosSettings(**block(tmp_path))
+    estimate_two_videos(PAGE, PAGE, lambda messages: network, settings, Messages())
+    assert asked == [480, 480]
+    assert (tmp_path / "Alps_ 3D_SBS_depth.mp4").is_file()

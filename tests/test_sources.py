@@ -92,7 +92,19 @@ def test_a_pair_is_named_by_what_its_names_share(left: str, right: str, name: st
         (Source(Kind.WEB, "https://example.org/a%20b.png?size=1"), "a b"),
         (Source(Kind.WEB, "https://example.org"), "example.org"),
         (Source(Kind.WEB, "https://example.org/%2e%2e%2fx%3f.png"), "x_"),
+        (Source(Kind.WEB, "http://kim:secret@camera.local:81/"), "camera.local_81"),
+        (Source(Kind.WEB, "https://site/watch?v=dQw4_9-c&t=3"), "watch_dQw4_9-c"),
+        (Source(Kind.WEB, "https://site/picture.png?v=1234"), "picture"),
+        (
+            Source(Kind.WEB, "https://site/watch?v=x", title="Alps 3D: SBS/1. part"),
+            "Alps 3D_ SBS_1. part",
+        ),
     ],
 )
 def test_results_of_a_source_get_a_harmless_name(source: Source, stem: str) -> None:
     assert source.stem == stem
+
+
+@pytest.mark.parametrize(("letter", "most"), [("a", 80), ("가", 66), ("😀", 50), ("\udcff", 66)])
+def test_a_long_name_leaves_room_for_endings_in_any_letters(letter: str, most: int) -> None:
+    assert Source(Kind.FILE, f"{letter * 120}.png").stem == letter * most

@@ -7,6 +7,8 @@ imports this module at once and this module the rest when a run begins.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from crestereo.app.messages import Messages
 from crestereo.app.models import LoadModel
 from crestereo.app.options import ImageSettings
@@ -46,7 +48,8 @@ def estimate_two_videos(
     videos = open_video(left, near), open_video(right, near)
     check_same_size(videos[0].size, videos[1].size)
     offset_s = choose_offset_s((left, right), videos, settings, messages)
-    stream = TwoVideos(*videos, pair_name(left, right), offset_s=offset_s)
+    name = pair_name(replace(left, title=videos[0].title), replace(right, title=videos[1].title))
+    stream = TwoVideos(*videos, name, offset_s=offset_s)
     prepare = prepare_video(settings, beginning_of_two(left, right, offset_s))
     run_video(stream, load_model(messages), settings, messages, prepare)
 
@@ -64,7 +67,8 @@ def estimate_one_video(
     from crestereo.app.preparing import prepare_video
     from crestereo.app.video_run import run_video
 
-    video = open_video(source, settings.model_shape[0])
+    video = open_video(source, 2 * settings.model_shape[0])  # half of a frame may be one eye
+    source = replace(source, title=video.title)
     layout, pairs, found = choose_layout(source, video, settings, messages)
     swap = settings.swap
     if swap is None:

@@ -11,12 +11,13 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from crestereo.errors import SourceError
 
 _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms")
 _MAX_CAMERA = 99
+_MAX_STEM_BYTES = 200  # of 255 that file systems allow: names get endings and numbers
 
 
 class Kind(Enum):
@@ -38,25 +39,40 @@ class Source:
         Where it comes from.
     text : str
         Path, address, or number of the camera.
+    title : str
+        What a site calls it, where that is known.
     """
 
     kind: Kind
     text: str
+    title: str = ""
 
     @property
     def stem(self) -> str:
         """Return a short name for files made from this source."""
         if self.kind is Kind.CAMERA:
             return f"camera{self.text}"
-        if self.kind is Kind.FILE:
+        if self.title:
+            name = self.title
+        elif self.kind is Kind.FILE:
             name = Path(self.text).stem
         else:
-            parts = urlsplit(self.text)
-            name = Path(unquote(parts.path)).stem or parts.netloc
-        return re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", name).strip(" .")[:80] or "result"
+            name = _name_of_address(self.text)
+        name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", name).strip(" .")[:80] or "result"
+        while len(name.encode("utf-8", "surrogatepass")) > _MAX_STEM_BYTES:
+            name = name[:-1]
+        return name
 
     def __str__(self) -> str:
         return f"camera {self.text}" if self.kind is Kind.CAMERA else self.text
+
+
+def _name_of_address(url: str) -> str:
+    """Return the file that an address names, else the video it asks for, else its server."""
+    parts = urlsplit(url)
+    path = Path(unquote(parts.path))
+    videos = parse_qs(parts.query).get("v", []) if not path.suffix else []
+    return "_".join([path.stem, *videos]) if path.stem else parts.netloc.rpartition("@")[2]
 
 
 def parse_picture(text: str) -> Source:
