@@ -19,7 +19,7 @@ from crestereo.app.preparation import PreparedPair
 from crestereo.app.sources import parse_video
 from crestereo.app.video_options import TwoVideosSettings
 from crestereo.app.video_run import run_video
-from crestereo.errors import ModelError, UsageError
+from crestereo.errors import UsageError
 from crestereo.estimator import CREStereo
 from crestereo.formats import read_image, read_pfm
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
@@ -133,23 +133,6 @@ def test_what_was_done_to_the_pairs_of_a_video_is_said_once(
         lambda pair: PreparedPair(pair, pair, lambda disparity: disparity, "moved by 10 px"),
     )
     assert capsys.readouterr().out.count("moved by 10 px") == 1
-
-
-def test_a_failure_in_the_middle_leaves_no_video(tmp_path: Path) -> None:
-    class Failing(CREStereo):
-        calls = 0
-
-        def estimate(self, *args: object, **options: object) -> DisparityResult:
-            self.calls += 1
-            if self.calls == 3:
-                raise ModelError("the network failed")
-            return super().estimate(*args, **options)  # type: ignore[arg-type]
-
-    estimator = Failing(lite_model(tmp_path / "lite.onnx"))
-    output = tmp_path / "output"
-    with pytest.raises(ModelError, match="the network failed"):
-        run_video(still_video(tmp_path), estimator, video_settings(output), Messages())
-    assert list(output.iterdir()) == []
 
 
 def test_a_second_video_is_numbered_together_with_its_record(tmp_path: Path) -> None:
