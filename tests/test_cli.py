@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -82,8 +83,9 @@ def test_yes_and_no_flags_of_the_unified_script() -> None:
     [
         (["--itters", "5"], "--itters"),
         (["--iters"], "--iters"),
-        (["--iters", "five"], "'five' is not a whole number"),
+        (["--iters", "five"], "argument --iters: 'five' is not a whole number"),
         (["--iters", "0"], "iters must be a whole number from 1 to 32"),
+        (["--model-shape", "480"], "argument --model-shape: "),
         (["--model-shape", "480"], "write HEIGHTxWIDTH"),
         (["--model-version", "best"], "best"),
         (["--device", "abacus"], "abacus"),
@@ -111,6 +113,21 @@ def test_a_calibration_file_takes_the_place_of_the_numbers(tmp_path: Path) -> No
     camera = flags("--calibration", str(file)).camera_for(640)
     assert camera is not None
     assert (camera.baseline_m, camera.focal_px, camera.image_width_px) == (0.12, 700.0, 640)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a home folder with a calibration
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    (tmp_path / "K.txt").write_text("700 0 320 0 700 240 0 0 1\n0.12\n")
+    # when the shell leaves the tilde to us, as in --name=~/x
+    settings = flags("--calibration=~/K.txt", "--output-dir=~/results")
+    # then both lie in the home folder, and what is nobody's home is a name
+    assert settings.calibration == str(tmp_path / "K.txt")
+    assert settings.output_dir == str(tmp_path / "results")
+    assert flags("--output-dir=~nobody-of-this-name").output_dir == "~nobody-of-this-name"
 
 
 @pytest.mark.parametrize("script", [IMAGE, SEPARATE, UNIFIED, COMPARE])
@@ -212,6 +229,26 @@ def test_debug_shows_the_traceback(
 def test_an_interrupt_is_130_and_no_error_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
     assert leave(monkeypatch, KeyboardInterrupt()) == 130
     assert leave(monkeypatch, None) == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has other signals")
+def test_a_request_to_end_counts_as_ctrl_c_unless_it_is_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # given a process under nohup
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        # when a script has been run
+        assert leave(monkeypatch, None) == 0
+        # then a request to end raises KeyboardInterrupt, and a closed terminal does nothing
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,20 @@ def test_backslashes_of_a_terminal_go_unless_the_file_has_them(tmp_path: Path) -
     assert clean_answer(str(odd)) == str(odd)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals quote otherwise there")
+@pytest.mark.parametrize(
+    ("dragged", "meant"),
+    [
+        (r"'/a/it'\''s left.png'", "/a/it's left.png"),
+        (r'"/a/the \"left\".png"', '/a/the "left".png'),
+        ("'/a/it's left.png'", "/a/it's left.png"),  # quoted by hand
+        ("'/a/left.png' '/a/right.png'", "/a/left.png' '/a/right.png"),  # not two answers
+    ],
+)
+def test_quotes_of_a_terminal_are_taken_back(dragged: str, meant: str) -> None:
+    assert clean_answer(dragged) == meant
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("y", True), ("Yes", True), ("N", False), ("nO", False)]
 )
@@ -152,4 +167,5 @@ def test_with_json_nothing_but_the_summary_reaches_standard_output(
     out, err = capsys.readouterr()
     assert shown == [""]
     assert "How many : " in err
-    assert out == '{\n  "name": "탁자"\n}\n'
+    assert json.loads(out) == {"name": "탁자"}
+    assert out.isascii()  # JSON wherever it goes: an escape of Python would be none

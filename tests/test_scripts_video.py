@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -106,7 +107,10 @@ def test_a_broken_frame_is_reported_and_the_record_tells(tmp_path: Path, model: 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
-def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_request_to_end_keep_what_was_written(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     model = slow_model(tmp_path / "slow.onnx", rounds=300)
     left = write_video(tmp_path / "toy_left.avi", frames=20)
     right = write_video(tmp_path / "toy_right.avi", frames=20)
@@ -123,9 +127,29 @@ def test_ctrl_c_keeps_what_was_written(tmp_path: Path) -> None:
     while time.monotonic() < end and not any(output.glob(".toy_depth*")):
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
     assert err.splitlines()[-1] == "stopped by Ctrl-C"
     assert "toy_depth.mp4" in out
     assert 1 <= len(read_all(output / "toy_depth.mp4")) < 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
+def test_a_video_goes_on_when_nobody_reads_its_sentences(tmp_path: Path, model: Path) -> None:
+    # given a reader that has had enough, as `head -1` has after a line
+    left = write_video(tmp_path / "toy_left.avi", frames=4)
+    right = write_video(tmp_path / "toy_right.avi", frames=4)
+    reading, writing = os.pipe()
+    os.close(reading)
+    # when a video is estimated
+    with os.fdopen(writing, "wb") as output:
+        done = subprocess.run(
+            command(SEPARATE, left, right, "--model-path", model, "--no-window"),
+            stdout=output, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment(),
+            timeout=60, check=False,
+        )  # fmt: skip
+    # then it is written to its end
+    assert done.returncode == 0, done.stderr
+    assert len(read_all(tmp_path / "output" / "toy_depth.mp4")) == 4
+    assert "Error" not in done.stderr

@@ -6,10 +6,12 @@ import argparse
 import dataclasses
 import io
 import os
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
 from crestereo.app.options import CommonSettings
@@ -81,8 +83,10 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     """Run a script and leave with the exit code of what happened.
 
     A `CREStereoError` becomes one sentence on standard error and its own exit code, Ctrl-C 130,
-    anything else 70 and a hint; the traceback is shown with ``--debug`` only.
+    anything else 70 and a hint; the traceback is shown with ``--debug`` only. A request to end and
+    a closed terminal count as Ctrl-C.
     """
+    _stop_as_by_ctrl_c()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name this terminal cannot show is no error
             stream.reconfigure(errors="backslashreplace")
@@ -91,6 +95,15 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         _hush_libraries()
     code = _outcome(main, debug)
     _leave(code)
+
+
+def _stop_as_by_ctrl_c() -> None:
+    """Let what else ends a process end it as Ctrl-C does, so that what was done is kept."""
+    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)  # each system has its own
+        # One that is ignored stays so: nohup lets a run outlive its terminal.
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _outcome(main: Callable[[], None], debug: bool) -> int:
@@ -117,9 +130,10 @@ def _outcome(main: Callable[[], None], debug: bool) -> int:
 
 
 def _complain(sentence: str, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
-    print(sentence, file=sys.stderr, flush=True)
+    with suppress(OSError):  # the terminal may have been closed
+        if debug:
+            traceback.print_exc()
+        print(sentence, file=sys.stderr, flush=True)
 
 
 def _leave(code: int) -> NoReturn:
@@ -170,7 +184,7 @@ class _ShowVersion(argparse.Action):
 def _add_flag(parser: argparse.ArgumentParser, name: str, metadata: Any, default: object) -> None:
     how: dict[str, Any] = {key: metadata[key] for key in ("metavar",) if key in metadata}
     if "type" in metadata:
-        how["type"] = metadata["type"]
+        how["type"] = _naming_its_flag(metadata["type"])
     if "choices" in metadata:
         how["choices"] = metadata["choices"]
         how.pop("metavar", None)
@@ -182,6 +196,18 @@ def _add_flag(parser: argparse.ArgumentParser, name: str, metadata: Any, default
     parser.add_argument(
         metadata["flag"], dest=name, default=argparse.SUPPRESS, help=explained, **how
     )
+
+
+def _naming_its_flag(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader whose errors argparse puts behind the name of the flag."""
+
+    def convert(text: str) -> Any:
+        try:
+            return read(text)
+        except UsageError as exc:
+            raise argparse.ArgumentTypeError(f"{exc}") from exc
+
+    return convert
 
 
 def _shown(value: object) -> str:

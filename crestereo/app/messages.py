@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +22,22 @@ class Messages:
     as_json: bool = False
 
     def say(self, text: str) -> None:
-        """Write a sentence."""
-        print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+        """Write a sentence; where nobody reads any more the work goes on without."""
+        with suppress(OSError):  # for example a pipe into `head`, or a terminal that was closed
+            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def warn(self, text: str) -> None:
         """Write a sentence that must be seen even where the output is kept in a file."""
-        print(text, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(text, file=sys.stderr, flush=True)
 
     def summary(self, values: dict[str, Any]) -> None:
-        """Write the summary of a run, where it was asked for, as one JSON object."""
+        """Write the summary of a run, where it was asked for, as one JSON object.
+
+        In ASCII: what an output cannot encode would be replaced by what is no JSON.
+        """
         if self.as_json:
-            print(json.dumps(values, ensure_ascii=False, indent=2), flush=True)
+            print(json.dumps(values, indent=2), flush=True)
 
     def show_prompt(self, prompt: str) -> str:
         """Return the prompt for `input`, or show it here where standard output is taken."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from crestereo.app.messages import Messages
 from crestereo.app.options import ImageSettings
+from crestereo.app.paths import expand_home
 from crestereo.errors import ModelFileError
 from crestereo.model_files import MODELS_DIR, ModelChoice, choose_model, iters_in_name
 from crestereo.providers import check_installed, check_is_file
@@ -36,7 +37,7 @@ def check_model(settings: ImageSettings, folder: Path = MODELS_DIR) -> LoadModel
     if settings.model_path is None:
         choice = choose_model(settings.version, settings.iters, settings.model_shape, folder)
         return partial(_open_chosen, choice, settings, folder)
-    path = Path(settings.model_path).expanduser()
+    path = Path(expand_home(settings.model_path))
     if not path.is_file():
         raise ModelFileError(f"there is no model file {path}; check --model-path")
     check_is_file(path)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from crestereo.app.paths import expand_home
 from crestereo.errors import SourceError, UsageError
 from crestereo.providers import DEVICES
 from crestereo.settings import (
@@ -152,6 +153,9 @@ class ImageSettings(CommonSettings):
         check_choice("device", self.device, DEVICES)
         check_choice("align", self.align, ALIGN)
         _check_colormap(self.colormap)
+        for name in ("calibration", "output_dir"):  # a shell leaves the ~ of --name=~/x as it is
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, expand_home(path))
         self._check_camera()
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads must be 1 or more, not {self.threads!r}")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from crestereo.app.messages import Messages
+from crestereo.app.paths import expand_home
 from crestereo.errors import CREStereoError, UsageError
 
 LEFT_IMAGE = "Left Image (URL or file path) : "
@@ -100,19 +103,25 @@ def clean_answer(text: str) -> str:
     Spaces and quotes around it go, ``file://`` addresses become paths, ``~`` the home folder, and
     the backslashes that a terminal puts before spaces and brackets go unless the path has them.
     """
-    answer = text.strip().strip("\u200b\ufeff")
-    for quote in ("'", '"'):
-        if len(answer) >= 2 and answer[0] == answer[-1] == quote:
-            answer = answer[1:-1].strip()
+    answer = _without_quotes(text.strip().strip("\u200b\ufeff"))
     if answer.lower().startswith("file:"):
         return _path_of_file_url(answer)
     if answer.startswith("~"):
-        try:
-            return str(Path(answer).expanduser())
-        except RuntimeError:  # no such user: the name is taken as it stands
-            return answer
+        return expand_home(answer)
     if os.name != "nt" and "\\" in answer and not Path(answer).exists():
         return re.sub(r"\\(.)", r"\1", answer)
+    return answer
+
+
+def _without_quotes(answer: str) -> str:
+    if os.name != "nt" and answer[:1] in ("'", '"'):
+        with suppress(ValueError):  # a quote without its partner
+            words = shlex.split(answer)  # terminals quote it's.png as 'it'\''s.png'
+            if len(words) == 1:
+                return words[0].strip()
+    for quote in ("'", '"'):
+        if len(answer) >= 2 and answer[0] == answer[-1] == quote:
+            answer = answer[1:-1].strip()
     return answer
 
 
