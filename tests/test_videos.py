@@ -76,11 +76,40 @@ def test_a_frame_that_cannot_be_decoded_is_left_out_and_counted(tmp_path: Path) 
     assert video.skipped == 2
 
 
-def test_broken_frames_at_the_end_are_counted_too(tmp_path: Path) -> None:
-    path = damage_frames(write_video(tmp_path / "v.avi", frames=9, fps=10), (5, 6, 7, 8))
-    video = opened(path)
-    assert numbers(video) == [0, 1, 2, 3, 4]
-    assert video.skipped == 4
+def test_what_is_missing_at_the_end_is_told_apart_from_broken_frames(tmp_path: Path) -> None:
+    # given a video with a broken frame, and with nothing that can be decoded at its end
+    path = write_video(tmp_path / "v.avi", frames=9, size=(128, 64), fps=10)
+    video = opened(damage_frames(path, (2, 5, 6, 7, 8)))
+    # when it is read
+    stream = OneVideo(video, "toy")
+    assert len(list(stream)) == 4
+    # then both are counted by themselves
+    assert (video.skipped, video.missing) == (1, 4)
+    assert stream.remarks() == [
+        f"1 frame of {path} could not be decoded and was left out",
+        f"{path} ended after 5 of the 9 frames its header tells of: cut off, or trimmed",
+    ]
+
+
+def test_a_trimmed_video_is_not_called_damaged(tmp_path: Path) -> None:
+    # given an mp4 that was cut without encoding it again: an edit list hides its last frames
+    path = tmp_path / "trimmed.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (128, 64))
+    for number in range(10):
+        writer.write(np.full((64, 128, 3), 10 * number, np.uint8))
+    writer.release()
+    data = bytearray(path.read_bytes())
+    duration = data.index(b"elst") + 12  # after name, version and flags, and number of entries
+    assert int.from_bytes(data[duration : duration + 4], "big") == 1000  # [ms]
+    data[duration : duration + 4] = (600).to_bytes(4, "big")
+    path.write_bytes(data)
+    # when it is read
+    stream = OneVideo(opened(path), "toy")
+    # then all that is to be seen comes, and the remark leaves open what it is
+    assert len(list(stream)) == 6
+    assert stream.remarks() == [
+        f"{path} ended after 6 of the 10 frames its header tells of: cut off, or trimmed"
+    ]
 
 
 def test_a_broken_first_frame_is_left_out(tmp_path: Path) -> None:

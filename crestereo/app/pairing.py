@@ -105,8 +105,8 @@ class TwoVideos:
             self._right.close()
 
     def remarks(self) -> list[str]:
-        found = [_skipped(video) for video in (self._left, self._right)]
-        return [remark for remark in (*found, *self._endings) if remark]
+        found = (remark for video in (self._left, self._right) for remark in _remarks(video))
+        return [*found, *self._endings]
 
     def _timed_pairs(self) -> Iterator[tuple[BGRImage, BGRImage]]:
         lefts, rights = self._left.frames(), self._right.frames()
@@ -178,7 +178,7 @@ class OneVideo:
         self._video = video
         self._swap = swap
         self._layout = layout
-        self._ending = ""
+        self._endings: list[str] = []
 
     @property
     def first(self) -> StereoPair:
@@ -197,12 +197,12 @@ class OneVideo:
             for frame in self._video.frames():
                 yield self._split(frame.image)
             if self.live:
-                self._ending = _lost(self._video)
+                self._endings = [_lost(self._video)]
         finally:
             self._video.close()
 
     def remarks(self) -> list[str]:
-        return [remark for remark in (_skipped(self._video), self._ending) if remark]
+        return [*_remarks(self._video), *self._endings]
 
     def _split(self, frame: BGRImage) -> StereoPair:
         left, right = split_frame(frame, self._layout)
@@ -215,9 +215,17 @@ def _lost(video: Video) -> str:
     return f"{video.name} gives no more frames: stopped there"
 
 
-def _skipped(video: Video) -> str:
-    if not video.skipped:
-        return ""
+def _remarks(video: Video) -> list[str]:
+    found = []
     if video.skipped == 1:
-        return f"1 frame of {video.name} could not be decoded and was left out"
-    return f"{video.skipped} frames of {video.name} could not be decoded and were left out"
+        found.append(f"1 frame of {video.name} could not be decoded and was left out")
+    elif video.skipped:
+        found.append(
+            f"{video.skipped} frames of {video.name} could not be decoded and were left out"
+        )
+    if video.count is not None and video.missing:
+        found.append(
+            f"{video.name} ended after {video.count - video.missing} of the {video.count} frames "
+            "its header tells of: cut off, or trimmed"
+        )
+    return found

@@ -53,7 +53,9 @@ class Video:
     count : int or None
         Frames the header tells of.
     skipped : int
-        Frames that could not be decoded, up to where `frames` is.
+        Frames that could not be decoded between others, up to where `frames` is.
+    missing : int
+        Frames at the end that the header tells of and that did not come.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class Video:
         known = told and not self.live and math.isfinite(count) and count > 0
         self.count = int(count) if known else None
         self.skipped = 0
+        self.missing = 0
         self._delivered = 0
         first = self._next_image()
         if first is None:
@@ -123,9 +126,9 @@ class Video:
                 return _as_picture(image)
             if self.count is not None and self._delivered + self.skipped + failures >= self.count:
                 break  # the header tells that this was the end
-        if self.count is not None:  # decoders drop broken frames at the end without a word
+        if self.count is not None:  # the rest is cut off, broken, or trimmed and never to be seen
             missing = self.count - self._delivered - self.skipped
-            self.skipped += missing if missing > 1 else 0  # a header may count one too many
+            self.missing = missing if missing > 1 else 0  # a header may count one too many
         return None
 
     def _position_s(self) -> float:
