@@ -124,7 +124,7 @@ def test_ctrl_c_and_a_request_to_end_keep_what_was_written(
     )
     output = tmp_path / "output"
     end = time.monotonic() + 40
-    while time.monotonic() < end and not any(output.glob(".toy_depth*")):
+    while time.monotonic() < end and not any(output.glob(".*.tmp.mp4")):
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(number)
