@@ -10,7 +10,7 @@ import pytest
 
 from crestereo.app import preparing
 from crestereo.app.options import ImageSettings
-from crestereo.app.preparing import prepare_video
+from crestereo.app.preparing import prepare_pictures, prepare_video
 from crestereo.types import StereoPair
 from tools.lib.moving_scene import Stage
 
@@ -51,6 +51,18 @@ def test_a_dark_beginning_is_told_and_then_what_was_found(tmp_path: Path) -> Non
     assert (second.note, second.doubt) == (first.note, "")
     assert "aligned" in seen.note
     assert "approximate" in seen.doubt
+
+
+def test_a_near_thing_at_the_beginning_does_not_move_what_comes_later() -> None:
+    # given a video whose first pair shows near things only
+    near = pair()
+    near.right[:, :-60] = near.right[:, 60:].copy()
+    near.right[:, -60:] = 128
+    assert "range moved" in prepare_pictures(settings())(near).note
+    prepared = prepare_video(settings(), [near])(near)
+    # then its pairs are not moved towards each other
+    assert "range moved" not in prepared.note
+    np.testing.assert_array_equal(prepared.pair.right, near.right)
 
 
 def test_cameras_that_are_moved_get_another_model_after_some_looks() -> None:

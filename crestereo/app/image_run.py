@@ -112,7 +112,7 @@ class _ImageJob:
     def next_view(self) -> View | None:
         """Return the view of the result once, None otherwise."""
         self.finished()
-        return self._views.take(wait=False)
+        return self._views.take(0)
 
     def stop(self) -> None:
         """Give up what is not done yet."""

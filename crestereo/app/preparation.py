@@ -38,7 +38,7 @@ class PreparedPair:
 
 
 Prepare = Callable[[StereoPair], PreparedPair]
-"""Makes a pair ready for the network; called in the thread that estimates, pair after pair."""
+"""Makes a pair ready for the network; called in one thread, pair after pair."""
 
 
 def prepare_nothing(pair: StereoPair) -> PreparedPair:

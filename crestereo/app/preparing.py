@@ -46,7 +46,7 @@ WARN_FROM = 0.98  # confidence from which a swap is proposed unasked
 
 def prepare_pictures(settings: ImageSettings) -> Prepare:
     """Return what makes a pair of pictures ready."""
-    return _Preparer(settings, Bars())
+    return _Preparer(settings, Bars(), still=True)
 
 
 def prepare_video(settings: ImageSettings, beginning: Sequence[StereoPair]) -> Prepare:
@@ -80,12 +80,18 @@ class _Preparer:
     """Decide once how pairs are prepared, then prepare each; decide again where that misfits."""
 
     def __init__(
-        self, settings: ImageSettings, bars: Bars, beginning: Sequence[StereoPair] = ()
+        self,
+        settings: ImageSettings,
+        bars: Bars,
+        beginning: Sequence[StereoPair] = (),
+        *,
+        still: bool = False,
     ) -> None:
         self._settings = settings
         self._metric = settings.calibration is not None or settings.baseline_m is not None
         self._bars = bars
         self._beginning = list(beginning)
+        self._still = still
         self._plan: AlignmentPlan | None = None
         self._note = ""
         self._wait = 0
@@ -150,7 +156,9 @@ class _Preparer:
         self._take(check, ["from here on the cameras stand otherwise"])
 
     def _take(self, check: PairCheck, remarks: list[str]) -> None:
-        self._plan = plan_alignment(check) if check.usable else nothing_to_do(check.shape)
+        self._plan = nothing_to_do(check.shape)
+        if check.usable:
+            self._plan = plan_alignment(check, still=self._still)
         notes = [str(self._bars)] if self._bars else []
         notes.append(f"pair check: {check}")
         if self._plan.shift_px:

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
@@ -22,13 +21,13 @@ from crestereo.app.viewer import Window, open_window, watch
 from crestereo.app.views import Painter, View, side_by_side, waiting_view, window_half
 from crestereo.app.worker import ClosedError, Pipeline
 from crestereo.errors import SourceError
-from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
+from crestereo.types import BGRImage, DisparityMap, DisparityResult
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
 
 TITLE = "CREStereo: left video and depth"
-_LOOK_EVERY_S = 0.005
+_LOOK_EVERY_S = 0.1
 _ENDINGS = ("depth.mp4", "run.json")
 
 
@@ -113,9 +112,16 @@ class _VideoJob:
             farthest = self._settings.max_distance
             self._messages.say(f"depth in metres: what is beyond {farthest:g} m is black")
         start = time.perf_counter()
+        steps: list[Callable[[Any], Any]] = [
+            self._prepare,
+            self._estimate,
+            lambda done: self._draw(done, window, add),
+        ]
+        if self._stream.live:  # a step more would show the world one frame later
+            steps[:2] = [lambda pair: self._estimate(self._prepare(pair))]
         pipeline: Pipeline[View] = Pipeline(
             self._stream,
-            [self._estimate, lambda done: self._draw(done, add)],
+            steps,
             latest_only=self._stream.live,
             cancel=self._estimator.cancel,
         )
@@ -162,16 +168,13 @@ class _VideoJob:
         with tqdm(total=self._stream.count, unit=" frames", mininterval=every_s) as bar:
             while True:
                 try:
-                    view = pipeline.poll()
+                    view = pipeline.poll(_LOOK_EVERY_S)
                 except ClosedError:
                     return
-                if view is None:
-                    time.sleep(_LOOK_EVERY_S)
-                else:
+                if view is not None:
                     bar.update()
 
-    def _estimate(self, pair: StereoPair) -> tuple[PreparedPair, DisparityResult]:
-        prepared = self._prepare(pair)
+    def _estimate(self, prepared: PreparedPair) -> tuple[PreparedPair, DisparityResult]:
         if prepared.note != self._note:
             self._tell(prepared)
             self._prior = None  # the pairs are aligned otherwise now
@@ -180,7 +183,7 @@ class _VideoJob:
         self._estimation_s += result.seconds
         if self._settings.warm_start and self._estimator.accepts_prior:
             self._prior = result.disparity
-        return prepared, replace(result, disparity=prepared.undo(result.disparity))
+        return prepared, result
 
     def _tell(self, prepared: PreparedPair) -> None:
         """Say what is done to the pairs from this one on."""
@@ -194,14 +197,17 @@ class _VideoJob:
     def _draw(
         self,
         done: tuple[PreparedPair, DisparityResult],
+        window: Window | None,
         add: Callable[[BGRImage], None] | None,
     ) -> View:
         prepared, result = done
-        left = prepared.original.left
-        painted = self._painter.paint(result.disparity)
+        left, disparity = prepared.original.left, prepared.undo(result.disparity)
+        painted = self._painter.paint(disparity)
         if add is not None:
             add(side_by_side(left, painted.colored))
         self._frames += 1
+        if window is None:
+            return View(left)
         halves = window_half(left), window_half(painted.colored)
         note = "relative depth" if self._relative else ""
-        return View(side_by_side(*halves), note, result.disparity, painted.depth)
+        return View(side_by_side(*halves), note, disparity, painted.depth)

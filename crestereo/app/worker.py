@@ -48,8 +48,8 @@ class Mailbox(Generic[Item]):
             self._things[:] = [thing]
             self._changed.notify_all()
 
-    def take(self, *, wait: bool = True) -> Item | None:
-        """Return the thing, None where there is none yet and `wait` is false.
+    def take(self, timeout_s: float | None = None) -> Item | None:
+        """Return the thing, None where there is none by the end of `timeout_s`.
 
         Raises
         ------
@@ -57,8 +57,7 @@ class Mailbox(Generic[Item]):
             When nothing will come any more.
         """
         with self._changed:
-            if wait:
-                self._changed.wait_for(lambda: self._closed or self._ended or self._things)
+            self._changed.wait_for(lambda: self._closed or self._ended or self._things, timeout_s)
             if self._closed or (self._ended and not self._things):
                 raise ClosedError
             thing = self._things.pop() if self._things else None
@@ -111,8 +110,8 @@ class Pipeline(Generic[Item]):
             work = partial(self._work, self._boxes[position], self._boxes[position + 1], step)
             self._threads.append(self._start(position + 1, work))
 
-    def poll(self) -> Item | None:
-        """Return the next result, None where there is none yet.
+    def poll(self, timeout_s: float = 0.0) -> Item | None:
+        """Return the next result, None where there is none by the end of `timeout_s`.
 
         Raises
         ------
@@ -122,7 +121,7 @@ class Pipeline(Generic[Item]):
             What an item or a step raised, after everything that came before it.
         """
         try:
-            return self._boxes[-1].take(wait=False)
+            return self._boxes[-1].take(timeout_s)
         except ClosedError:
             if self._failures:
                 raise self._failures[0] from None
