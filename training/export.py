@@ -181,8 +181,7 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
     begin, step_8, open_4, step_4, finish = stages = _stages(net.eval())
     nodes = [
         *begin.node,
-        helper.make_node("Div", ["iters", "two"], ["iters_8"]),
-        helper.make_node("Sub", ["iters", "iters_8"], ["iters_4"]),
+        *_steps_of(),
         _loop(step_8, "iters_8", ["state_8", "d8"], ["s8", "e8"], "loop_8."),
         *open_4.node,
         _loop(step_4, "iters_4", ["state_4", "d4"], ["s4", "e4"], "loop_4."),
@@ -191,7 +190,7 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
     constants = [
         numpy_helper.from_array(np.array(DEFAULT_ITERS, np.int64), "iters"),
         numpy_helper.from_array(np.full((1, 1, 1, 1), np.nan, np.float32), "prior"),
-        numpy_helper.from_array(np.array(2, np.int64), "two"),
+        *(numpy_helper.from_array(np.array(n, np.int64), f"number_{n}") for n in (1, 2, 4)),
         *(tensor for stage in stages for tensor in stage.initializer),
     ]
     graph = helper.make_graph(nodes, "crestereo_lite", _inputs(), _outputs(), constants)
@@ -201,6 +200,19 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _steps_of() -> list[onnx.NodeProto]:
+    """Write `training.network.steps_of` as nodes."""
+    return [
+        helper.make_node("Div", ["iters", "number_2"], ["iters_half"]),
+        helper.make_node("Div", ["iters", "number_4"], ["iters_quarter"]),
+        helper.make_node("Max", ["iters_quarter", "number_1"], ["iters_wanted"]),
+        helper.make_node("Min", ["iters_half", "iters_wanted"], ["iters_8"]),
+        helper.make_node("Sub", ["iters", "iters_8"], ["iters_left"]),
+        helper.make_node("Sub", ["iters_left", "number_1"], ["iters_rest"]),
+        helper.make_node("Max", ["iters_rest", "number_1"], ["iters_4"]),
+    ]
 
 
 def _inputs() -> list[onnx.ValueInfoProto]:

@@ -2,9 +2,10 @@
 
 One picture is looked at on five scales. All candidate disparities are compared once, at 1/8 of the
 resolution, and that comparison volume is cleaned by a small hourglass: its best bin is the start.
-Recurrent steps then look the matching cost up around the current value and move it: `iters` steps,
-the first half at 1/8, the rest at 1/4. One last step at 1/2 compares the left features with the
-warped right ones; guided 2x upsampling carries each scale to the next.
+Recurrent steps then look the matching cost up around the current value and move it, first at 1/8,
+then at 1/4. One last step at 1/2 compares the left features with the right ones, warped by the
+disparity and by the nearest and the farthest one around it, so that a pixel beside an edge can
+change sides. Guided 2x upsampling carries each scale to the next. `iters` counts all steps.
 
 Ideas and their sources: recurrent lookup of an all-pairs volume and convex upsampling (RAFT-Stereo,
 Lipson et al. 2021), group-wise correlation and a cascade whose steps share weights (CREStereo, Li
@@ -21,6 +22,7 @@ A disparity inside the network is float32 in pixels of its own scale.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +32,14 @@ MULTIPLE = 32  # the hourglass reaches 1/32, so pictures are padded to multiples
 RADIUS = 3  # taps to each side of the current disparity in a lookup
 SEARCHED = (2, 5)  # the start searches disparities up to two fifths of the width
 GROUPS_8, GROUPS_4 = 4, 2  # groups of channels that are correlated apart
-WIDTH_2, WIDTH_4, WIDTH_8, WIDTH_16 = 16, 32, 64, 96  # feature channels by scale
+WIDTH_2, WIDTH_4, WIDTH_8, WIDTH_16, WIDTH_32 = 16, 32, 64, 96, 64  # feature channels by scale
 HIDDEN_8, HIDDEN_4 = 48, 32  # channels of the recurrent states
 AGREEMENT = 1.0  # how near an initial disparity must be at 1/4 to be taken over
+STAY = 4.0  # how much the last step prefers the disparity that it is given, at first
 OUTSIDE = -8.0  # score of a bin beyond the ends of the volume
 VOLUME, VOLUME_2, VOLUME_4 = 16, 24, 32  # channels of the hourglass by depth
+
+Layer = TypeVar("Layer", nn.Conv2d, nn.BatchNorm2d)
 
 
 def conv(inputs: int, outputs: int, *, stride: int = 1, size: int = 3) -> nn.Sequential:
@@ -44,6 +49,14 @@ def conv(inputs: int, outputs: int, *, stride: int = 1, size: int = 3) -> nn.Seq
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
+
+
+def silent(layer: Layer) -> Layer:
+    """Let a layer give zeros at first: what it adds to a shortcut grows from nothing."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 def twice(x: Tensor) -> Tensor:
@@ -58,7 +71,7 @@ class Residual(nn.Module):
         super().__init__()
         self.first = conv(channels, channels)
         self.second = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(channels, channels, 3, 1, 1, bias=False), silent(nn.BatchNorm2d(channels))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,7 +79,7 @@ class Residual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Turn a picture into features at 1/2, 1/4 and 1/8, each informed by the coarser ones."""
+    """Turn a picture into features at 1/2 to 1/32, the finer three informed by all coarser ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,6 +91,8 @@ class Encoder(nn.Module):
         self.to_16 = nn.Sequential(
             conv(WIDTH_8, WIDTH_16, stride=2), Residual(WIDTH_16), Residual(WIDTH_16)
         )
+        self.to_32 = nn.Sequential(conv(WIDTH_16, WIDTH_32, stride=2), Residual(WIDTH_32))
+        self.from_32 = silent(nn.Conv2d(WIDTH_32, WIDTH_16, 1))
         self.from_16 = nn.Conv2d(WIDTH_16, WIDTH_8, 1)
         self.from_8 = nn.Conv2d(WIDTH_8, WIDTH_4, 1)
         self.from_4 = nn.Conv2d(WIDTH_4, WIDTH_2, 1)
@@ -85,15 +100,17 @@ class Encoder(nn.Module):
         self.merge_4 = nn.Sequential(conv(WIDTH_4, WIDTH_4), nn.Conv2d(WIDTH_4, WIDTH_4, 1))
         self.merge_2 = nn.Conv2d(WIDTH_2, WIDTH_2, 3, 1, 1)
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         x2 = self.to_2(picture)  # (N, 16, H/2, W/2)
         x4 = self.to_4(x2)  # (N, 32, H/4, W/4)
         x8 = self.to_8(x4)  # (N, 64, H/8, W/8)
         x16 = self.to_16(x8)  # (N, 96, H/16, W/16)
+        x32 = self.to_32(x16)  # (N, 64, H/32, W/32)
+        x16 = x16 + twice(self.from_32(x32))
         f8 = self.merge_8(x8 + twice(self.from_16(x16)))
         f4 = self.merge_4(x4 + twice(self.from_8(f8)))
         f2 = self.merge_2(x2 + twice(self.from_4(f4)))
-        return f2, f4, f8
+        return f2, f4, f8, x16, x32
 
 
 def correlate(left: Tensor, right: Tensor, groups: int) -> Tensor:
@@ -200,7 +217,8 @@ class VolumeBlock(nn.Module):
         super().__init__()
         self.space = conv(channels, channels)
         self.depth = nn.Sequential(
-            nn.Conv2d(channels, channels, (3, 1), 1, (1, 0), bias=False), nn.BatchNorm2d(channels)
+            nn.Conv2d(channels, channels, (3, 1), 1, (1, 0), bias=False),
+            silent(nn.BatchNorm2d(channels)),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -243,25 +261,29 @@ class Start(nn.Module):
         super().__init__()
         self.embed = nn.Conv2d(GROUPS_8 + 2, VOLUME, 1)  # correlation, inside the picture, prior
         self.context = nn.Conv2d(WIDTH_8, VOLUME, 1)
+        self.context_2 = silent(nn.Conv2d(WIDTH_16, VOLUME_2, 1))
+        self.context_4 = silent(nn.Conv2d(WIDTH_32, VOLUME_4, 1))
         self.fine = VolumeBlock(VOLUME)
         self.down_2 = VolumeDown(VOLUME, VOLUME_2)
         self.middle = VolumeBlock(VOLUME_2)
         self.down_4 = VolumeDown(VOLUME_2, VOLUME_4)
-        self.coarse = nn.Sequential(VolumeBlock(VOLUME_4), VolumeBlock(VOLUME_4))
+        self.coarse = nn.Sequential(*(VolumeBlock(VOLUME_4) for _ in range(4)))
         self.up_2 = VolumeUp(VOLUME_4, VOLUME_2)
-        self.middle_up = VolumeBlock(VOLUME_2)
+        self.middle_up = nn.Sequential(VolumeBlock(VOLUME_2), VolumeBlock(VOLUME_2))
         self.up_1 = VolumeUp(VOLUME_2, VOLUME)
         self.fine_up = VolumeBlock(VOLUME)
         self.score = nn.Conv2d(VOLUME, 1, 1)
 
     def forward(
-        self, volume: Tensor, f8: Tensor, prior: Tensor, known: Tensor
+        self, volume: Tensor, left: list[Tensor], prior: Tensor, known: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Give the logits (N, 1, H, D, W) of the bins and the start disparity (N, 1, H, W).
 
-        `volume` is the (N, G, H, W + 2, W) comparison of all pairs, `prior` (N, 1, H, W) an
-        initial disparity and `known` 1 where there is one, else 0.
+        `volume` is the (N, G, H, W + 2, W) comparison of all pairs, `left` the features of the left
+        picture at 1/8, 1/16 and 1/32, `prior` (N, 1, H, W) an initial disparity and `known` 1 where
+        there is one, else 0.
         """
+        f8, f16, f32 = left
         n, g, h, _, w = volume.shape
         bins = (w * SEARCHED[0] // SEARCHED[1] + 3) // 4 * 4  # in whole cells of 1/32
         d = torch.arange(bins, device=volume.device)[:, None]  # (D, 1)
@@ -274,8 +296,10 @@ class Start(nn.Module):
         y = evidence.permute(0, 3, 1, 2, 4).reshape(n * bins, g + 2, h, w)
         y = self.embed(y).reshape(n, bins, VOLUME, h, w) + self.context(f8).unsqueeze(1)
         y1 = self.fine(F.relu(y))  # (N, D, 16, H, W)
-        y2 = self.middle(self.down_2(y1))  # (N, D/2, 24, H/2, W/2)
-        y4 = self.coarse(self.down_4(y2))  # (N, D/4, 32, H/4, W/4)
+        y2 = self.down_2(y1) + self.context_2(f16).unsqueeze(1)
+        y2 = self.middle(y2)  # (N, D/2, 24, H/2, W/2)
+        y4 = self.down_4(y2) + self.context_4(f32).unsqueeze(1)
+        y4 = self.coarse(y4)  # (N, D/4, 32, H/4, W/4)
         y2 = self.middle_up(self.up_2(y4, y2))
         y1 = self.fine_up(self.up_1(y2, y1))
         logits = self.score(y1.reshape(n * bins, VOLUME, h, w)).float()
@@ -314,8 +338,9 @@ class Refine(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.slopes = Slopes()
+        self.compare = nn.Conv2d(3 * WIDTH_2, 14, 1)
         self.body = nn.Sequential(
-            nn.Conv2d(2 * WIDTH_2 + 8 + 8, 32, 3, 1, 1),
+            nn.Conv2d(2 * WIDTH_2 + 8 + 8 + 14 + 2, 32, 3, 1, 1),
             nn.ReLU(inplace=True),
             nn.Conv2d(32, 32, 3, 1, 1),
             nn.ReLU(inplace=True),
@@ -323,15 +348,28 @@ class Refine(nn.Module):
             nn.ReLU(inplace=True),
         )
         self.head = nn.Conv2d(32, 2, 1)
+        self.sides = silent(nn.Conv2d(32, 2, 1))
 
     def forward(
         self, left: Tensor, right: Tensor, guide: Tensor, disparity: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        difference = (left - warp(right, disparity)).abs()  # (N, 16, H, W)
-        slopes = self.slopes(disparity).to(left.dtype)
-        x = self.body(torch.cat([left, difference, guide, slopes], dim=1))
+        """Give the disparity (N, 1, H, W), the logit of its confidence, and features (N, 32, H, W).
+
+        What the step reads passes no gradient back; what it corrects does.
+        """
+        steady = disparity.detach()
+        near = F.max_pool2d(steady, 5, 1, 2)  # what may be on the other side of an edge
+        far = -F.max_pool2d(-steady, 5, 1, 2)
+        differences = [(left - warp(right, d)).abs() for d in (steady, near, far)]  # (N, 16, H, W)
+        compared = F.relu(self.compare(torch.cat(differences, dim=1)))
+        jumps = torch.cat([near - steady, steady - far], dim=1).clamp(max=8).to(left.dtype)
+        slopes = self.slopes(steady).to(left.dtype)
+        seen = [left, differences[0], guide, slopes, compared, jumps]
+        x = self.body(torch.cat(seen, dim=1))
         correction, confidence = self.head(x).float().chunk(2, dim=1)
-        return disparity + correction, confidence, x
+        nearer, farther = (self.sides(x).float() - STAY).clamp(max=20).exp().chunk(2, dim=1)
+        moved = nearer * (near - disparity) + farther * (far - disparity)
+        return disparity + moved / (1 + nearer + farther) + correction, confidence, x
 
 
 def warp(right: Tensor, disparity: Tensor) -> Tensor:
@@ -404,7 +442,7 @@ class LiteStereo(nn.Module):
         left, right : (N, 3, H, W) float32
             RGB, 0..255; H and W multiples of 32.
         iters : int
-            Recurrent steps in all: half of them, rounded down, at 1/8 and the others at 1/4.
+            Steps in all, see `steps_of`.
         prior : (N, 1, H, W) float32, optional
             Initial disparity in pixels, NaN where unknown.
         """
@@ -414,12 +452,13 @@ class LiteStereo(nn.Module):
         p4 = prior_at_4(prior)
         state, context = self.open_8(f8)
         steps_8 = [d8]
-        for _ in range(iters // 2):
+        eighths, quarters = steps_of(iters)
+        for _ in range(eighths):
             state, d8 = self.iterate_8(state, context, d8.detach(), v8, w8, logits)
             steps_8.append(d8)
         state, context, d4 = self.open_4(f4, state, d8, p4)
         steps_4 = [d4]
-        for _ in range(iters - iters // 2):
+        for _ in range(quarters):
             state, d4 = self.iterate_4(state, context, d4.detach(), v4, w4)
             steps_4.append(d4)
         half, disparity, confidence = self.finish(f2, g2, state, d4)
@@ -436,13 +475,14 @@ class LiteStereo(nn.Module):
     ]:
         """Encode both pictures, compare them, and find the start."""
         pictures = torch.cat([left, right], dim=0) / 127.5 - 1
-        f2, f4, f8 = self.encoder(pictures)
+        f2, f4, f8, f16, f32 = self.encoder(pictures)
         (l2, r2), (l4, r4), (l8, r8) = f2.chunk(2), f4.chunk(2), f8.chunk(2)
         v4, v8 = correlate(l4, r4, GROUPS_4), correlate(l8, r8, GROUPS_8)
         w4 = correlate(l4, F.avg_pool2d(r4, (1, 2)), GROUPS_4)
         w8 = correlate(l8, F.avg_pool2d(r8, (1, 2)), GROUPS_8)
         cells, known = prior_at_8(prior)
-        logits, d8 = self.start(v8, l8, cells, known)
+        coarse = [l8, f16.chunk(2)[0], f32.chunk(2)[0]]
+        logits, d8 = self.start(v8, coarse, cells, known)
         logits = F.pad(logits, (0, 0, 1, 1), value=OUTSIDE)
         return (l2, r2), (v4, w4, l4), (v8, w8, l8), logits, d8
 
@@ -483,9 +523,19 @@ class LiteStereo(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Carry the disparity to 1/2, correct it there, and carry it to the full resolution."""
         d2 = self.up_4(state_4, d4 * 2)
-        half, confidence, guide = self.refine(f2, g2, twice(self.guide_2(state_4)), d2.detach())
+        half, confidence, guide = self.refine(f2, g2, twice(self.guide_2(state_4)), d2)
         confidence = F.interpolate(confidence, scale_factor=2.0, mode="bilinear")
         return half, self.up_2(guide, half * 2), confidence
+
+
+def steps_of(iters: int) -> tuple[int, int]:
+    """Divide `iters` steps: so many at 1/8, so many at 1/4, and the last one at 1/2.
+
+    The steps at 1/8 hand their state on more than they move the disparity: a quarter is enough.
+    One step at 1/4 is always taken, and one at 1/8 from two iterations on.
+    """
+    eighths = min(iters // 2, max(1, iters // 4))
+    return eighths, max(1, iters - eighths - 1)
 
 
 def prior_at_8(prior: Tensor) -> tuple[Tensor, Tensor]:

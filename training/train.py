@@ -107,7 +107,8 @@ class Trainer:
         latest = plan.run / "latest.pt"
         if latest.exists():
             self.facts = restore(latest, self.net, self.ema, self.optimizer)
-        self.net, self.ema = self.net.to(self.device), self.ema.to(self.device)
+        self.net = self.net.to(self.device, memory_format=torch.channels_last)
+        self.ema = self.ema.to(self.device)
         for entry in self.optimizer.state.values():
             entry.update({k: v.to(self.device) if v.dim() else v for k, v in entry.items()})
 

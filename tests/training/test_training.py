@@ -41,6 +41,22 @@ def test_a_network_learns_one_scene_by_heart() -> None:
     assert np.mean(errors[-3:]) < 0.7 * np.mean(errors[:3])
 
 
+def test_every_weight_learns() -> None:
+    # given a network after two steps, so that what starts as zero has grown
+    torch.manual_seed(0)
+    net = LiteStereo().train()
+    blank = np.full((96, 160), np.nan, np.float32)
+    batch = to_batch([(render_scene(4, 96, 160), blank)]).to(torch.device("cpu"))
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss(net(batch.left, batch.right, 4, batch.prior), batch.truth)["total"].backward()
+        optimizer.step()
+    # then the loss reaches every one of them
+    still = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not still
+
+
 def test_the_bins_loss_is_least_at_the_truth() -> None:
     # given cells of 16 px disparity (bin 2 of 5), and scores for the right and for a wrong bin
     quarter, weight = torch.full((1, 1, 2, 2), 16.0), torch.ones(1, 1, 2, 2)

@@ -10,7 +10,7 @@ or public domain: ``astronaut`` (NASA, public domain), ``brick``, ``grass``, ``g
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -133,6 +133,14 @@ class Material:
     zoom: float
     grain: float
     whole: bool = False
+
+    def faded(self, rng: Rng) -> Material:
+        """Give the material with hardly any texture left: a coat of paint over it."""
+        kept = rng.uniform(0, 0.12)
+        mean = self.matrix[:, :3].sum(1) * 128 + self.matrix[:, 3]
+        matrix = np.float32(kept) * self.matrix
+        matrix[:, 3] += np.float32(1 - kept) * mean
+        return replace(self, matrix=matrix, grain=self.grain * float(rng.random() < 0.3))
 
     def crop(self, rng: Rng, height: int, width: int) -> Image:
         """Cut a random piece (height, width), mirrored where the texture is smaller."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .bank import choose_texture
+from .bank import choose_material, choose_texture
 from .camera import Camera, Frame, Vector, cross, rotation
 from .kit import Stage, add_box, add_card, add_relief, bumps, folds, relief_light, tame
 from .masks import branch, foliage, lattice, letters, remembered, sticks, wires
@@ -49,7 +49,9 @@ GROUNDS = (
 )
 
 
-def compose(rng: Rng, camera: Camera, target: float, glossy: bool = True) -> Stage:
+def compose(
+    rng: Rng, camera: Camera, target: float, glossy: bool = True, painted: float = 0.0
+) -> Stage:
     """Compose a random scene.
 
     Parameters
@@ -61,8 +63,10 @@ def compose(rng: Rng, camera: Camera, target: float, glossy: bool = True) -> Sta
         Largest disparity as a part of the width.
     glossy : bool
         Whether bodies may have highlights.
+    painted : float
+        Share of the materials that are painted over.
     """
-    stage = Stage(rng, camera, target, glossy)
+    stage = Stage(rng, camera, target, glossy, painted=painted)
     if rng.random() < 0.12:
         stage.limit_materials(int(rng.integers(1, 5)))
     makers = (room, tabletop, outdoor, abstract)
@@ -77,7 +81,8 @@ def wall(  # noqa: PLR0917  six numbers describe a wall; names would only repeat
     rng = stage.rng
     direction = sign * frame.axes[axis]
     across, along = (frame.axes[i] for i in (0, 2, 1) if i != axis)
-    texture = choose_texture(rng, 256, 256, *kinds, zoom=(0.9, 1.3))
+    material = stage.painting(choose_material(rng, *kinds, zoom=(0.9, 1.3)))
+    texture = material.crop(rng, 256, 256)
     texture = np.clip(texture * stage.shade(-direction), 0, 255).astype(np.uint8)
     offset = distance + float(direction @ frame.origin)
     shift = tuple(float(v) for v in rng.uniform(0, 500, 2))
@@ -314,7 +319,7 @@ def _slanted_wall(stage: Stage, distance: float) -> Wall:
     axis = rotation(0, 0, rng.uniform(0, 6))[0]
     right = axis - normal * (axis @ normal)
     right /= np.linalg.norm(right)
-    texture = choose_texture(rng, 256, 256)
+    texture = stage.painting(choose_material(rng)).crop(rng, 256, 256)
     offset = distance * abs(float(normal[2]))
     return Wall(
         normal, offset, right, cross(normal, right), _texel(stage, distance), mip_atlas(texture)

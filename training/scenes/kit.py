@@ -35,6 +35,8 @@ class Stage:
         Whether round bodies may have highlights, which lie at another disparity than their surface.
     moving : bool
         The camera will move: keep faces that are hidden and things that are out of sight now.
+    painted : float
+        Share of the materials that are painted over, which leaves hardly a texture.
     """
 
     rng: Rng
@@ -42,6 +44,7 @@ class Stage:
     target: float
     glossy: bool = True
     moving: bool = False
+    painted: float = 0.0
     placed: list[tuple[float, Surface]] = field(default_factory=list)
     shared: list[Material] = field(default_factory=list)
     light: Vector = field(init=False)
@@ -63,7 +66,13 @@ class Stage:
         """Draw a material of the kinds, or one of the shared ones."""
         if self.shared and self.rng.random() < 0.75:
             return self.shared[int(self.rng.integers(len(self.shared)))]
-        return choose_material(self.rng, *kinds)
+        return self.painting(choose_material(self.rng, *kinds))
+
+    def painting(self, material: Material) -> Material:
+        """Paint the material over, if its turn comes."""
+        if self.painted and self.rng.random() < self.painted:
+            return material.faded(self.rng)
+        return material
 
     def add(self, depth: float, surface: Surface) -> None:
         """Put a surface in at its typical depth."""

@@ -19,6 +19,9 @@ from .textures import Field, Image, Rng
 MAX_FRACTION = 1 / 3
 """Largest disparity as a part of the width."""
 
+PAINTED_SHARE = 0.25
+"""Share of the scenes in which most things have hardly a texture, as walls and boards at home."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -80,7 +83,9 @@ def render_scene(
     rng = np.random.default_rng(seed)
     target = width * float(np.exp(rng.uniform(np.log(0.04), np.log(0.32))))
     camera = Camera(height, width, width / 2 / np.tan(np.radians(rng.uniform(35, 85)) / 2))
-    stage = compose(rng, camera, target / width, view_dependent)
+    paint = np.random.default_rng([seed, 1])  # of its own, so that it changes nothing else
+    painted = float(paint.uniform(0.5, 1)) if paint.random() < PAINTED_SHARE else 0.0
+    stage = compose(rng, camera, target / width, view_dependent, painted)
     atmosphere = draw_atmosphere(rng, camera, stage.light, view_dependent)
     sample = render_pair(stage.surfaces(), camera, target, atmosphere)
     return _photograph(sample, rng) if augment else sample
