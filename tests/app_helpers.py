@@ -17,6 +17,17 @@ SEPARATE = "video_depth_estimation_separate_vid.py"
 UNIFIED = "video_depth_estimation_unified_vid.py"
 COMPARE = "compare_image.py"
 
+BLOCK: dict[str, object] = {  # of settings, as the scripts have it at their top
+    "iters": 5,
+    "model_shape": (480, 640),
+    "version": "lite",
+    "device": "cpu",
+    "colormap": "magma",
+    "baseline_m": None,
+    "focal_px": None,
+    "window": False,
+}
+
 
 def run_script(
     script: str,

@@ -23,19 +23,8 @@ from crestereo.errors import UsageError
 from crestereo.estimator import CREStereo
 from crestereo.formats import read_image, read_pfm
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
-from tests.app_helpers import texture, write_video
+from tests.app_helpers import BLOCK, texture, write_video
 from tests.tiny_models import lite_model, matching_model
-
-BLOCK = {
-    "iters": 5,
-    "model_shape": (480, 640),
-    "version": "lite",
-    "device": "cpu",
-    "colormap": "magma",
-    "baseline_m": None,
-    "focal_px": None,
-    "window": False,
-}
 
 
 def image_settings(folder: Path, **changes: object) -> ImageSettings:

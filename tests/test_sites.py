@@ -15,7 +15,7 @@ from crestereo.app.sources import parse_video
 from crestereo.app.video_options import TwoVideosSettings, UnifiedVideoSettings
 from crestereo.errors import SourceError
 from crestereo.estimator import CREStereo
-from tests.app_helpers import write_video
+from tests.app_helpers import BLOCK, write_video
 from tests.tiny_models import lite_model
 
 
@@ -174,19 +174,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def block(folder: Path) -> dict[str, Any]:
-    return {
-        "iters": 5,
-        "model_shape": (480, 640),
-        "version": "lite",
-        "device": "cpu",
-        "colormap": "magma",
-        "baseline_m": None,
-        "focal_px": None,
-        "max_distance": 10.0,
-        "align": "off",
-        "window": False,
-        "output_dir": str(folder),
-    }
+    return {**BLOCK, "max_distance": 10.0, "align": "off", "output_dir": str(folder)}
 
 
 PAGE = parse_video("https://site/watch?v=1")

@@ -4,7 +4,7 @@ from crestereo.alignment.bars import Bars, find_bars
 from crestereo.alignment.check import PairCheck, Verdict, check_pair
 from crestereo.alignment.matches import Matches, find_matches
 from crestereo.alignment.model import AlignmentModel, choose_model, transform
-from crestereo.alignment.plan import AlignmentPlan, nothing_to_do, plan_alignment
+from crestereo.alignment.plan import AlignmentPlan, plan_alignment
 from crestereo.alignment.range_shift import choose_shift
 from crestereo.alignment.rectify import AlignedPair, align_pair
 from crestereo.alignment.swap import SwapFinding, detect_swap
@@ -25,7 +25,6 @@ __all__ = [
     "detect_swap",
     "find_bars",
     "find_matches",
-    "nothing_to_do",
     "plan_alignment",
     "transform",
 ]

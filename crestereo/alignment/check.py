@@ -135,7 +135,7 @@ def check_pair(left: BGRImage, right: BGRImage) -> PairCheck:
     copies = WorkingCopies.of(left, right)
     found = match_copies(copies)
     light = _brightness(right) - _brightness(left)
-    if len(found) < max(MIN_MATCHES, MIN_SHARE * found.candidates):
+    if too_few(found):
         return _without_model(found, light, shape, _verdict_of_few(found, left, right))
     model = choose_model(found.left, found.right, shape)
     unit = shape[1] / REFERENCE_WIDTH_PX
@@ -155,6 +155,11 @@ def check_pair(left: BGRImage, right: BGRImage) -> PairCheck:
     closer = lowest_disparity(copies.left, copies.right, check.model, high / copies.scale)
     low = max(0.0, min(low, closer * copies.scale))
     return replace(check, disparity_range=(low, high))
+
+
+def too_few(found: Matches) -> bool:
+    """Tell whether matches are so few that they may agree by chance."""
+    return len(found) < max(MIN_MATCHES, MIN_SHARE * found.candidates)
 
 
 def _with_model(

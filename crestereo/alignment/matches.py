@@ -51,7 +51,7 @@ class WorkingCopies:
     Parameters
     ----------
     left, right : (h, w, 3) uint8
-        BGR, the long side at most `WORKING_SIDE_PX`.
+        BGR, the long side no longer than was asked for.
     scale : float
         Full pixels per pixel of a copy, 1 or more.
     """
@@ -61,10 +61,10 @@ class WorkingCopies:
     scale: float
 
     @classmethod
-    def of(cls, left: BGRImage, right: BGRImage) -> WorkingCopies:
-        """Shrink two pictures of the same size, side by side."""
+    def of(cls, left: BGRImage, right: BGRImage, side_px: int = WORKING_SIDE_PX) -> WorkingCopies:
+        """Shrink two pictures of the same size, each in a thread, to a long side of `side_px`."""
         height, width = left.shape[:2]
-        scale = max(height, width) / WORKING_SIDE_PX
+        scale = max(height, width) / side_px
         if scale <= 1:
             return cls(left, right, 1.0)
         size = (max(1, round(width / scale)), max(1, round(height / scale)))

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.alignment.check import PairCheck, Verdict
-from crestereo.alignment.model import AlignmentModel, Homography, transform
+from crestereo.alignment.check import PairCheck
+from crestereo.alignment.model import Homography, transform
 from crestereo.alignment.range_shift import choose_shift
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage, ConfidenceMap, DisparityMap
@@ -205,15 +205,6 @@ def plan_alignment(check: PairCheck, *, still: bool = True) -> AlignmentPlan:
         right, bottom = (int(v) + 1 for v in np.ceil(moved.max(axis=0)))
     left += min(shift, 0)
     return AlignmentPlan(check, shift, (left, top), (bottom - top, right - left))
-
-
-def nothing_to_do(shape: Size) -> AlignmentPlan:
-    """Return the plan that leaves pictures of `shape` (height, width) as they are."""
-    nan = float("nan")
-    check = PairCheck(
-        0, nan, nan, nan, nan, nan, nan, (nan, nan), nan, Verdict.UNKNOWN, AlignmentModel(), shape
-    )
-    return AlignmentPlan(check, 0, (0, 0), shape)
 
 
 def _translation(x: float, y: float) -> Homography:

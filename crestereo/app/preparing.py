@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from crestereo.alignment import (
@@ -19,11 +18,10 @@ from crestereo.alignment import (
     check_pair,
     detect_swap,
     find_bars,
-    find_matches,
-    nothing_to_do,
     plan_alignment,
 )
-from crestereo.alignment.check import MIN_MATCHES, MIN_SHARE, REFERENCE_WIDTH_PX
+from crestereo.alignment.check import REFERENCE_WIDTH_PX, too_few
+from crestereo.alignment.matches import WorkingCopies, match_copies
 from crestereo.app.options import AUTO, ImageSettings
 from crestereo.app.preparation import Prepare, PreparedPair
 from crestereo.app.video_options import UnifiedVideoSettings
@@ -156,9 +154,7 @@ class _Preparer:
         self._take(check, ["from here on the cameras stand otherwise"])
 
     def _take(self, check: PairCheck, remarks: list[str]) -> None:
-        self._plan = nothing_to_do(check.shape)
-        if check.usable:
-            self._plan = plan_alignment(check, still=self._still)
+        self._plan = plan_alignment(check, still=self._still)
         notes = [str(self._bars)] if self._bars else []
         notes.append(f"pair check: {check}")
         if self._plan.shift_px:
@@ -180,11 +176,8 @@ def _rows_apart_px(left: BGRImage, right: BGRImage) -> float:
 
     In pixels of a picture `REFERENCE_WIDTH_PX` wide.
     """
-    scale = min(1.0, LOOK_SIDE_PX / max(left.shape[:2]))
-    size = max(1, round(left.shape[1] * scale)), max(1, round(left.shape[0] * scale))
-    small = (cv2.resize(eye, size, interpolation=cv2.INTER_AREA) for eye in (left, right))
-    found = find_matches(*(np.asarray(eye, np.uint8) for eye in small))
-    if len(found) < max(MIN_MATCHES, MIN_SHARE * found.candidates):
+    found = match_copies(WorkingCopies.of(left, right, LOOK_SIDE_PX))
+    if too_few(found):
         return 0.0
     rows = np.abs(found.left - found.right)[:, 1]
-    return float(np.median(rows) * REFERENCE_WIDTH_PX / size[0])
+    return float(np.median(rows) * REFERENCE_WIDTH_PX / left.shape[1])
