@@ -20,7 +20,7 @@ from training.pool import SHAPES, Ring, Shape, rings
 from training.scenes import Sample, render_scene
 
 HELD_OUT_SEED = 1_000_000_000  # scenes from here on are never trained on
-BLIND_SHARE, MATCHER_SHARE = 0.5, 0.2  # samples without a prior; with a classical matcher's
+BLIND_SHARE, MATCHER_SHARE = 0.7, 0.05  # samples without a prior; with a classical matcher's
 # Disparities beyond this do not count: the start cannot express them.
 MAX_SHARE_OF_WIDTH = SEARCHED[0] / SEARCHED[1]
 
@@ -162,19 +162,24 @@ def draw(ring: Ring, count: int, rng: np.random.Generator) -> Batch:
     return to_batch(samples)
 
 
-def batches(
-    folder: Path, slots: int, batch_pixels: int, seed: int, threads: int = 1
+def batches(  # noqa: PLR0917
+    folder: Path, slots: int, batch_pixels: int, seed: int, rank: int = 0, threads: int = 1
 ) -> Iterator[Batch]:
-    """Yield batches of about `batch_pixels` pixels for ever, made ahead by threads."""
+    """Yield batches of about `batch_pixels` pixels for ever, made ahead by threads.
+
+    Trainers with the same seed and another rank draw other scenes of the same shapes, so that
+    with one thread none waits for one whose batch is dearer.
+    """
     ready: queue.Queue[Batch] = queue.Queue(maxsize=4 * threads)
     mine = rings(folder, slots)
 
     def fill(number: int) -> None:
-        rng = np.random.default_rng([seed, number])
+        shapes = np.random.default_rng([seed, number])
+        rng = np.random.default_rng([seed, number, rank])
         while True:
             # Equal pixels a batch, so batches in the proportion of the shares give that
             # proportion of pixels.
-            ring = mine[int(rng.choice(len(mine), p=[r.shape.share for r in mine]))]
+            ring = mine[int(shapes.choice(len(mine), p=[r.shape.share for r in mine]))]
             size = ring.shape.crop_height * ring.shape.crop_width
             ready.put(draw(ring, max(1, round(batch_pixels / size)), rng))
 

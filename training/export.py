@@ -129,8 +129,13 @@ def _loop(
     entering = [helper.make_tensor_value_info(f"{n}_in", TensorProto.FLOAT, shape) for n in carried]
     leaving = [helper.make_tensor_value_info(f"{n}_out", TensorProto.FLOAT, shape) for n in carried]
     keep = helper.make_node("Identity", [going.name], [still.name])
+    # The weights stand inside of the body: ONNX Runtime lays out only those for its fast kernels.
     graph = helper.make_graph(
-        [keep, *body.node], f"{prefix}body", [number, going, *entering], [still, *leaving]
+        [keep, *body.node],
+        f"{prefix}body",
+        [number, going, *entering],
+        [still, *leaving],
+        list(body.initializer),
     )
     return helper.make_node("Loop", [count, "", *start], carried, body=graph, name=f"{prefix}loop")
 
@@ -178,7 +183,7 @@ def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
 
 def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
     """Put the traced stages, the two loops and the defaults together."""
-    begin, step_8, open_4, step_4, finish = stages = _stages(net.eval())
+    begin, step_8, open_4, step_4, finish = _stages(net.eval())
     nodes = [
         *begin.node,
         *_steps_of(),
@@ -191,7 +196,7 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
         numpy_helper.from_array(np.array(DEFAULT_ITERS, np.int64), "iters"),
         numpy_helper.from_array(np.full((1, 1, 1, 1), np.nan, np.float32), "prior"),
         *(numpy_helper.from_array(np.array(n, np.int64), f"number_{n}") for n in (1, 2, 4)),
-        *(tensor for stage in stages for tensor in stage.initializer),
+        *(tensor for stage in (begin, open_4, finish) for tensor in stage.initializer),
     ]
     graph = helper.make_graph(nodes, "crestereo_lite", _inputs(), _outputs(), constants)
     producer = "crestereo training.export"

@@ -49,8 +49,7 @@ def validate(
     with torch.no_grad():
         for scene in scenes:
             batch = scene.to(device)
-            with torch.autocast(device.type, torch.bfloat16):
-                disparity = net(batch.left, batch.right, iters).disparity
+            disparity = net(batch.left, batch.right, iters).disparity
             known = torch.isfinite(batch.truth.disparity)
             error = (disparity - batch.truth.disparity)[known].abs()
             seen = batch.truth.visible[known]
