@@ -13,7 +13,7 @@ NEGATIVE_SHARE = 0.001  # of the width: a smallest disparity below minus this is
 HIGH_SHARE = 0.08  # of the width: a smallest disparity above this wastes the network's range
 MAX_SHARE = 0.5  # of the width: a larger shift leaves nothing to match
 MARGIN_SHARE = 0.01  # of the width, and
-MARGIN_OF_RANGE = 0.15  # of the range: what features may have missed at the far end
+MARGIN_OF_RANGE = 0.5  # of the range: a plain wall behind everything has no features that show it
 
 
 def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
@@ -37,4 +37,5 @@ def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
         return 0
     margin = MARGIN_SHARE * width_px + MARGIN_OF_RANGE * (high - low)
     most = int(MAX_SHARE * width_px)
-    return max(-most, min(most, math.floor(low - margin)))
+    shift = max(-most, min(most, math.floor(low - margin)))
+    return max(shift, 0) if low > 0 else shift  # a close-up is never moved away
