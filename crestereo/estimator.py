@@ -35,8 +35,8 @@ class CREStereo:
         file's name.
     model_shape : (int, int), optional
         Height and width of the network's input [px] where the file lets one choose. A lite network
-        sees the picture shrunk into it with its form kept, never enlarged; by default in its own
-        size. The published kinds see it squashed to exactly this size.
+        sees the picture shrunk to as many pixels with its form kept, never enlarged; by default in
+        its own size. The published kinds see it squashed to exactly this size.
     device : str
         One of `providers.DEVICES`.
     threads : int, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +70,13 @@ class Fit:
 
     @staticmethod
     def keep_aspect(picture: Shape, limit: Shape | None) -> Fit:
-        """Shrink to fit into `limit` with the form kept; never enlarge, but fill up to 64 px."""
+        """Shrink to the area of `limit` with the form kept; never enlarge, but fill up to 64 px.
+
+        The time is that of the area: a wide or an upright picture gets all of it.
+        """
         scale = 1.0
         if limit is not None:
-            scale = min(1.0, limit[0] / picture[0], limit[1] / picture[1])
+            scale = min(1.0, math.sqrt(limit[0] * limit[1] / (picture[0] * picture[1])))
         content = max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
         return Fit(picture, content, (max(content[0], MIN_SIDE_PX), max(content[1], MIN_SIDE_PX)))
 

@@ -95,11 +95,12 @@ def test_lite_uses_iters_and_keeps_the_picture_size(tmp_path):
     assert np.allclose(estimator(texture(70, 90), texture(70, 90)), 12)
 
 
-def test_lite_shrinks_into_the_model_shape_with_the_form_kept(tmp_path):
+@pytest.mark.parametrize("size", [(200, 400), (400, 200), (100, 800)])
+def test_lite_shrinks_to_the_area_of_the_model_shape_with_the_form_kept(size, tmp_path):
     model = tiny_models.lite_model(tmp_path / "m.onnx", weights=(0, 0, 0))
-    estimator = CREStereo(model, iters=8, model_shape=(100, 320))
-    # 200x400 fits into 100x320 at half size: 8 px there are 16 px here.
-    assert np.allclose(estimator(texture(200, 400), texture(200, 400)), 16)
+    estimator = CREStereo(model, iters=8, model_shape=(100, 200))
+    # Half as high and half as wide, all of these have 100x200 pixels: 8 px there are 16 px here.
+    assert np.allclose(estimator(texture(*size), texture(*size)), 16)
     # A smaller picture is not enlarged.
     assert np.allclose(estimator(texture(80, 100), texture(80, 100)), 8)
 
