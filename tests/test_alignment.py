@@ -96,7 +96,8 @@ def test_negative_disparities_are_moved_up_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "wanted"), [(2, 60, 0), (-0.3, 60, 0), (np.nan, np.nan, 0), (88, 153, 49), (60, 190, 0)]
+    ("low", "high", "wanted"),
+    [(2, 60, 0), (-0.3, 60, 0), (np.nan, np.nan, 0), (88, 153, 49), (60, 190, 0)],
 )
 def test_the_shift_follows_the_range(low: float, high: float, wanted: int) -> None:
     assert choose_shift((low, high), 640) == wanted
