@@ -21,6 +21,7 @@ from training.scenes import Sample, render_scene
 
 HELD_OUT_SEED = 1_000_000_000  # scenes from here on are never trained on
 BLIND_SHARE, MATCHER_SHARE = 0.7, 0.05  # samples without a prior; with a classical matcher's
+GREY_SHARE = 0.15  # samples as from cameras without colour
 # Disparities beyond this do not count: the start cannot express them.
 MAX_SHARE_OF_WIDTH = SEARCHED[0] / SEARCHED[1]
 
@@ -65,9 +66,16 @@ def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
         left, right = right, left
     (a, da, oa), (b, db, ob) = ([x[flips] for x in eye] for eye in (left, right))
     colours = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
+    if rng.random() < GREY_SHARE:
+        a, b = _without_colour(a), _without_colour(b)
     gamma, gain = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.15))
     curve = np.clip(255 * gain * (np.arange(256) / 255) ** gamma, 0, 255).astype(np.uint8)
     return Sample(curve[a[..., colours]], curve[b[..., colours]], da, db, oa, ob)
+
+
+def _without_colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def _eyes(

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, compose, helper, numpy_helper
 from torch import Tensor, nn
 
-from training.network import MULTIPLE, LiteStereo, prior_at_4
+from training.network import MULTIPLE, LiteStereo, prior_at_4, prior_at_8
 
 OPSET = 17
 LICENCE = "MIT"
@@ -38,15 +38,35 @@ class _Begin(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, left: Tensor, right: Tensor, prior: Tensor) -> tuple[Tensor, ...]:
-        prior = prior + torch.zeros_like(left[:, :1])  # a single NaN becomes a whole map of it
-        bottom, side = -left.shape[2] % MULTIPLE, -left.shape[3] % MULTIPLE
-        left, right, prior = (
-            F.pad(x, (0, side, 0, bottom), mode="replicate") for x in (left, right, prior)
-        )
-        (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.net.begin(left, right, prior)
+    def forward(self, left: Tensor, right: Tensor, p8: Tensor) -> tuple[Tensor, ...]:
+        left, right = _padded(left, left), _padded(right, left)
+        (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.net.begin(left, right, p8)
         state, context = self.net.open_8(f8)
-        return f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8, prior_at_4(prior)
+        return f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8
+
+
+class _Prior(nn.Module):
+    """Reduce an initial disparity to the scales that read it."""
+
+    def forward(self, left: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+        prior = _padded(prior, left)
+        return prior_at_8(prior), prior_at_4(prior)
+
+
+class _NoPrior(nn.Module):
+    """Give what `_Prior` gives where nothing is known."""
+
+    def forward(self, left: Tensor) -> tuple[Tensor, Tensor]:
+        h, w = ((side + MULTIPLE - 1) // MULTIPLE * MULTIPLE for side in left.shape[2:])
+        return torch.full((1, 1, h // 8, w // 8), -1.0), torch.full(
+            (1, 1, h // 4, w // 4), torch.nan
+        )
+
+
+def _padded(x: Tensor, left: Tensor) -> Tensor:
+    """Pad a picture or a map as large as `left` to multiples of 32."""
+    bottom, side = -left.shape[2] % MULTIPLE, -left.shape[3] % MULTIPLE
+    return F.pad(x, (0, side, 0, bottom), mode="replicate")
 
 
 class _Stage(nn.Module):
@@ -100,6 +120,8 @@ def _trace(
     for node in graph.node:
         node.input[:] = [names.get(n, n) for n in node.input]
         node.output[:] = [names.get(n, n) for n in node.output]
+    for value in graph.output:
+        value.name = names[value.name]
     return graph, result
 
 
@@ -140,19 +162,37 @@ def _loop(
     return helper.make_node("Loop", [count, "", *start], carried, body=graph, name=f"{prefix}loop")
 
 
+def _choose_prior() -> list[onnx.NodeProto]:
+    """Make the nodes that give "p8" and "p4", without any work where there is no prior."""
+    picture, unknown = torch.rand(1, 3, 96, 128), torch.full((1, 1, 96, 128), torch.nan)
+    some, _ = _trace(
+        _Prior(), (picture, unknown), ["left", "prior"], ["some_p8", "some_p4"], "prior."
+    )
+    none, _ = _trace(_NoPrior(), (picture,), ["left"], ["none_p8", "none_p4"], "no_prior.")
+    for graph in (some, none):
+        graph.ClearField("input")  # a branch reads from the graph around it
+    return [
+        helper.make_node("Size", ["prior"], ["prior_size"]),
+        helper.make_node("Greater", ["prior_size", "number_1"], ["prior_given"]),
+        helper.make_node(
+            "If", ["prior_given"], ["p8", "p4"], then_branch=some, else_branch=none, name="prior.if"
+        ),
+    ]
+
+
 def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
     """Trace begin, the step at 1/8, the passage to 1/4, the step at 1/4, and finish.
 
     What enters a loop and what leaves it carry different names, so that they can be wired.
     """
     picture = torch.rand(1, 3, 96, 128) * 255
-    unknown = torch.full((1, 1, 96, 128), torch.nan)
     first = ["f2", "g2", "f4", "v4", "w4", "v8", "w8", "logits", "context_8"]
-    first += ["state_8", "d8", "p4"]
+    first += ["state_8", "d8"]
+    p8, p4 = torch.full((1, 1, 12, 16), -1.0), torch.full((1, 1, 24, 32), torch.nan)
     begin, out = _trace(
-        _Begin(net), (picture, picture, unknown), ["left", "right", "prior"], first, "begin."
+        _Begin(net), (picture, picture, p8), ["left", "right", "p8"], first, "begin."
     )
-    f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8, p4 = out
+    f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8 = out
     step_8, _ = _trace(
         _Stage(net, "iterate_8"),
         (state, context, d8, v8, w8, logits),
@@ -185,6 +225,7 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
     """Put the traced stages, the two loops and the defaults together."""
     begin, step_8, open_4, step_4, finish = _stages(net.eval())
     nodes = [
+        *_choose_prior(),
         *begin.node,
         *_steps_of(),
         _loop(step_8, "iters_8", ["state_8", "d8"], ["s8", "e8"], "loop_8."),

@@ -38,14 +38,20 @@ AGREEMENT = 1.0  # how near an initial disparity must be at 1/4 to be taken over
 STAY = 4.0  # how much the last step prefers the disparity that it is given, at first
 OUTSIDE = -8.0  # score of a bin beyond the ends of the volume
 VOLUME, VOLUME_2, VOLUME_4 = 16, 24, 32  # channels of the hourglass by depth
+SPREADS = (1, 1, 1, 1, 2, 4, 2)  # of the blocks at 1/32: plain walls are told by what is far away
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.BatchNorm2d)
 
 
-def conv(inputs: int, outputs: int, *, stride: int = 1, size: int = 3) -> nn.Sequential:
-    """Make a convolution, batch normalisation (folded away by the export) and ReLU."""
+def conv(
+    inputs: int, outputs: int, *, stride: int = 1, size: int = 3, spread: int = 1
+) -> nn.Sequential:
+    """Make a convolution, batch normalisation (folded away by the export) and ReLU.
+
+    `spread` is how far apart the pixels are that it reads.
+    """
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False),
+        nn.Conv2d(inputs, outputs, size, stride, spread * (size // 2), spread, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     )
@@ -213,9 +219,9 @@ class VolumeBlock(nn.Module):
     several times slower on a processor.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, spread: int = 1) -> None:
         super().__init__()
-        self.space = conv(channels, channels)
+        self.space = conv(channels, channels, spread=spread)
         self.depth = nn.Sequential(
             nn.Conv2d(channels, channels, (3, 1), 1, (1, 0), bias=False),
             silent(nn.BatchNorm2d(channels)),
@@ -267,21 +273,19 @@ class Start(nn.Module):
         self.down_2 = VolumeDown(VOLUME, VOLUME_2)
         self.middle = VolumeBlock(VOLUME_2)
         self.down_4 = VolumeDown(VOLUME_2, VOLUME_4)
-        self.coarse = nn.Sequential(*(VolumeBlock(VOLUME_4) for _ in range(4)))
+        self.coarse = nn.Sequential(*(VolumeBlock(VOLUME_4, spread) for spread in SPREADS))
         self.up_2 = VolumeUp(VOLUME_4, VOLUME_2)
         self.middle_up = nn.Sequential(VolumeBlock(VOLUME_2), VolumeBlock(VOLUME_2))
         self.up_1 = VolumeUp(VOLUME_2, VOLUME)
         self.fine_up = VolumeBlock(VOLUME)
         self.score = nn.Conv2d(VOLUME, 1, 1)
 
-    def forward(
-        self, volume: Tensor, left: list[Tensor], prior: Tensor, known: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, volume: Tensor, left: list[Tensor], prior: Tensor) -> tuple[Tensor, Tensor]:
         """Give the logits (N, 1, H, D, W) of the bins and the start disparity (N, 1, H, W).
 
         `volume` is the (N, G, H, W + 2, W) comparison of all pairs, `left` the features of the left
-        picture at 1/8, 1/16 and 1/32, `prior` (N, 1, H, W) an initial disparity and `known` 1 where
-        there is one, else 0.
+        picture at 1/8, 1/16 and 1/32, `prior` (N, 1, H, W) an initial disparity, negative where
+        there is none.
         """
         f8, f16, f32 = left
         n, g, h, _, w = volume.shape
@@ -291,7 +295,8 @@ class Start(nn.Module):
         inside = (target >= 0).float()
         index = (target + 1).clamp(min=0).expand(n, g, h, bins, w)
         pairs = torch.gather(volume, 3, index)  # (N, G, H, D, W)
-        near = (1 - (prior.unsqueeze(3) - d.float()).abs() / 2).clamp(min=0) * known.unsqueeze(3)
+        prior = prior.unsqueeze(3)  # (N, 1, H, 1, W)
+        near = (1 - (prior - d.float()).abs() / 2).clamp(min=0) * (prior >= 0)
         evidence = torch.cat([pairs, inside.expand(n, 1, h, bins, w), near], dim=1)
         y = evidence.permute(0, 3, 1, 2, 4).reshape(n * bins, g + 2, h, w)
         y = self.embed(y).reshape(n, bins, VOLUME, h, w) + self.context(f8).unsqueeze(1)
@@ -448,8 +453,8 @@ class LiteStereo(nn.Module):
         """
         if prior is None:
             prior = torch.full_like(left[:, :1], torch.nan)
-        (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.begin(left, right, prior)
-        p4 = prior_at_4(prior)
+        p8, p4 = prior_at_8(prior), prior_at_4(prior)
+        (f2, g2), (v4, w4, f4), (v8, w8, f8), logits, d8 = self.begin(left, right, p8)
         state, context = self.open_8(f8)
         steps_8 = [d8]
         eighths, quarters = steps_of(iters)
@@ -465,7 +470,7 @@ class LiteStereo(nn.Module):
         return Prediction(disparity, confidence, logits, steps_8, steps_4, half)
 
     def begin(
-        self, left: Tensor, right: Tensor, prior: Tensor
+        self, left: Tensor, right: Tensor, p8: Tensor
     ) -> tuple[
         tuple[Tensor, Tensor],
         tuple[Tensor, Tensor, Tensor],
@@ -480,9 +485,8 @@ class LiteStereo(nn.Module):
         v4, v8 = correlate(l4, r4, GROUPS_4), correlate(l8, r8, GROUPS_8)
         w4 = correlate(l4, F.avg_pool2d(r4, (1, 2)), GROUPS_4)
         w8 = correlate(l8, F.avg_pool2d(r8, (1, 2)), GROUPS_8)
-        cells, known = prior_at_8(prior)
         coarse = [l8, f16.chunk(2)[0], f32.chunk(2)[0]]
-        logits, d8 = self.start(v8, coarse, cells, known)
+        logits, d8 = self.start(v8, coarse, p8)
         logits = F.pad(logits, (0, 0, 1, 1), value=OUTSIDE)
         return (l2, r2), (v4, w4, l4), (v8, w8, l8), logits, d8
 
@@ -538,15 +542,14 @@ def steps_of(iters: int) -> tuple[int, int]:
     return eighths, max(1, iters - eighths - 1)
 
 
-def prior_at_8(prior: Tensor) -> tuple[Tensor, Tensor]:
-    """Reduce an initial disparity to 1/8: the nearest known value of each cell, and where it is.
+def prior_at_8(prior: Tensor) -> Tensor:
+    """Reduce an initial disparity to 1/8: the nearest known value of each cell, else below zero.
 
     Values of different surfaces are never averaged, so that an edge stays an edge.
     """
     known = torch.isfinite(prior) & (prior >= 0)
     value = torch.where(known, prior, torch.full_like(prior, -1.0))
-    cells = F.max_pool2d(value, 8) / 8  # (N, 1, H/8, W/8)
-    return cells, (cells >= 0).float()
+    return F.max_pool2d(value, 8) / 8  # (N, 1, H/8, W/8)
 
 
 def prior_at_4(prior: Tensor) -> Tensor:
