@@ -151,7 +151,8 @@ def taps(volume: Tensor, position: Tensor) -> Tensor:
     below = torch.floor(position)
     steps = torch.arange(1 - RADIUS, RADIUS + 3, device=volume.device, dtype=torch.float32)
     index = below + steps[:, None]  # (N, 1, H, T + 1, W)
-    index = index.clamp(min=0).minimum(torch.zeros_like(index) + (k - 1)).long()
+    last = index.new_zeros(1) + (k - 1)  # a tensor, so that the export keeps the size free
+    index = index.clamp(min=0).minimum(last).long()
     values = torch.gather(volume, 3, index.expand(n, g, h, 2 * RADIUS + 2, w))
     near, far = values[:, :, :, :-1], values[:, :, :, 1:]
     values = near + (far - near) * (position - below)  # (N, G, H, T, W)
@@ -196,6 +197,12 @@ class Slopes(nn.Module):
             return F.conv2d(padded, self.kernel).clamp(-4, 4)  # (N, 8, H, W)
 
 
+def _sum_of_nine(x: Tensor) -> Tensor:
+    """Add (N, 9, 4, H, W) up to (N, 4, H, W), as a product: ONNX Runtime is faster at those."""
+    n, _, _, h, w = x.shape
+    return torch.matmul(x.new_ones(1, 9), x.reshape(n, 9, 4 * h * w)).reshape(n, 4, h, w)
+
+
 class Upsample(nn.Module):
     """Double the resolution: every new value is a learned convex mix of nine old ones."""
 
@@ -208,8 +215,8 @@ class Upsample(nn.Module):
         n, _, h, w = guide.shape
         # A softmax over the nine, written out: ONNX Runtime is slow on any axis but the last.
         weight = self.mask(guide).float().clamp(-20, 20).exp().reshape(n, 9, 4, h, w)
-        mixed = (self.neighbours(disparity).unsqueeze(2) * weight).sum(1) / weight.sum(1)
-        return F.pixel_shuffle(mixed, 2)  # (N, 1, 2 H, 2 W)
+        mixed = _sum_of_nine(self.neighbours(disparity).unsqueeze(2) * weight)
+        return F.pixel_shuffle(mixed / _sum_of_nine(weight), 2)  # (N, 1, 2 H, 2 W)
 
 
 class VolumeBlock(nn.Module):
@@ -365,7 +372,8 @@ class Refine(nn.Module):
         steady = disparity.detach()
         near = F.max_pool2d(steady, 5, 1, 2)  # what may be on the other side of an edge
         far = -F.max_pool2d(-steady, 5, 1, 2)
-        differences = [(left - warp(right, d)).abs() for d in (steady, near, far)]  # (N, 16, H, W)
+        rise = F.pad(right[..., 1:] - right[..., :-1], (0, 1))  # from each column to the next
+        differences = [(left - warp(right, rise, d)).abs() for d in (steady, near, far)]
         compared = F.relu(self.compare(torch.cat(differences, dim=1)))
         jumps = torch.cat([near - steady, steady - far], dim=1).clamp(max=8).to(left.dtype)
         slopes = self.slopes(steady).to(left.dtype)
@@ -377,17 +385,18 @@ class Refine(nn.Module):
         return disparity + moved / (1 + nearer + farther) + correction, confidence, x
 
 
-def warp(right: Tensor, disparity: Tensor) -> Tensor:
-    """Bring right features (N, C, H, W) to the left grid along their rows."""
+def warp(right: Tensor, rise: Tensor, disparity: Tensor) -> Tensor:
+    """Bring right features (N, C, H, W) to the left grid along their rows.
+
+    `rise` is by how much the features grow from each column to the next.
+    """
     n, c, h, w = right.shape
-    last = torch.zeros_like(disparity) + (w - 1)
+    last = disparity.new_zeros(1) + (w - 1)
     position = (columns(disparity) - disparity).clamp(min=0).minimum(last)
     below = torch.floor(position)
-    above = (below + 1).minimum(last)
+    index = below.long().expand(n, c, h, w)
     fraction = (position - below).to(right.dtype)
-    a = torch.gather(right, 3, below.long().expand(n, c, h, w))
-    b = torch.gather(right, 3, above.long().expand(n, c, h, w))
-    return a + (b - a) * fraction
+    return torch.gather(right, 3, index) + torch.gather(rise, 3, index) * fraction
 
 
 @dataclass

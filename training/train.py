@@ -76,6 +76,11 @@ def rate_at(progress: float, plan: Plan) -> float:
     return plan.peak_rate * (0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * max(left, 0))))
 
 
+def drawn_iters(rng: np.random.Generator, most: int) -> int:
+    """Draw iterations from 2 to `most`, evenly on a logarithmic scale: few are what people use."""
+    return int(math.exp(rng.uniform(math.log(2), math.log(most + 1))))
+
+
 def averaged(ema: nn.Module, net: nn.Module, steps: int) -> None:
     """Move the slow copy of the weights a little towards the fast one."""
     decay = min(EMA_DECAY, (1 + steps) / (10 + steps))
@@ -144,7 +149,7 @@ class Trainer:
             if finished:
                 break
             rate = rate_at(minutes / plan.minutes, plan)
-            terms = self.step(next(source), int(rng.integers(2, plan.max_iters + 1)), rate)
+            terms = self.step(next(source), drawn_iters(rng, plan.max_iters), rate)
             if judge is not None:
                 judge.note(minutes, rate, terms)
 
@@ -200,7 +205,7 @@ def arguments() -> Plan:
     add("--loaders", type=int, default=4 if cuda else 1, help="threads that cut batches")
     add("--batch-pixels", type=int, default=(64 if cuda else 4) * 192 * 320, help="per trainer")
     add("--peak-rate", type=float, default=1e-3)
-    add("--max-iters", type=int, default=6, help="iterations are drawn from 2 to this")
+    add("--max-iters", type=int, default=16, help="iterations are drawn from 2 to this")
     add("--slots", type=int, default=2000, help="scenes that are kept on disk, 1.5 to 2.4 MB each")
     add("--reuse", type=float, default=5, help="how often a scene is used")
     add("--validate-every", type=float, default=10, help="minutes between checkpoints")

@@ -18,6 +18,7 @@ from training.losses import bins_loss, loss  # noqa: E402
 from training.network import LiteStereo  # noqa: E402
 from training.pool import Ring, Shape  # noqa: E402
 from training.scenes import render_scene  # noqa: E402
+from training.train import drawn_iters  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 SMALL = Shape(96, 160, 64, 128, 1.0)
@@ -115,6 +116,14 @@ def train(run: Path, minutes: float) -> list[dict[str, str]]:
     assert result.returncode == 0, result.stderr[-2000:]
     with (run / "validation.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_iterations_are_drawn_from_two_to_the_most_and_few_more_often() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [drawn_iters(rng, 16) for _ in range(4000)]
+    counts = np.bincount(drawn, minlength=17)
+    assert set(drawn) == set(range(2, 17))
+    assert counts[2:5].sum() > 2 * counts[14:17].sum()
 
 
 @pytest.mark.timeout(400)  # six processes start, each of which imports PyTorch

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from crestereo.app.beginnings import LOOKED_AT_FRAMES
 from crestereo.app.views import Painter, side_by_side
 from crestereo.estimator import CREStereo
 from crestereo.preprocess import Fit
@@ -78,10 +79,11 @@ def stage_rows(setup: Setup) -> list[Row]:
 def video_rows(setup: Setup) -> list[Row]:
     """Measure the frame rate of the video script from file to file.
 
-    The rate is that between a short and a long clip, so that starting up does not count. The bare
-    network is timed right before and after each pair of runs, and compared with that pair.
+    The rate is that between a short and a long clip, so that starting up does not count; both are
+    long enough for the script to look at as many frames beforehand. The bare network is timed
+    right before and after each pair of runs, and compared with that pair.
     """
-    short = max(setup.frames // 5, 2)
+    short = LOOKED_AT_FRAMES
     bare = _bare(setup)
     rates: list[float] = []
     ceilings: list[float] = []
