@@ -46,14 +46,15 @@ def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> 
     UsageError
         When the width is neither in the file nor given.
     """
-    text = read_bytes(path).decode("utf-8", errors="replace")
+    text = read_bytes(path).decode("utf-8-sig", errors="replace")  # Windows editors mark it
     try:
         if re.search(r"^\s*cam0\s*=", text, re.MULTILINE):
             return _middlebury(text, image_width_px)
         if text.lstrip().startswith("%YAML"):
             return _opencv(text, image_width_px)
         return _foundation(text, image_width_px)
-    except (ValueError, KeyError, IndexError, cv2.error) as exc:
+    except (ValueError, KeyError, IndexError, ZeroDivisionError, SystemError, cv2.error) as exc:
+        # SystemError is how OpenCV's Python module passes on what its parser of YAML complains of.
         raise SourceError(
             f"{path} is not a calibration file that can be used: it is neither a Middlebury "
             "calib.txt, nor a K.txt (nine numbers, then the baseline in metres), nor OpenCV YAML "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -69,12 +70,16 @@ def colorize(
     Raises
     ------
     UsageError
-        When the colour map does not exist.
+        When the colour map does not exist or the map has no pixel.
     """
-    span = max(high - low, 1e-6)
+    if values.size == 0:
+        raise UsageError(f"a map of {values.shape} has nothing to colour")
+    span = max(high - low, 1e-6 * max(1.0, abs(low), abs(high)))
     start, gain = (high, -255 / span) if invert else (low, 255 / span)
     known = np.equal(values, values).view(np.uint8)  # 0 where NaN
-    levels = cv2.addWeighted(values, gain, values, 0.0, -start * gain, dtype=cv2.CV_8U)
+    # Not left to the conversion to bytes: what is far outside would come round the other side.
+    inside = np.clip(values, low, low + span)
+    levels = cv2.addWeighted(inside, gain, inside, 0.0, -start * gain, dtype=cv2.CV_8U)
     colored = cv2.applyColorMap(levels, _palette(colormap)[:, None])
     if not known.all():
         colored = cv2.bitwise_and(colored, colored, mask=known)
@@ -127,8 +132,9 @@ def robust_range(
         Low and high; at least 1 apart, so that a flat map does not show its noise; (0, 1) when
         nothing is known.
     """
-    flat = values.ravel()
-    sample = flat[:: max(1, flat.size // _RANGE_SAMPLES)]
+    # Every nth row and column: every nth pixel could be the same few columns of each row.
+    step = max(1, math.isqrt(values.size // _RANGE_SAMPLES))
+    sample = values[::step, ::step]
     known = sample[np.isfinite(sample)]
     if known.size == 0:
         return 0.0, 1.0

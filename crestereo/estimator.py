@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import Cancelled, UsageError
+from .images import check_pictures
+from .interface import numpy_type
 from .network import Feed, Network, half_shape
-from .preprocess import Fit, Shape, check_pair
+from .preprocess import Fit, Shape
 from .types import BGRImage, DisparityMap, DisparityResult
 
 if TYPE_CHECKING:
@@ -154,7 +156,7 @@ class CREStereo:
         with self._lock:
             self._running.add(options)
         try:
-            check_pair(left, right)
+            check_pictures(left, right)
             fit = self._fit((left.shape[0], left.shape[1]))
             feed = self._feed(fit, left, right, prior, options)
             disparity, confidence = self._network.run(feed, fit.canvas, options)
@@ -206,13 +208,13 @@ class CREStereo:
         feed |= self._network.iters_feed(self.iters)
         if face.prior is None and prior is not None:
             raise UsageError(f"{self.name} takes no prior")
-        if face.prior is not None and prior is not None:
-            feed[face.prior.name] = fit.prior_to_network(prior)
-        elif face.prior is not None and not face.prior.optional:
-            feed[face.prior.name] = np.full((1, 1, *fit.canvas), np.nan, np.float32)
+        if face.prior is not None and (prior is not None or not face.prior.optional):
+            unknown = np.full((1, 1, *fit.canvas), np.nan, np.float32)
+            start = unknown if prior is None else fit.prior_to_network(prior)
+            feed[face.prior.name] = start.astype(numpy_type(face.prior.type), copy=False)
         if self._init is not None and face.flow_init is not None:
             half = Fit.squash(fit.picture, half_shape(fit.canvas))
-            start = self._init.picture_feed(half, left, right)
-            flow, _ = self._init.run(start, half.canvas, options)
+            half_feed = self._init.picture_feed(half, left, right)
+            flow, _ = self._init.run(half_feed, half.canvas, options)
             feed[face.flow_init.name] = flow.astype(face.dtype, copy=False)
         return feed

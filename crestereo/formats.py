@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import io
 import re
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,9 @@ from .files import replacing, write_bytes
 from .types import BGRImage, DepthMap, DisparityMap
 
 _KITTI_STEPS_PER_PX = 256
+# What numpy lets through where a file is damaged.
+_DAMAGED = (EOFError, ValueError, KeyError, RuntimeError, MemoryError, zipfile.BadZipFile)
+_DAMAGED += (zlib.error, tokenize.TokenError)
 _MM_PER_M = 1000
 _PLY_PROPERTIES = (
     *((axis, "float") for axis in ("x", "y", "z")),
@@ -116,11 +121,6 @@ def write_pfm(path: str | Path, values: DisparityMap) -> None:
 
 def read_pfm(path: str | Path) -> DisparityMap:
     """Read a PFM file of one channel and either byte order.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file.
 
     Returns
     -------
@@ -216,7 +216,7 @@ def read_npy(path: str | Path, key: str = "disparity") -> NDArray[np.float32]:
     try:
         loaded = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
         values = loaded[key] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except (EOFError, ValueError, KeyError, zipfile.BadZipFile) as exc:
+    except _DAMAGED as exc:
         raise SourceError(f"{path} holds no map of numbers that numpy can read") from exc
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise SourceError(f"{path} holds {values.dtype}{values.shape}; a map is (H, W) numbers")

@@ -20,6 +20,8 @@ CONTENT_FRAMES = 3  # that are looked at
 MIN_FRAME_PX = 4
 SPEAKS_OF_STEREO = r"3d|stereo|vr|180|360|side.?by.?side|sbs"
 
+_SIDE_WORDS = {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -177,13 +179,15 @@ def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> 
 def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
     """Return layout, whether half or full was said, whether the order was; None if nothing."""
     name = text.rsplit("/", 1)[-1].rsplit("\\", 1)[-1].lower()
-    in_order = re.split(r"[^a-z0-9]+", re.sub(r"full[ _-]*(movie|film|video|length|hd)", "", name))
-    words = set(in_order)
+    name = re.sub(r"full[ _-]*(movie|film|video|length|hd)", "", name)
+    in_order = re.split(r"[^a-z0-9]+", re.sub(r"\.[a-z0-9]{2,4}$", "", name))
+    in_place = list(zip(["", *in_order], in_order, [*in_order[1:], ""], strict=False))
+    words = {word for before, word, after in in_place if _speaks_of_stereo(before, word, after)}
     joined = re.sub(r"[^a-z0-9]+", "", name)
     right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"}) or any(
         word in joined for word in ("rightleft", "crosseye")
     )
-    side = words & {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
+    side = words & _SIDE_WORDS
     side = side or {w for w in ("sidebyside", "leftright", "rightleft", "crosseye") if w in joined}
     over = words & {"tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "fulltb", "halftb"}
     over = over or {w for w in ("topbottom", "topandbottom", "overunder") if w in joined}
@@ -191,14 +195,21 @@ def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
         return None
     beside = {  # a "full movie" or "half time" says nothing of the pictures
         word
-        for word, *around in zip(in_order, ["", *in_order], [*in_order[1:], ""], strict=False)
-        if {"side", "over", "top", *side, *over} & set(around)
+        for before, word, after in in_place
+        if {"side", "over", "top", *side, *over} & {before, after}
     }
     half = bool(words & {"hsbs", "htb", "hou", "halfsbs", "halftb", "lrq"}) or "half" in beside
     full = bool(words & {"fsbs", "ftb", "fou", "fullsbs", "fulltb", "lrf", "rlf", "tbf", "btf"})
     full = full or "full" in beside
     order = right_first or bool(words & {"lr", "lrf", "lrq", "tbf"}) or "leftright" in joined
     return Layout(bool(over), half, right_first), half or full, order
+
+
+def _speaks_of_stereo(before: str, word: str, after: str) -> bool:
+    """Tell whether a word means a layout here: titles have "cross" and, in French, "ou" too."""
+    if word == "cross":
+        return before in _SIDE_WORDS
+    return word != "ou" or not after or bool({before, after} & {"3d", "half", "full"})
 
 
 def _content_score(frames: Sequence[BGRImage], layout: Layout) -> float:

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,8 @@ def _errors(
             f"{estimate.shape}, {truth.shape}, {truth.shape if region is None else region.shape}: "
             "resize the estimate first"
         )
+    if region is not None and region.dtype != np.bool_:
+        raise UsageError(f"region must be a mask of booleans, not of {region.dtype}")
     looked_at = np.isfinite(truth) if region is None else np.isfinite(truth) & region
     wanted = truth[looked_at].astype(np.float64)
     got = estimate[looked_at].astype(np.float64)
@@ -146,7 +148,7 @@ def d1_rate(
     """Return the share of pixels with e > 3 px and e > 5 % of the true disparity: D1 [3]_."""
     errors, wanted = _errors(estimate, truth, region)
     outlier = (errors > D1_ABSOLUTE_PX) & (errors > D1_RELATIVE * np.abs(wanted))
-    return _mean(outlier if unknown == "wrong" else outlier[np.isfinite(errors)])
+    return _mean(outlier if _counts_unknown(unknown) else outlier[np.isfinite(errors)])
 
 
 def error_quantile(
@@ -178,7 +180,13 @@ def density(estimate: DisparityMap, truth: DisparityMap, region: Mask | None = N
 
 
 def _counted(errors: NDArray[np.float64], unknown: Unknown) -> NDArray[np.float64]:
-    return errors if unknown == "wrong" else errors[np.isfinite(errors)]
+    return errors if _counts_unknown(unknown) else errors[np.isfinite(errors)]
+
+
+def _counts_unknown(unknown: Unknown) -> bool:
+    if unknown not in get_args(Unknown):
+        raise UsageError(f"unknown must be one of {', '.join(get_args(Unknown))}, not {unknown!r}")
+    return unknown == "wrong"
 
 
 def score(
@@ -202,7 +210,7 @@ def score(
     Raises
     ------
     UsageError
-        The shapes differ, or no pixel of the region has a known truth.
+        The shapes differ, the region is no mask, or none of its pixels has a known truth.
     """
     errors, _ = _errors(estimate, truth, region)
     if not errors.size:

@@ -63,7 +63,7 @@ def parse_file_name(name: str) -> ModelSpec | None:
 
 def iters_in_name(name: str) -> int | None:
     """Return n of a name with ``iter<n>`` in it, as converted recurrent networks carry it."""
-    match = re.search(r"iters?[_-]?(\d{1,3})", name, re.IGNORECASE)
+    match = re.search(r"iters?[_-]?(\d{1,3})(?!\d)", name, re.IGNORECASE)
     return int(match[1]) if match else None
 
 

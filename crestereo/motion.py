@@ -36,11 +36,11 @@ def motion_signals(frames: Iterable[BGRImage]) -> Signals:
     window: NDArray[np.float32] | None = None
     for frame in frames:
         small = _small(frame)
-        if last is None or window is None:
+        if last is None or window is None or small.shape != last.shape:
             window = np.asarray(
                 cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32
             )
-        elif small.shape == last.shape:
+        else:
             # Some versions of OpenCV multiply the window into the pictures they are given.
             (dx, dy), _ = cv2.phaseCorrelate(last.copy(), small.copy(), window=window)
             change = np.abs(small - last).mean(axis=1)

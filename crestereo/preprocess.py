@@ -10,41 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError, UsageError
+from .errors import UsageError
 from .geometry import resize_disparity
+from .images import resize_image
 from .model_files import ChannelOrder
 from .settings import MIN_SIDE_PX
 from .types import BGRImage, ConfidenceMap, DisparityMap
 
 Shape = tuple[int, int]
-
-
-def check_pair(left: BGRImage, right: BGRImage) -> None:
-    """Make sure that two arrays are a stereo pair.
-
-    Raises
-    ------
-    UsageError
-        When one is not (H, W, 3) uint8.
-    SourceError
-        When they are empty or differ in size.
-    """
-    for side, image in (("left", left), ("right", right)):
-        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
-            form = getattr(image, "shape", type(image).__name__)
-            raise UsageError(
-                f"the {side} picture must be (height, width, 3), not {form}; turn a grey one into "
-                "colour with cv2.cvtColor(image, code=cv2.COLOR_GRAY2BGR)"
-            )
-        if image.dtype != np.uint8:
-            raise UsageError(f"the {side} picture must be uint8, 0 to 255, not {image.dtype}")
-        if image.size == 0:
-            raise SourceError(f"the {side} picture is empty")
-    if left.shape != right.shape:
-        raise SourceError(
-            f"the left picture is {left.shape[1]}x{left.shape[0]} and the right one "
-            f"{right.shape[1]}x{right.shape[0]} (width x height); a stereo pair has one size"
-        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +57,7 @@ class Fit:
         self, image: BGRImage, order: ChannelOrder, dtype: np.dtype[Any]
     ) -> NDArray[Any]:
         """Return a picture as the network wants it: (1, 3, H, W) of `dtype`, 0 to 255."""
-        content = _pad(_resize_image(image, self.content), self.canvas, cv2.BORDER_REPLICATE)
+        content = _pad(resize_image(image, self.content), self.canvas, cv2.BORDER_REPLICATE)
         planes = cv2.split(content)
         return np.stack(planes if order == "BGR" else planes[::-1])[None].astype(dtype)
 
@@ -113,15 +86,6 @@ class Fit:
         size = self.picture[1], self.picture[0]
         resized = cv2.resize(content, size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, dtype=np.float32)
-
-
-def _resize_image(image: BGRImage, shape: Shape) -> BGRImage:
-    if image.shape[:2] == shape:
-        return image
-    shrinks = shape[0] * shape[1] < image.shape[0] * image.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(image, (shape[1], shape[0]), interpolation=interpolation)
-    return np.asarray(resized, dtype=np.uint8)
 
 
 def _pad(values: NDArray[Any], shape: Shape, border: int, fill: float = 0.0) -> NDArray[Any]:

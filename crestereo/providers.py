@@ -44,6 +44,9 @@ _DEVICES = {
 DEVICES = ("auto", *_DEVICES)
 """What `device` may say."""
 
+MAX_THREADS = 1024
+"""More than any machine has cores; the runtime would start any number, and starve the system."""
+
 # Not among them: TensorRT, which builds an engine for minutes, and CoreML, which takes only pieces
 # of a network with loops and free sizes. Nobody expects either unasked.
 _AUTO_ORDER = ("cuda", "directml", "openvino")
@@ -54,6 +57,13 @@ def check_device(device: str) -> str:
     if device not in DEVICES:
         raise UsageError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
     return device
+
+
+def check_threads(threads: int) -> int:
+    """Return `threads` when it is from 1 to `MAX_THREADS`, else raise UsageError."""
+    if not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")
+    return threads
 
 
 @cache
@@ -100,8 +110,8 @@ def open_session(
         When a device that was asked for cannot run.
     """
     check_device(device)
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads must be 1 or more, not {threads}")
+    if threads is not None:
+        check_threads(threads)
     check_is_file(path)
     if device != "auto":
         return _open_on(device, path, threads)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 from .errors import UsageError
 
 VERSIONS = ("auto", "lite", "init", "combined")
 """What ``version`` may say in the scripts; "auto" takes the best that is already there."""
+
+_SPEC_VERSIONS = ("lite", "init", "combined", "next")
 
 MIN_SIDE_PX = 64
 """Smallest height and width of a network's input: its coarsest level still has two cells."""
@@ -43,10 +46,10 @@ class ModelSpec:
     width: int
 
     def __post_init__(self) -> None:
-        if self.version not in ("lite", "init", "combined", "next"):
+        if self.version not in _SPEC_VERSIONS:
             raise UsageError(
-                f"the model version {self.version!r} does not exist; choose one of "
-                f"{', '.join(VERSIONS)}"
+                f"there is no network of version {self.version!r}; choose one of "
+                f"{', '.join(_SPEC_VERSIONS)}"
             )
         check_iters(self.iters)
         check_model_shape((self.height, self.width))
@@ -62,9 +65,9 @@ class ModelSpec:
 
 def check_iters(iters: int) -> int:
     """Return `iters` when it is a whole number from 1 to 32, else raise UsageError."""
-    if isinstance(iters, bool) or not isinstance(iters, int) or not 1 <= iters <= MAX_ITERS:
+    if not _is_whole(iters) or not 1 <= iters <= MAX_ITERS:
         raise UsageError(f"iters must be a whole number from 1 to {MAX_ITERS}, not {iters!r}")
-    return iters
+    return int(iters)
 
 
 def count_iters(iters: int) -> str:
@@ -75,13 +78,17 @@ def count_iters(iters: int) -> str:
 def check_model_shape(shape: tuple[int, int]) -> tuple[int, int]:
     """Return `shape` when it is a (height, width) of 64 px or more, else raise UsageError."""
     sides = tuple(shape) if isinstance(shape, (tuple, list)) else ()
-    whole = all(isinstance(side, int) and not isinstance(side, bool) for side in sides)
-    if len(sides) != 2 or not whole or min(sides) < MIN_SIDE_PX:
+    if len(sides) != 2 or not all(map(_is_whole, sides)) or min(sides) < MIN_SIDE_PX:
         raise UsageError(
             "model_shape must be (height, width) in whole pixels, each "
             f"{MIN_SIDE_PX} or more, not {shape!r}"
         )
-    return sides[0], sides[1]
+    return int(sides[0]), int(sides[1])
+
+
+def _is_whole(number: object) -> bool:
+    """Tell whether something is a whole number, one of numpy's too; True and False are none."""
+    return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def parse_model_shape(text: str) -> tuple[int, int]:

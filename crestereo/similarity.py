@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SourceError
+from .images import check_picture, resize_image
 from .types import BGRImage
 
 _HUE_BINS, _SATURATION_BINS = 180, 256
@@ -38,9 +39,19 @@ class Difference:
 
 
 def compare(first: BGRImage, second: BGRImage) -> Difference:
-    """Measure all three distances; see `Difference`."""
+    """Measure all three distances; see `Difference`.
+
+    Raises
+    ------
+    UsageError
+        When a picture is not (H, W, 3) uint8.
+    SourceError
+        When a picture is empty, or the first below the 7x7 px of `structure_distance`.
+    """
+    check_picture(first, "first")
+    check_picture(second, "second")
     resized = first.shape != second.shape
-    fitted = resize_like(second, first) if resized else second
+    fitted = resize_image(second, first.shape[:2])
     return Difference(
         histogram=histogram_distance(first, second),
         structure=structure_distance(first, fitted),
@@ -154,15 +165,6 @@ def pixel_difference(first: BGRImage, second: BGRImage) -> float:
     _check_same_size(first, second)
     difference = first.astype(np.float32) - second.astype(np.float32)
     return float(np.sqrt(np.mean(np.square(difference), dtype=np.float64)) / 255)
-
-
-def resize_like(image: BGRImage, model: BGRImage) -> BGRImage:
-    """Return `image` in the size of `model`, by area where it shrinks."""
-    height, width = model.shape[:2]
-    shrinks = height * width < image.shape[0] * image.shape[1]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(image, (width, height), interpolation=interpolation)
-    return np.asarray(resized, dtype=np.uint8)
 
 
 def _check_same_size(first: BGRImage, second: BGRImage) -> None:

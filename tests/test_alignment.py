@@ -215,6 +215,22 @@ def test_the_line_tells_what_was_found() -> None:
         assert part in line
 
 
+def test_what_is_no_picture_is_an_error() -> None:
+    left, _, _ = pair()
+    with pytest.raises(UsageError, match="right picture is None"):
+        align_pair(left, None)  # type: ignore[arg-type]
+
+
+def test_a_map_of_another_size_cannot_be_restored() -> None:
+    left, right, _ = pair()
+    plan = plan_alignment(check_pair(left, right))
+    assert plan.does_nothing
+    small = np.zeros((3, 3), np.float32)
+    for restore in (plan.restore, lambda m: plan.restore_confidence(m, m)):
+        with pytest.raises(UsageError, match="3x3"):
+            restore(small)
+
+
 def test_pictures_of_different_size_are_an_error() -> None:
     left, right, _ = pair()
     with pytest.raises(SourceError, match=r"400x300.*390x300"):

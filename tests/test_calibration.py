@@ -62,6 +62,20 @@ def test_foundation_stereo_needs_to_be_told_the_width(tmp_path):
         read_calibration(tmp_path / "K.txt")
 
 
+def test_the_mark_of_windows_editors_is_skipped(tmp_path):
+    text = "700 0 320 0 700 240 0 0 1\n0.12\n"
+    (tmp_path / "K.txt").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    camera = read_calibration(tmp_path / "K.txt", image_width_px=640)
+    close_to(camera, CameraConfig(0.12, 700, 640, 0, (320, 240)))
+
+
+BROKEN_YAML = "%YAML:1.0\n---\nQ: [1,2\nfoo"
+FLAT_Q = (
+    "%YAML:1.0\n---\nQ: !!opencv-matrix\n   rows: 4\n   cols: 4\n   dt: d\n   data: "
+    "[1., 0., 0., -320., 0., 1., 0., -240., 0., 0., 0., 700., 0., 0., 0., 0.]\nwidth: 640\n"
+)
+
+
 @pytest.mark.parametrize("names", [("Q",), ("P1", "P2"), ("P1", "P2", "Q")])
 def test_opencv(names, rectified, tmp_path):
     fields = {name: rectified[name] for name in names}
@@ -74,7 +88,7 @@ def test_opencv(names, rectified, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hello\n", "1 2 3\n4\n", "%YAML:1.0\n---\na: 1\n", "cam0=[1]"]
+    "text", ["", "hello\n", "1 2 3\n4\n", "%YAML:1.0\n---\na: 1\n", "cam0=[1]", BROKEN_YAML, FLAT_Q]
 )
 def test_other_files_are_refused(text, tmp_path):
     (tmp_path / "calib.txt").write_text(text)

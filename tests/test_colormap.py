@@ -38,10 +38,20 @@ def test_colours_are_those_of_opencv():
 
 
 def test_values_outside_are_clipped():
-    values = np.array([[-5, 0, 1, 9]], np.float32)
-    image = colorize(values, low=0, high=1)
-    assert np.array_equal(image[0, 0], image[0, 1])
-    assert np.array_equal(image[0, 2], image[0, 3])
+    values = np.array([[-np.inf, -1e12, -5, 0, 1, 9, 1e12, np.inf]], np.float32)
+    for invert in (False, True):
+        image = colorize(values, low=0, high=1, invert=invert)
+        assert (image[0, :4] == image[0, 3]).all()
+        assert (image[0, 4:] == image[0, 4]).all()
+        assert not np.array_equal(image[0, 3], image[0, 4])
+    flat = colorize(np.array([[5, 6, 300]], np.float32), low=5, high=5)
+    assert np.array_equal(flat[0, 1], flat[0, 2])
+    assert not np.array_equal(flat[0, 0], flat[0, 1])
+
+
+def test_a_map_without_a_pixel_is_refused():
+    with pytest.raises(UsageError, match="nothing to colour"):
+        colorize(np.zeros((0, 5), np.float32), low=0, high=1)
 
 
 @pytest.mark.parametrize("colormap", ["magma", "turbo", "jet"])
@@ -76,6 +86,12 @@ def test_the_robust_range_ignores_outliers_and_holes():
     low, high = robust_range(values)
     assert 10 < low < 10.5
     assert 19.5 < high < 20.2
+
+
+def test_the_robust_range_sees_all_columns_of_large_maps():
+    values = np.full((4000, 6000), 20, np.float32)
+    values[:, 300:1100] = 200  # upright, between the columns that every 1,200th pixel falls on
+    assert robust_range(values) == (20, 200)
 
 
 def test_the_robust_range_of_flat_and_of_empty_maps_can_be_used():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from crestereo import (
     Cancelled,
@@ -295,7 +295,7 @@ def test_pictures_of_two_sizes_are_refused_with_both(tmp_path):
         (np.zeros((64, 96, 4), np.uint8), "height, width, 3"),
         (np.zeros((64, 96, 3), np.float32), "uint8"),
         ("left.png", "str"),
-        (None, "NoneType"),
+        (None, "None, which cv2.imread"),
     ],
 )
 def test_what_is_no_picture_is_refused(picture, words, tmp_path):
@@ -376,7 +376,9 @@ def test_cancelling_with_nothing_running_is_harmless(tmp_path):
 
 def test_a_cancel_during_preparation_is_not_lost(tmp_path, monkeypatch):
     estimator = CREStereo(tiny_models.slow_model(tmp_path / "m.onnx", rounds=1_000_000))
-    monkeypatch.setattr("crestereo.estimator.check_pair", lambda left, right: estimator.cancel())
+    monkeypatch.setattr(
+        "crestereo.estimator.check_pictures", lambda left, right: estimator.cancel()
+    )
     with pytest.raises(Cancelled):
         estimator(texture(64, 96), texture(64, 96))
 
@@ -406,3 +408,26 @@ def test_raft_stereo_scores_what_it_is_known_to_score():
     error = np.abs(disparity - truth)[np.isfinite(truth)]
     assert error.mean() == pytest.approx(0.903, abs=0.05)
     assert (error > 2).mean() == pytest.approx(0.0687, abs=0.005)
+
+
+def test_a_half_precision_network_takes_a_prior(tmp_path):
+    half = TensorProto.FLOAT16
+    picture, plane = [1, 3, "h", "w"], [1, 1, "h", "w"]
+    nodes = [
+        helper.make_node("Sub", ["left", "right"], ["apart"]),
+        helper.make_node("ReduceMax", ["apart"], ["most"], axes=[1]),
+        helper.make_node("IsNaN", ["prior"], ["unknown"]),
+        helper.make_node("Where", ["unknown", "most", "prior"], ["disparity"]),
+    ]
+    path = tiny_models.save_graph(
+        tmp_path / "half.onnx",
+        nodes,
+        inputs=[("left", half, picture), ("right", half, picture), ("prior", half, plane)],
+        outputs=[("disparity", half, plane)],
+        metadata={"kind": "lite"},
+    )
+    estimator = CREStereo(path)
+    left, right = np.full((64, 96, 3), 9, np.uint8), np.full((64, 96, 3), 2, np.uint8)
+    assert (estimator(left, right) == 7).all()
+    prior = np.full((64, 96), 12.5, np.float32)
+    assert (estimator.estimate(left, right, prior=prior).disparity == 12.5).all()

@@ -1,6 +1,7 @@
 """Pictures, maps and points written and read back, and what goes wrong with them."""
 
 import struct
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -194,6 +195,17 @@ def test_an_ordinary_picture_is_no_map(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"text")
     with pytest.raises(SourceError, match="no map of numbers"):
         f.read_disparity(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_damaged_numpy_files_are_refused_wherever_the_damage_is(suffix, disparity, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    f.write_npy(path, disparity) if suffix == ".npy" else f.write_npz(path, disparity=disparity)
+    whole = path.read_bytes()
+    for place in range(0, min(len(whole), 400), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x2B]) + whole[place + 1 :])
+        with suppress(SourceError):  # some damage only changes a number
+            f.read_disparity(path)
 
 
 def test_maps_of_the_wrong_suffix_or_form_are_refused(disparity, tmp_path):

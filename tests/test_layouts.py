@@ -46,6 +46,12 @@ def test_content_and_form_tell_the_layout(name: str, size: tuple[int, int]) -> N
         ("film.H-OU.half.OU.mkv", "tb_half", False),
         ("film_RLF_cross.mp4", "sbs_full_rl", True),
         ("/tmp/tb/film_RL_full.mp4", "sbs_full_rl", True),
+        ("film_SBS_cross.mp4", "sbs_full_rl", True),
+        ("Southern_Cross_SBS.mp4", "sbs_full", False),
+        ("cross_country_side_by_side.mp4", "sbs_full", False),
+        ("The_Cross_LR.mp4", "sbs_full", True),
+        ("film_3D_OU.mp4", "tb_full", False),
+        ("film_ou.mp4", "tb_full", False),
     ],
 )
 def test_names_tell_the_layout(name: str, layout: str, order_known: bool) -> None:
@@ -82,6 +88,13 @@ def test_titles_of_sites_tell_the_layout(title: str, layout: str) -> None:
 )
 def test_titles_that_say_nothing_of_stereo_leave_it_to_the_content(title: str) -> None:
     found = detect_layout("watch", title, [frame_in(Layout(half=True))])
+    assert found.layout.name == "sbs_half"
+    assert "content" in found.reason
+
+
+@pytest.mark.parametrize("name", ["Toi_ou_moi.mp4", "Le_jour_ou_la_terre_3D.mp4", "cross.mp4"])
+def test_names_with_words_of_titles_leave_it_to_the_content(name: str) -> None:
+    found = detect_layout(name, "", [frame_in(Layout(half=True))])
     assert found.layout.name == "sbs_half"
     assert "content" in found.reason
 

@@ -165,6 +165,17 @@ def test_shapes_must_agree() -> None:
         metrics.score(ESTIMATE, TRUTH, np.ones((2, 2), bool))
 
 
+def test_a_region_is_a_mask() -> None:
+    with pytest.raises(UsageError, match="booleans, not of uint8"):
+        metrics.bad_rate(ESTIMATE, TRUTH, 1, np.ones(TRUTH.shape, np.uint8))  # type: ignore[arg-type]
+
+
+def test_a_misspelt_way_of_counting_is_refused() -> None:
+    for measure in (metrics.score, metrics.d1_rate):
+        with pytest.raises(UsageError, match="one of wrong, ignored, not 'Wrong'"):
+            measure(ESTIMATE, TRUTH, unknown="Wrong")  # type: ignore[operator]
+
+
 def test_truth_without_pixels_is_refused() -> None:
     with pytest.raises(UsageError, match="no known pixel"):
         metrics.score(ESTIMATE, np.full_like(TRUTH, INF))

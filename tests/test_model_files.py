@@ -48,6 +48,7 @@ def test_other_names_are_not_taken_for_published_ones(name):
 def test_the_number_of_iterations_is_found_in_foreign_names():
     assert iters_in_name("raftstereo_init_iter5_480x640.onnx") == 5
     assert iters_in_name("model_12_iters.onnx") is None
+    assert iters_in_name("raft_iter20000.onnx") is None  # of training
 
 
 def test_channel_order_goes_by_the_record():

@@ -1,5 +1,6 @@
 """Settings that cannot be are refused with a sentence; a camera scales with its pictures."""
 
+import numpy as np
 import pytest
 
 from crestereo import CameraConfig, ModelSpec, UsageError
@@ -33,8 +34,15 @@ def test_a_list_is_as_good_as_a_tuple():
     assert check_model_shape([480, 640]) == (480, 640)
 
 
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    assert check_iters(np.int64(2)) == 2
+    shape = check_model_shape(tuple(np.array([480, 640]) // 2))
+    assert shape == (240, 320)
+    assert all(type(side) is int for side in shape)
+
+
 def test_unknown_versions_are_refused_with_the_choices():
-    with pytest.raises(UsageError, match="auto, lite, init, combined"):
+    with pytest.raises(UsageError, match="'large'; choose one of lite, init, combined, next"):
         ModelSpec("large", 5, 480, 640)
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo import SourceError
+from crestereo import SourceError, UsageError
 from crestereo.similarity import (
     compare,
     histogram_distance,
@@ -72,6 +72,17 @@ def test_other_sizes_are_resized_and_said(picture):
     for measure in (structure_distance, pixel_difference):
         with pytest.raises(SourceError, match="60x40 and 120x80"):
             measure(picture, larger)
+
+
+def test_what_is_no_picture_is_named(picture):
+    with pytest.raises(UsageError, match=r"first picture is None, which cv2\.imread"):
+        compare(None, picture)
+    with pytest.raises(UsageError, match=r"second picture must be .*COLOR_GRAY2BGR"):
+        compare(picture, picture[..., 0])
+    with pytest.raises(UsageError, match=r"second picture must be .*COLOR_BGRA2BGR"):
+        compare(picture, np.dstack([picture, picture[..., 0]]))
+    with pytest.raises(SourceError, match="second picture is empty"):
+        compare(picture, picture[:0])
 
 
 def test_pictures_below_the_window_of_ssim_are_refused():

@@ -33,6 +33,12 @@ def test_other_frame_rates_are_compared_in_time() -> None:
     assert round(found.measured_frames) == 3
 
 
+def test_frames_that_change_size_begin_anew() -> None:
+    wide, narrow = np.zeros((90, 160, 3), np.uint8), np.zeros((90, 120, 3), np.uint8)
+    signals = motion_signals([wide, wide, wide, narrow, narrow])
+    assert signals.shape == (3, 2 + ROW_BANDS)  # none from the last wide to the first narrow one
+
+
 def test_nothing_is_shifted_where_the_evidence_is_weak() -> None:
     first, _ = two_recordings(1, 0, moving_camera=True)
     _, second = two_recordings(2, 0, moving_camera=True)

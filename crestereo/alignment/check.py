@@ -14,7 +14,7 @@ from crestereo.alignment.dense import lowest_disparity
 from crestereo.alignment.matches import Matches, WorkingCopies, match_copies
 from crestereo.alignment.model import AlignmentModel, choose_model, transform
 from crestereo.alignment.range_shift import HIGH_SHARE
-from crestereo.errors import SourceError
+from crestereo.images import check_pictures
 from crestereo.types import BGRImage
 
 REFERENCE_WIDTH_PX = 640  # tolerances below are pixels of a picture this wide
@@ -123,14 +123,12 @@ def check_pair(left: BGRImage, right: BGRImage) -> PairCheck:
 
     Raises
     ------
+    UsageError
+        If one is not (H, W, 3) uint8.
     SourceError
-        If the pictures differ in size.
+        If they are empty or differ in size.
     """
-    if left.shape != right.shape:
-        raise SourceError(
-            f"Left picture is {left.shape[1]}x{left.shape[0]}, right picture "
-            f"{right.shape[1]}x{right.shape[0]} pixels; both must have the same size"
-        )
+    check_pictures(left, right)
     shape = (left.shape[0], left.shape[1])
     copies = WorkingCopies.of(left, right)
     found = match_copies(copies)

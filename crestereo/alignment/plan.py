@@ -118,9 +118,9 @@ class AlignmentPlan:
         UsageError
             If the disparity does not have the canvas's size.
         """
+        self._must_fit(disparity)
         if self.does_nothing:
             return disparity
-        self._must_fit(disparity)
         result = disparity
         if not self.check.model.does_nothing:
             result = np.where(self._matched_in_right(disparity), disparity, np.float32(np.nan))
@@ -136,9 +136,9 @@ class AlignmentPlan:
         confidence, disparity : (H, W) float32
             Both on the canvas.
         """
+        self._must_fit(confidence)
         if self.does_nothing:
             return confidence
-        self._must_fit(confidence)
         return self._to_left(
             np.where(self._matched_in_right(disparity), confidence, np.float32(0)), 0.0
         )

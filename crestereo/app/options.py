@@ -14,7 +14,7 @@ from typing import Any
 
 from crestereo.app.paths import expand_home
 from crestereo.errors import SourceError, UsageError
-from crestereo.providers import DEVICES
+from crestereo.providers import DEVICES, check_threads
 from crestereo.settings import (
     VERSIONS,
     CameraConfig,
@@ -157,8 +157,8 @@ class ImageSettings(CommonSettings):
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, expand_home(path))
         self._check_camera()
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads must be 1 or more, not {self.threads!r}")
+        if self.threads is not None:
+            check_threads(self.threads)
         _check_output_dir(self.output_dir)
 
     def camera_for(self, width_px: int) -> CameraConfig | None:
