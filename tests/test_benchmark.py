@@ -191,6 +191,21 @@ def test_impossible_options_are_refused(flags, message):
         benchmark.main(flags)
 
 
+@pytest.mark.parametrize("flag", ["--model", "--model-path"])
+def test_a_missing_network_is_named_before_anything_is_measured(flag):
+    with pytest.raises(ModelFileError, match="no model file nowhere"):
+        benchmark.main(["--only", "start", flag, "nowhere.onnx"])
+
+
+def test_an_earlier_report_is_kept_unless_told(tmp_path):
+    report = tmp_path / "report.json"
+    report.write_text("[]")
+    with pytest.raises(UsageError, match="exists already"):
+        benchmark.main(["--only", "start", "--json", str(report)])
+    with pytest.raises(UsageError, match=r"growth\.txt ends in none of \.png"):
+        benchmark.main(["--only", "growth", "--plot", str(tmp_path / "growth.txt")])
+
+
 def test_a_quick_run_compares_tiny_networks(tmp_path, capsys):
     ours = lite_model(tmp_path / "ours.onnx")
     peer = lite_model(tmp_path / "peer.onnx")

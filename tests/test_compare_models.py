@@ -200,6 +200,32 @@ def test_pairs_of_two_sizes_are_refused(tmp_path: Path, network: Path) -> None:
         run(tmp_path, network, "--pair", tmp_path / "l.png", tmp_path / "r.png")
 
 
+def test_pairs_of_one_name_are_told_apart(tmp_path: Path, network: Path) -> None:
+    words: list[str | Path] = ["--iters", "2", "--model-shape", "native"]
+    for name, shift in (("a", 3), ("b", 6)):
+        left, right = mini.shifted_pair()
+        write_image(tmp_path / name / "left.png", left[:, shift:])
+        write_image(tmp_path / name / "right.png", right[:, shift:])
+        words += ["--pair", tmp_path / name / "left.png", tmp_path / name / "right.png"]
+    folder = run(tmp_path, network, *words)
+    assert [row["pair"] for row in rows_of(folder)[:2]] == ["left", "left (2)"]
+    assert (folder / "bubbles_left.png").exists()
+    assert (folder / "bubbles_left_2_.png").exists()
+
+
+def test_without_matplotlib_only_the_charts_are_missing(
+    tmp_path: Path,
+    network: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("tools.compare_models.can_draw", lambda: False)
+    mini.rendered_sample(tmp_path / "data")
+    folder = run(tmp_path, network, tmp_path / "data", "--iters", "2", "--model-shape", "native")
+    assert {path.name for path in folder.iterdir()} == {"comparison.csv", "comparison.md"}
+    assert "no charts: charts need matplotlib" in capsys.readouterr().err
+
+
 def test_an_earlier_result_is_kept_unless_told(tmp_path: Path, network: Path) -> None:
     mini.rendered_sample(tmp_path / "data")
     words: list[str | Path] = [tmp_path / "data", "--iters", "2", "--model-shape", "native"]
@@ -238,6 +264,6 @@ def test_as_a_user_runs_it(tmp_path: Path, network: Path) -> None:
 
 
 def test_charts_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setattr("tools.lib.charts.can_draw", lambda: False)
     with pytest.raises(UsageError, match=r"requirements-dev\.txt"):
         new_figure(4, 3)

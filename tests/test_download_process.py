@@ -209,8 +209,12 @@ def test_the_tool_verifies_against_digest_and_name(server, body, folder, capsys)
 
 
 def test_the_tool_says_when_there_is_nothing_to_verify(folder, capsys):
+    folder.mkdir()
     assert run_tool("--verify", "--folder", folder) == 0
     assert "no published model" in capsys.readouterr().out
+    for flag in ("--verify", "--list"):
+        assert run_tool(flag, "--folder", folder / "nowhere") == 2
+        assert "nowhere is not a folder" in capsys.readouterr().err
 
 
 def test_the_tool_runs_as_a_program_from_anywhere(tmp_path):

@@ -397,6 +397,25 @@ def test_impossible_options_are_refused(tmp_path: Path, words: list[str], messag
         evaluate.main([str(tmp_path / "data"), *words])
 
 
+def test_what_cannot_be_written_is_said_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for flag in ("--csv", "--plots"):
+        with pytest.raises(UsageError, match="file is a file; name another place"):
+            evaluate.main([str(tmp_path), flag, str(tmp_path / "file" / "x.csv")])
+    monkeypatch.setattr("tools.lib.charts.can_draw", lambda: False)
+    with pytest.raises(UsageError, match="need matplotlib"):
+        evaluate.main([str(tmp_path), "--plots", str(tmp_path / "charts")])
+
+
+def test_a_damaged_network_is_a_model_error(tmp_path: Path) -> None:
+    mini.middlebury_scene(tmp_path / "data" / "a")
+    (tmp_path / "text.onnx").write_text("no network")
+    with pytest.raises(ModelFileError, match="damaged or cut off"):
+        run(tmp_path / "data", *only(tmp_path / "text.onnx"))
+
+
 def test_a_missing_network_is_named(tmp_path: Path) -> None:
     mini.middlebury_scene(tmp_path / "data" / "a")
     with pytest.raises(ModelFileError, match=r"nowhere\.onnx"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crestereo.errors import UsageError
 from tests.mini_datasets import middlebury_scene
 from tools import evaluate_alignment
 from tools.lib.alignment_tasks import Row
@@ -41,13 +42,28 @@ def test_the_tool_prints_a_table_and_the_wishes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     middlebury_scene(tmp_path / "scene")
-    arguments = [str(tmp_path), "--no-network", "--tasks", "untouched,shifted,time"]
+    arguments = [str(tmp_path), "--no-network", "--tasks", "untouched, shifted, time"]
     assert evaluate_alignment.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "## Untouched" in printed
     assert "verdict rectified, %" in printed
     assert "Shifted" not in printed  # that needs the network
     assert "Time" not in printed  # and that photos
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--scenes", "-1"], "one from 0"),
+        (["--network-draws", "-1"], "one from 0"),
+        (["--draws", "0"], "number from 1"),
+        (["--tasks", "swap, magic"], "not magic"),
+        (["--tasks", "photos, time"], "--photos"),
+    ],
+)
+def test_impossible_options_are_refused(words: list[str], message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        evaluate_alignment.main([str(tmp_path), *words])
 
 
 def test_recordings_of_other_rates_are_cut_where_said() -> None:

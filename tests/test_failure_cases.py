@@ -83,6 +83,11 @@ def test_the_tool_prints_and_draws_every_case(
         failure_cases.main([*words, "--picture", str(picture)])
 
 
+def test_a_picture_of_no_known_kind_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"x\.txt ends in none of"):
+        failure_cases.main(["--picture", str(tmp_path / "x.txt")])
+
+
 def test_too_many_maps_do_not_fit(tmp_path: Path) -> None:
     network = lite_model(tmp_path / "constant.onnx", weights=(0, 0, 0))
     words = ["--model-version", "none", "--model-path", str(network), "--iters", "1,2,3,4"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crestereo.calibration import read_calibration
+from crestereo.errors import UsageError
 from crestereo.formats import read_image, read_pfm
 from tools import render_samples
 from training.scenes.beauty import daylight, fine_camera, render_fine
@@ -103,6 +104,12 @@ def test_tool_names_the_samples_when_asked_for_an_unknown_one(
     with pytest.raises(SystemExit):
         render_samples.main(["--only", "tabel"])
     assert "table" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UsageError, match="cannot make the folder"):
+        render_samples.main(["--only", "table", "--output", str(tmp_path / "file" / "x")])
 
 
 def test_moving_the_world_left_is_looking_from_the_right_eye() -> None:

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from crestereo.errors import UsageError
 from crestereo.files import write_bytes
 from crestereo.model_files import BUNDLED_NAME, MODELS_DIR
+from crestereo.providers import check_is_file
 from crestereo.settings import check_iters, parse_model_shape
 from tools.lib.bench_growth import ITERS, SHAPES, growth_chart, growth_rows, measure_growth
 from tools.lib.bench_rows import (
@@ -35,7 +36,8 @@ from tools.lib.bench_rows import (
     video_rows,
 )
 from tools.lib.bench_setup import Row, Setup
-from tools.lib.cli import run_tool
+from tools.lib.charts import check_picture_name, need_matplotlib
+from tools.lib.cli import check_free, run_tool
 from tools.lib.tables import markdown_table
 
 PARTS = {
@@ -50,8 +52,12 @@ PARTS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     options = _parse(arguments)
-    setup = _setup(options)
     parts = _chosen_parts(options.only)
+    check_free([options.json, options.plot], options.overwrite)
+    if options.plot:
+        check_picture_name(options.plot)
+        need_matplotlib()
+    setup = _setup(options)
     rows: list[Row] = []
     for name in parts:
         if name == "growth":
@@ -127,6 +133,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--memory-frames", type=int, default=2000, help="of the clip for the growth of memory")
     add("--plot", type=Path, help="write the log-log chart of growth")
     add("--json", type=Path, help="write the rows as JSON too")
+    add("--overwrite", action="store_true", help="replace files that exist")
     add("--quick", action="store_true", help="few measurements: to see that it works")
     return parser.parse_args(arguments)
 
@@ -134,10 +141,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _setup(options: argparse.Namespace) -> Setup:
     if min(options.rounds, options.frames, options.memory_frames) < 1:
         raise UsageError("--rounds, --frames and --memory-frames must be 1 or more")
+    peers = tuple(parse_peer(text) for text in options.model_path)
+    for path in (options.model, *(path for path, _ in peers)):
+        check_is_file(path)
     quick = options.quick
     return Setup(
         model=options.model,
-        peers=tuple(parse_peer(text) for text in options.model_path),
+        peers=peers,
         shape=parse_model_shape(options.model_shape),
         iters=check_iters(options.iters),
         threads=_threads(options.threads),

@@ -28,6 +28,7 @@ from crestereo.files import write_bytes
 from crestereo.model_files import MODELS_DIR, parse_file_name
 from tools.lib.advice import advice, trial_table, write_trials
 from tools.lib.bubbles import bubble_chart, detail_strip
+from tools.lib.charts import NO_MATPLOTLIB, can_draw
 from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
 from tools.lib.comparison import Comparison, Subject, Trial, average, compare, subjects_from
 from tools.lib.contestants import Contestant, open_contestant
@@ -70,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join([trial_table(means), "", *lines]))
     write_trials(folder / "comparison.csv", [*comparison.trials, *means])
     write_bytes(folder / "comparison.md", page(comparison, means, lines).encode())
+    if not can_draw():
+        print(f"no charts: {NO_MATPLOTLIB}", file=sys.stderr)
+        return 0
     for path in draw(folder, comparison, subjects):
         print(f"wrote {path}", file=sys.stderr)
     return 0

@@ -30,6 +30,8 @@ from crestereo.settings import ModelSpec, parse_model_shape
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the flags say; raise a CREStereoError where that cannot be."""
     flags = _parser().parse_args(arguments)
+    if (flags.list or flags.verify) and not flags.folder.is_dir():
+        raise UsageError(f"{flags.folder} is not a folder; check the path")
     if flags.list:
         _list_models(flags.folder)
     elif flags.verify:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import CREStereoError, SourceError
-from tools.lib.charts import EVALUATION_CHARTS, evaluation_charts
+from tools.lib.charts import EVALUATION_CHARTS, evaluation_charts, need_matplotlib
 from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
 from tools.lib.contestants import Contestant, open_contestant
 from tools.lib.datasets import Scene, SceneData, find_scenes, load_scene
@@ -54,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     charts = [options.plots / name for name in EVALUATION_CHARTS] if options.plots else []
     check_free([options.csv, options.json, *charts], options.overwrite)
+    if charts:
+        need_matplotlib()
     scenes = chosen_scenes(options.dataset, options.scenes)
     contestants = chosen_contestants(options)
     broken: dict[str, str] = {}

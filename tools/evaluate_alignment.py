@@ -77,11 +77,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     options = parse(arguments)
-    tasks = options.tasks.split(",")
-    if set(tasks) - set(TASKS) or min(options.draws, options.clips) < 1:
-        raise UsageError(
-            f"--tasks takes {', '.join(TASKS)}; --draws and --clips take a number from 1"
-        )
+    tasks = chosen_tasks(options)
     scenes = find_scenes(options.dataset)
     scenes = scenes[: options.scenes or len(scenes)]
     estimate = None if options.no_network else _network(options)
@@ -97,6 +93,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         head = ["task", "figure", "measured", "wanted", "held"]
         print(f"\n## Beside what is wanted\n\n{markdown_table(head, wishes, 2)}")
     return 0
+
+
+def chosen_tasks(options: argparse.Namespace) -> list[str]:
+    """Return the tasks that the options name, every one by default.
+
+    Raises
+    ------
+    UsageError
+        If an option has an impossible value.
+    """
+    tasks = [word.strip() for word in options.tasks.split(",") if word.strip()]
+    unknown = set(tasks) - set(TASKS)
+    if unknown or not tasks:
+        raise UsageError(f"--tasks takes {', '.join(TASKS)}, not {', '.join(unknown) or 'nothing'}")
+    if min(options.draws, options.clips) < 1 or min(options.network_draws, options.scenes) < 0:
+        raise UsageError(
+            "--draws and --clips take a number from 1, --network-draws and --scenes one from 0"
+        )
+    if set(tasks) <= {"photos", "time"} and options.photos is None:
+        raise UsageError(f"{', '.join(tasks)}: name a folder of unrectified pairs with --photos")
+    return tasks
 
 
 def _rows(

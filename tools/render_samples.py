@@ -24,8 +24,10 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
+from crestereo.errors import UsageError
 from crestereo.formats import write_pfm
 from crestereo.types import BGRImage
+from tools.lib.cli import run_tool
 from training.scenes.beauty import daylight, fine_camera, render_fine
 from training.scenes.camera import Camera
 from training.scenes.clips import Clip, room_clip, street_clip, table_clip
@@ -181,7 +183,10 @@ def write_video(path: Path, frames: Iterator[BGRImage]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Render what is asked for."""
     options = parse(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
+    try:
+        options.output.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"cannot make the folder {options.output}: {exc.strerror}") from exc
     for name in options.only:
         if name in STILLS:
             write_still(options.output, name)
@@ -194,4 +199,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_tool(main)

@@ -5,6 +5,7 @@ The scripts run on the samples of input_files/ as a user runs them; what they sa
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -23,20 +24,18 @@ JPEG_QUALITY = 82
 Picture = NDArray[np.uint8]
 
 
-def results(script: str, *arguments: str) -> list[Path]:
-    """Run a script without a window and return the files it saved, in a folder of its own."""
-    folder = tempfile.mkdtemp()
-    command = [sys.executable, script, *arguments, "--no-window", "--json", "--output-dir", folder]
-    done = subprocess.run(command, cwd=ROOT, input="", stdout=subprocess.PIPE, check=True)
-    return [Path(path) for path in json.loads(done.stdout)["files"]]
-
-
 def picture_of(script: str, *arguments: str) -> Picture:
-    """Return the side-by-side picture of a run, or the frame in the middle of its video."""
-    path = results(script, *arguments)[0]
-    capture = cv2.VideoCapture(str(path))  # opens pictures too
-    capture.set(cv2.CAP_PROP_POS_FRAMES, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // 2)
-    there, picture = capture.read()
+    """Run a script without a window; return its picture, or the middle frame of its video."""
+    command = [sys.executable, script, *arguments, "--no-window", "--json", "--output-dir"]
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [*command, folder], cwd=ROOT, input="", stdout=subprocess.PIPE, check=True
+        )
+        path = json.loads(done.stdout)["files"][0]
+        capture = cv2.VideoCapture(path)  # opens pictures too
+        capture.set(cv2.CAP_PROP_POS_FRAMES, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) // 2)
+        there, picture = capture.read()
+        capture.release()
     if not there:
         raise RuntimeError(f"{path} has no frame")
     return np.asarray(picture, np.uint8)
@@ -52,6 +51,7 @@ def write(name: str, picture: Picture) -> None:
 
 def main() -> None:
     """Make every picture."""
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     write("picture", picture_of("image_depth_estimation.py"))
     write("two_videos", picture_of("video_depth_estimation_separate_vid.py"))
     write("one_video", picture_of("video_depth_estimation_unified_vid.py", "--no-swap"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,22 @@ if TYPE_CHECKING:
 OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DPI = 150
+_SUFFIXES = (".png", ".jpg", ".jpeg")
 EVALUATION_CHARTS = ("bad2_by_scene.png", "error_over_time.png", "sparsification.png")
+
+
+NO_MATPLOTLIB = "charts need matplotlib; install it with pip install -r requirements-dev.txt"
+
+
+def can_draw() -> bool:
+    """Tell whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def need_matplotlib() -> None:
+    """Raise UsageError where matplotlib is not installed; asked before anything is measured."""
+    if not can_draw():
+        raise UsageError(NO_MATPLOTLIB)
 
 
 def new_figure(
@@ -39,20 +55,23 @@ def new_figure(
     UsageError
         Matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - an extra requirement
-    except ImportError as exc:
-        raise UsageError(
-            "charts need matplotlib; install it with pip install -r requirements-dev.txt"
-        ) from exc
+    need_matplotlib()
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra requirement
+
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def check_picture_name(path: Path) -> None:
+    """Raise UsageError where the suffix is of no kind that charts are written in."""
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"{path.name} ends in none of {', '.join(_SUFFIXES)}; name it otherwise")
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG or JPEG, as its suffix says."""
     data = io.BytesIO()
-    figure.savefig(data, format=path.suffix.removeprefix(".") or "png", dpi=DPI)
+    figure.savefig(data, format=path.suffix.removeprefix("."), dpi=DPI)
     write_bytes(path, data.getvalue())
     return path
 

@@ -95,8 +95,13 @@ def _published(version: str, iters: int, shape: tuple[int, int] | None) -> Path:
 
 
 def check_free(paths: Iterable[Path | None], overwrite: bool) -> None:
-    """Raise UsageError if a file to write is already there and may not be replaced."""
-    taken = [str(path) for path in paths if path is not None and path.exists()]
+    """Raise UsageError if a file to write has no folder, or exists and may not be replaced."""
+    wanted = [path for path in paths if path is not None]
+    for path in wanted:
+        above = next((folder for folder in path.parents if folder.exists()), path.parent)
+        if above.exists() and not above.is_dir():
+            raise UsageError(f"{path} cannot be written: {above} is a file; name another place")
+    taken = [str(path) for path in wanted if path.exists()]
     if taken and not overwrite:
         raise UsageError(f"{', '.join(taken)} exists already; name another place or --overwrite")
 

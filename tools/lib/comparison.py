@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +98,19 @@ def subjects_from(paths: Sequence[Path], pairs: Sequence[Sequence[Path]]) -> lis
             )
         pair = StereoPair(left, right, left_path.stem)
         subjects.append(Subject(pair, left.shape[1] // 4))
-    return subjects
+    return _told_apart(subjects)
+
+
+def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
+    """Number the pairs whose names occur before: maps and times are kept by name."""
+    seen: Counter[str] = Counter()
+    named = []
+    for subject in subjects:
+        name = subject.pair.name
+        seen[name] += 1
+        unlike = name if seen[name] == 1 else f"{name} ({seen[name]})"
+        named.append(replace(subject, pair=replace(subject.pair, name=unlike)))
+    return named
 
 
 def compare(

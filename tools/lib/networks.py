@@ -14,6 +14,7 @@ import onnxruntime
 from crestereo.errors import ModelFileError, UsageError
 from crestereo.estimator import CREStereo
 from crestereo.geometry import resize_disparity
+from crestereo.providers import runtime_errors
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
 
 from .contestants import Contestant, Prior, Runner
@@ -129,12 +130,15 @@ class StackedGrey:
 
     @staticmethod
     def fits(path: Path) -> bool:
-        """Return whether the file has this interface."""
+        """Return whether the file is a network with this interface."""
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except runtime_errors():
+            return False
         inputs = session.get_inputs()
         return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 2
 
