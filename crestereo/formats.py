@@ -27,6 +27,7 @@ from .types import BGRImage, DepthMap, DisparityMap
 
 _KITTI_STEPS_PER_PX = 256
 _MM_PER_M = 1000
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 _PLY_PROPERTIES = (
     *((axis, "float") for axis in ("x", "y", "z")),
     *((channel, "uchar") for channel in ("red", "green", "blue")),
@@ -48,6 +49,8 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def _decode(data: bytes, name: str | Path, flags: int) -> NDArray[Any]:
+    if data.startswith(_PNG_START) and _PNG_END not in data:  # libpng would complain by itself
+        raise SourceError(f"the picture {name} is cut off; fetch it again")
     try:
         # imdecode instead of imread: the path may hold any character, on Windows too.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None

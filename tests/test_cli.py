@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -93,7 +94,7 @@ def test_yes_and_no_flags_of_the_unified_script() -> None:
         (["--threads", "100000"], "threads must be from 1 to 1024, not 100000"),
         (["--threads", "0"], "threads must be from 1 to 1024"),
         (["--baseline", "0.1"], "both a baseline"),
-        (["--baseline", "nan", "--focal-length", "700"], "not a finite number"),
+        (["--baseline", "nan", "--focal-length", "700"], "not a number up to 1,000,000"),
         (["--baseline", "-1", "--focal-length", "700"], "above zero"),
         (["a", "b", "c"], "unrecognized arguments: c"),
         (["--output-dir", str(ROOT / "LICENSE")], "is a file"),
@@ -179,8 +180,12 @@ def leave(monkeypatch: pytest.MonkeyPatch, error: BaseException | None, *argv: s
 
     monkeypatch.setattr(sys, "argv", ["script.py", *argv])
     monkeypatch.setattr(cli, "_leave", sys.exit)  # a thread of another test must not end pytest
-    with pytest.raises(SystemExit) as left:
-        cli.run_script(main)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit) as left:
+            cli.run_script(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
     return int(left.value.code or 0)
 
 
@@ -250,6 +255,66 @@ def test_a_request_to_end_counts_as_ctrl_c_unless_it_is_ignored(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has other signals")
+def test_an_interrupt_of_a_library_at_work_is_no_missing_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as exc:  # as NumPy and OpenCV do while they are imported
+            raise ImportError("initialization failed") from exc
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(cli, "_leave", sys.exit)
+    try:
+        with pytest.raises(SystemExit) as left:
+            cli.run_script(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="streams are closed otherwise there")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("<&-", 0), ("no.png <&-", 3), (">&-", 0), ("--json >&-", 0), ("no.png 2>&-", 3)],
+)
+def test_streams_that_are_closed_are_no_bug(words: str, code: int) -> None:
+    """Standard input counts as ended, so the samples are taken."""
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.join(command(COMPARE))} {words}"],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device is always full here")
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_an_answer_that_cannot_be_written_is_an_error(flags: list[str]) -> None:
+    samples = [f"input_files/table_{side}.png" for side in ("left", "right")]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(COMPARE, *samples, *flags),
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 2
+    last = done.stderr.splitlines()[-1]
+    assert last == "Error: cannot write the answer: No space left on device"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")

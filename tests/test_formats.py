@@ -82,10 +82,19 @@ def test_pictures_turned_by_exif_are_upright():
     assert read[18:].min() > 235
 
 
-@pytest.mark.parametrize("data", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n cut"])
+@pytest.mark.parametrize("data", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n IEND"])
 def test_what_is_no_picture_is_refused_by_name(data):
     with pytest.raises(SourceError, match=r"photo\.png is not a picture"):
         f.decode_image(data, "photo.png")
+
+
+def test_a_png_that_is_cut_off_is_told_before_its_library_complains(capfd):
+    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    data = cv2.imencode(".png", picture)[1].tobytes()
+    assert np.array_equal(f.decode_image(data, "photo.png"), picture)
+    with pytest.raises(SourceError, match=r"photo\.png is cut off"):
+        f.decode_image(data[:-200], "photo.png")
+    assert capfd.readouterr().err == ""
 
 
 def test_missing_files_folders_and_odd_paths_are_said(tmp_path):

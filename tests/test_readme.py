@@ -214,6 +214,15 @@ def test_what_is_shown_is_what_is_printed(
     assert [line for line in printed if whole or line in shown] == shown
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_the_distances_shown_are_those_of_the_samples(name: str, place: Place) -> None:
+    shown = blocks(PAGES[name], "text")[1]
+    printed = place.run((".venv/bin/python", COMPARE, *SAMPLES["table"])).stdout
+    of_both = [re.findall(r":\s+([\d.]+)$", text, re.MULTILINE) for text in (shown, printed)]
+    assert len(of_both[0]) == 3
+    assert list(map(float, of_both[0])) == pytest.approx(list(map(float, of_both[1])), rel=0.01)
+
+
 def without_numbers(text: str) -> list[str]:
     return [re.sub(r"[+-]?\d+(\.\d+)?", "#", line).rstrip() for line in text.strip().splitlines()]
 

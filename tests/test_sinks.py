@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from crestereo.app.messages import Messages
-from crestereo.app.sinks import choose_names, save_maps, save_record, view_saver
+from crestereo.app.sinks import choose_names, claimed_names, save_maps, save_record, view_saver
 from crestereo.errors import UsageError
 from crestereo.formats import read_depth_png, read_image, read_pfm
 from crestereo.settings import CameraConfig
@@ -30,6 +30,37 @@ def test_results_of_a_second_run_are_numbered(tmp_path: Path) -> None:
     third = choose_names(tmp_path, "table", ENDINGS, overwrite=False)
     assert third.path("run.json") == tmp_path / "table_run_3.json"
     assert choose_names(tmp_path, "table", ENDINGS, overwrite=True) == names
+
+
+def test_names_that_are_lent_are_chosen_by_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "output"
+    with (
+        claimed_names(folder, "table", ENDINGS, overwrite=False) as first,
+        claimed_names(folder, "table", ENDINGS, overwrite=False) as second,
+    ):
+        assert (first.number, second.number) == (0, 2)
+        second.path("run.json").write_text("{}")
+    assert [path.name for path in folder.iterdir()] == ["table_run_2.json"]
+
+
+def test_names_of_which_nothing_is_written_leave_nothing(tmp_path: Path) -> None:
+    with claimed_names(tmp_path / "output", "table", ENDINGS, overwrite=False):
+        pass
+    assert not (tmp_path / "output").exists()
+    record = tmp_path / "table_run.json"
+    record.write_text("{}")
+    with claimed_names(tmp_path, "table", ENDINGS, overwrite=True) as names:
+        assert names.number == 0
+    assert record.read_text() == "{}"
+
+
+def test_a_place_where_no_name_can_be_claimed_is_said_by_whoever_writes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        claimed_names(tmp_path / "file", "table", ENDINGS, overwrite=False) as names,
+        pytest.raises(UsageError, match="cannot write"),
+    ):
+        save_record(names.path("run.json"), {})
 
 
 def test_maps_come_back_as_they_were(tmp_path: Path) -> None:

@@ -6,14 +6,15 @@ import argparse
 import dataclasses
 import io
 import os
-import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from crestereo.app.interrupts import Interrupts
 from crestereo.app.options import CommonSettings
 from crestereo.errors import CREStereoError, UsageError
 
@@ -86,27 +87,28 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     anything else 70 and a hint; the traceback is shown with ``--debug`` only. A request to end and
     a closed terminal count as Ctrl-C.
     """
-    _stop_as_by_ctrl_c()
+    interrupts = Interrupts()
+    interrupts.install()
+    _replace_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name this terminal cannot show is no error
             stream.reconfigure(errors="backslashreplace")
     debug = "--debug" in sys.argv[1:]
     if not debug:
         _hush_libraries()
-    code = _outcome(main, debug)
+    code = _outcome(main, interrupts, debug)
     _leave(code)
 
 
-def _stop_as_by_ctrl_c() -> None:
-    """Let what else ends a process end it as Ctrl-C does, so that what was done is kept."""
-    for name in ("SIGTERM", "SIGHUP", "SIGBREAK"):
-        number = getattr(signal, name, None)  # each system has its own
-        # One that is ignored stays so: nohup lets a run outlive its terminal.
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+def _replace_closed_streams() -> None:
+    """Read nothing and write nowhere where the program was started without a stream."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  until the end
+            setattr(sys, name, nothing)
 
 
-def _outcome(main: Callable[[], None], debug: bool) -> int:
+def _outcome(main: Callable[[], None], interrupts: Interrupts, debug: bool) -> int:
     try:
         main()
         sys.stdout.flush()
@@ -119,6 +121,9 @@ def _outcome(main: Callable[[], None], debug: bool) -> int:
         _complain(f"Error: {exc}", debug)
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001  the border where a bug becomes a sentence
+        if interrupts.requested:  # inside of a library, which made an error of its own of it
+            _complain("stopped by Ctrl-C", debug)
+            return INTERRUPTED
         what = " ".join(str(exc).split())
         if isinstance(exc, ImportError) and not str(exc.name).startswith("crestereo"):
             _complain(f"Error: a package is missing or broken: {what}; {_INSTALL}", debug)

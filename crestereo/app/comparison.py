@@ -23,9 +23,9 @@ def compare_and_tell(first: BGRImage, second: BGRImage, messages: Messages) -> N
         Where to say it.
     """
     difference = compare(first, second)
-    messages.say(f"{HEADLINE} {_six_digits(difference.histogram)}")
-    messages.say(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
-    messages.say(f"Pixels (RMSE of 0..1 values, 0 = same) :  {_six_digits(difference.pixels)}")
+    messages.answer(f"{HEADLINE} {_six_digits(difference.histogram)}")
+    messages.answer(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
+    messages.answer(f"Pixels (RMSE of 0..1 values, 0 = same) :  {_six_digits(difference.pixels)}")
     sizes = [size_of(picture) for picture in (first, second)]
     if difference.resized:
         (w1, h1), (w2, h2) = sizes

@@ -10,7 +10,14 @@ from crestereo.app.messages import Messages
 from crestereo.app.options import ImageSettings
 from crestereo.app.preparation import Prepare, PreparedPair, prepare_nothing
 from crestereo.app.records import map_record, model_record, range_sentence
-from crestereo.app.sinks import choose_names, save_maps, save_picture, save_record, view_saver
+from crestereo.app.sinks import (
+    OutputNames,
+    claimed_names,
+    save_maps,
+    save_picture,
+    save_record,
+    view_saver,
+)
 from crestereo.app.viewer import open_window, watch
 from crestereo.app.views import Painted, Painter, View, side_by_side, waiting_view, window_half
 from crestereo.app.worker import Mailbox, Pipeline
@@ -130,11 +137,17 @@ class _ImageJob:
         return prepared, result, painted
 
     def _save(self, done: tuple[PreparedPair, DisparityResult, Painted]) -> dict[str, Any]:
-        prepared, result, painted = done
-        left, settings = prepared.original.left, self._settings
-        names = choose_names(
+        prepared, settings = done[0], self._settings
+        with claimed_names(
             settings.output_dir, prepared.original.name, _ENDINGS, overwrite=settings.overwrite
-        )
+        ) as names:
+            return self._write(names, done)
+
+    def _write(
+        self, names: OutputNames, done: tuple[PreparedPair, DisparityResult, Painted]
+    ) -> dict[str, Any]:
+        prepared, result, painted = done
+        left = prepared.original.left
         files = [save_picture(names.path("depth.png"), side_by_side(left, painted.colored))]
         files += save_maps(names, left, result.disparity, painted.depth, self._camera)
         record = {

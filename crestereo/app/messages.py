@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
+
+from crestereo.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,17 @@ class Messages:
         with suppress(OSError):  # for example a pipe into `head`, or a terminal that was closed
             print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
+    def answer(self, text: str) -> None:
+        """Write what the user asked for, which no file holds.
+
+        Raises
+        ------
+        UsageError
+            When it cannot be written, for example to a disk that is full.
+        """
+        with _unwritable():
+            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+
     def warn(self, text: str) -> None:
         """Write a sentence that must be seen even where the output is kept in a file."""
         with suppress(OSError):
@@ -35,8 +49,15 @@ class Messages:
         """Write the summary of a run, where it was asked for, as one JSON object.
 
         In ASCII: what an output cannot encode would be replaced by what is no JSON.
+
+        Raises
+        ------
+        UsageError
+            When it cannot be written.
         """
-        if self.as_json:
+        if not self.as_json:
+            return
+        with _unwritable():
             print(json.dumps(values, indent=2), flush=True)
 
     def show_prompt(self, prompt: str) -> str:
@@ -49,3 +70,14 @@ class Messages:
     def end_line(self, text: str = "") -> None:
         """End the line of a prompt that nobody ended by typing."""
         self.say(text)
+
+
+@contextmanager
+def _unwritable() -> Iterator[None]:
+    """Make a sentence of an output that takes nothing; one that was closed is no error."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise UsageError(f"cannot write the answer: {exc.strerror or exc}") from exc

@@ -6,7 +6,6 @@ A setting has its home in the block at the top of a script; the classes here onl
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,14 +34,18 @@ def whole_number(text: str) -> int:
         raise UsageError(f"{text!r} is not a whole number") from exc
 
 
+LARGEST = 1e6
+"""Of numbers that a user gives: farther than any camera sees, longer than any focal length."""
+
+
 def number(text: str) -> float:
-    """Read a finite number, with point or comma, or raise UsageError."""
+    """Read a number up to `LARGEST`, with point or comma, or raise UsageError."""
     try:
         value = float(text.replace(",", "."))
     except ValueError as exc:
         raise UsageError(f"{text!r} is not a number") from exc
-    if not math.isfinite(value):
-        raise UsageError(f"{text!r} is not a finite number")
+    if not abs(value) <= LARGEST:  # NaN too
+        raise UsageError(f"{text[:40]!r} is not a number up to {LARGEST:,.0f}")
     return value
 
 
@@ -204,8 +207,11 @@ class VideoSettings(ImageSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.max_distance or 0) > 0:  # None and NaN too
-            raise UsageError(f"max_distance must be above zero metres, not {self.max_distance!r}")
+        if not 0 < (self.max_distance or 0) <= LARGEST:  # None and NaN too
+            raise UsageError(
+                f"max_distance must be above zero metres and up to {LARGEST:,.0f}, not "
+                f"{self.max_distance!r}"
+            )
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -55,6 +56,38 @@ def choose_names(
         for names in candidates
         if overwrite or not any(names.path(ending).exists() for ending in endings)
     )
+
+
+@contextmanager
+def claimed_names(
+    folder: str | Path, name: str, endings: Sequence[str], *, overwrite: bool
+) -> Iterator[OutputNames]:
+    """Lend the names of `choose_names`, which no other run chooses meanwhile.
+
+    An empty file under the last of them says that they are taken; when the block ends it is gone,
+    unless something was written there. Where none can be made, whoever writes will say why.
+    """
+    while True:
+        names = choose_names(folder, name, endings, overwrite=overwrite)
+        claim = names.path(endings[-1])
+        made = not claim.parent.exists()
+        try:
+            claim.parent.mkdir(parents=True, exist_ok=True)
+            claim.touch(exist_ok=overwrite)
+        except FileExistsError:
+            if claim.exists():
+                continue  # another run was faster
+        except OSError:
+            pass  # said by whoever writes
+        break
+    try:
+        yield names
+    finally:
+        with suppress(OSError):
+            if claim.stat().st_size == 0:
+                claim.unlink()
+            if made:
+                claim.parent.rmdir()  # unless there is something in it
 
 
 def save_maps(

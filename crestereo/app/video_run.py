@@ -15,7 +15,7 @@ from crestereo.app.options import VideoSettings
 from crestereo.app.pairing import PairStream
 from crestereo.app.preparation import Prepare, PreparedPair, prepare_nothing
 from crestereo.app.records import model_record
-from crestereo.app.sinks import OutputNames, choose_names, save_record, view_saver
+from crestereo.app.sinks import OutputNames, claimed_names, save_record, view_saver
 from crestereo.app.video_file import VideoFile
 from crestereo.app.viewer import Window, open_window, watch
 from crestereo.app.views import Painter, View, side_by_side, waiting_view, window_half
@@ -60,22 +60,24 @@ def run_video(
         kept and reported, as it is after Ctrl-C.
     """
     job = _VideoJob(stream, estimator, settings, messages, prepare)
-    names = choose_names(settings.output_dir, stream.name, _ENDINGS, overwrite=settings.overwrite)
-    video = VideoFile(names.path("depth.mp4"), stream.fps, live=stream.live)
-    write, left = True, False
-    try:
-        first = waiting_view(stream.first.left)
-        with open_window(TITLE, first, settings.window, messages) as window:
-            write = window is None or settings.save_video
-            with video.writing() if write else nullcontext() as add:
-                left = job.run(window, add)
-    except SourceError:  # once the user has left: that no frame came
-        if not left:
-            raise
-        messages.say("left before the first result was there; nothing was saved")
-    finally:
-        if video.saved or left or not write:
-            job.report(names if video.saved else None)
+    with claimed_names(
+        settings.output_dir, stream.name, _ENDINGS, overwrite=settings.overwrite
+    ) as names:
+        video = VideoFile(names.path("depth.mp4"), stream.fps, live=stream.live)
+        write, left = True, False
+        try:
+            first = waiting_view(stream.first.left)
+            with open_window(TITLE, first, settings.window, messages) as window:
+                write = window is None or settings.save_video
+                with video.writing() if write else nullcontext() as add:
+                    left = job.run(window, add)
+        except SourceError:  # once the user has left: that no frame came
+            if not left:
+                raise
+            messages.say("left before the first result was there; nothing was saved")
+        finally:
+            if video.saved or left or not write:
+                job.report(names if video.saved else None)
 
 
 class _VideoJob:
