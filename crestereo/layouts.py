@@ -20,6 +20,11 @@ CONTENT_FRAMES = 3  # that are looked at
 MIN_FRAME_PX = 4
 SPEAKS_OF_STEREO = r"3d|stereo|vr|180|360|side.?by.?side|sbs"
 
+# Written in one word or several, but never inside of others: a laptop has a bottom.
+_COMPOUNDS = re.compile(
+    r"\b(?:side ?by ?side|left ?right|right ?left|cross ?eye|top ?bottom|top ?and ?bottom"
+    r"|over ?under)(?=(?:e?d)?\b)"
+)
 _SIDE_WORDS = {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
 
 
@@ -183,14 +188,14 @@ def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
     in_order = re.split(r"[^a-z0-9]+", re.sub(r"\.[a-z0-9]{2,4}$", "", name))
     in_place = list(zip(["", *in_order], in_order, [*in_order[1:], ""], strict=False))
     words = {word for before, word, after in in_place if _speaks_of_stereo(before, word, after)}
-    joined = re.sub(r"[^a-z0-9]+", "", name)
-    right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"}) or any(
-        word in joined for word in ("rightleft", "crosseye")
-    )
+    joined = set(_COMPOUNDS.findall(" ".join(in_order)))
+    joined = {word.replace(" ", "") for word in joined}
+    right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"})
+    right_first = right_first or bool(joined & {"rightleft", "crosseye"})
     side = words & _SIDE_WORDS
-    side = side or {w for w in ("sidebyside", "leftright", "rightleft", "crosseye") if w in joined}
+    side = side or joined & {"sidebyside", "leftright", "rightleft", "crosseye"}
     over = words & {"tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "fulltb", "halftb"}
-    over = over or {w for w in ("topbottom", "topandbottom", "overunder") if w in joined}
+    over = over or joined & {"topbottom", "topandbottom", "overunder"}
     if bool(side) == bool(over):
         return None
     beside = {  # a "full movie" or "half time" says nothing of the pictures

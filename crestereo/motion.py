@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ Signals = NDArray[np.float64]
 
 SMALL_SIDE_PX = 160
 ROW_BANDS = 12
+STEADY = 0.25  # of a frame's time: steps that differ by less are those of a constant rate
 
 
 def motion_signals(frames: Iterable[BGRImage]) -> Signals:
@@ -49,6 +50,35 @@ def motion_signals(frames: Iterable[BGRImage]) -> Signals:
             rows.append(np.array([*moved, *np.log1p(bands)]))
         last = small
     return np.array(rows).reshape(-1, 2 + ROW_BANDS)
+
+
+def at_constant_rate(signals: Signals, times_s: Sequence[float], fps: float) -> Signals:
+    """Return signals as a recording of a constant rate would have them.
+
+    Parameters
+    ----------
+    signals : (T - 1, channels) float64
+        Of `motion_signals`.
+    times_s : sequence of T float
+        When the frames were to be seen, rising.
+    fps : float
+        The constant rate.
+
+    Returns
+    -------
+    (T', channels) float64
+        Step i goes from the time ``i / fps`` to ``(i + 1) / fps``; unchanged where the frames came
+        at that rate anyway.
+    """
+    steps = np.diff(times_s) * fps
+    if len(steps) != len(signals) or (np.abs(steps - 1) < STEADY).all():
+        return signals
+    per_step = signals.copy()
+    per_step[:, :2] /= np.maximum(steps, STEADY)[:, None]  # motion adds up while frames are missing
+    middles = (np.asarray(times_s[1:]) + np.asarray(times_s[:-1])) / 2
+    places = (np.arange(int(times_s[-1] * fps + 0.5)) + 0.5) / fps
+    columns = [np.interp(places, middles, column) for column in per_step.T]
+    return np.stack(columns, axis=1)
 
 
 def _small(frame: BGRImage) -> NDArray[np.float32]:

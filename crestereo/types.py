@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -31,11 +31,18 @@ class StereoPair:
         BGR pictures.
     name : str
         What to call the pair in messages and file names.
+    time_s : float
+        When it is to be seen in its video, in seconds; 0 for a pair of pictures.
     """
 
     left: BGRImage
     right: BGRImage
     name: str = ""
+    time_s: float = 0.0
+
+    def exchanged(self) -> StereoPair:
+        """Return the pair with left and right exchanged."""
+        return replace(self, left=self.right, right=self.left)
 
 
 @dataclass(frozen=True)

@@ -89,3 +89,16 @@ def test_darkness_is_no_bar() -> None:
         find_bars([black], [black[:50]])
     with pytest.raises(SourceError, match="one or more frames"):
         find_bars([], [])
+
+
+def test_a_thing_before_a_black_wall_has_no_bars() -> None:
+    still = np.full((480, 640, 3), 4, np.uint8)
+    still[164:336, 204:445] = texture(3, 172, 241)
+    assert not find_bars([still], [still])
+
+
+def test_bars_leave_something_of_small_pictures() -> None:
+    small = np.zeros((36, 80, 3), np.uint8)
+    small[16:20] = texture(3, 4, 80)
+    bars = find_bars([small], [small])
+    assert bars.crop(small).shape[0] >= 9

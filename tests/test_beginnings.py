@@ -16,6 +16,7 @@ from crestereo.app.messages import Messages
 from crestereo.app.openers import open_video
 from crestereo.app.sources import Source, parse_video
 from crestereo.app.video_options import TwoVideosSettings
+from crestereo.app.videos import Frame
 from crestereo.types import BGRImage
 from tools.lib.moving_scene import two_recordings
 
@@ -53,10 +54,10 @@ def test_the_offset_is_found_with_a_few_frames_in_memory(
     most = 0
     read = beginnings._small_frames
 
-    def watched(source: Source, rate: float) -> Iterator[BGRImage]:
+    def watched(source: Source) -> Iterator[Frame]:
         nonlocal most
-        for frame in read(source, rate):
-            alive.append(weakref.ref(frame))
+        for frame in read(source):
+            alive.append(weakref.ref(frame.image))
             most = max(most, sum(ref() is not None for ref in alive))
             yield frame
 
@@ -81,5 +82,17 @@ def test_motion_of_other_pictures_is_not_believed(tmp_path: Path) -> None:
 
 def test_a_long_side_of_480_px_is_enough_upright_too(tmp_path: Path) -> None:
     upright = clip(tmp_path / "v.avi", [np.zeros((960, 480, 3), np.uint8)] * 2)
-    frames = list(beginnings._small_frames(upright, RATE))
-    assert [frame.shape for frame in frames] == [(480, 240, 3)] * 2
+    frames = list(beginnings._small_frames(upright))
+    assert [frame.image.shape for frame in frames] == [(480, 240, 3)] * 2
+
+
+def test_pictures_are_found_by_their_time() -> None:
+    times_s = [0.0, 0.1, 0.2, 0.9, 1.0]  # some are missing
+    frames = [Frame(np.full((1, 1, 3), k, np.uint8), t) for k, t in enumerate(times_s)]
+    wanted = [0.0, 0.12, 0.18, 0.5, 0.6, 0.94, 7.0]
+    found = beginnings._images_at(wanted, iter(frames))
+    assert [int(image[0, 0, 0]) for image in found] == [0, 1, 2, 2, 3, 3, 4]
+    assert beginnings._images_at(wanted, iter([])) == []
+    rest = iter(frames)
+    beginnings._images_at([0.0], rest)
+    assert len(list(rest)) >= 3  # read no further than needed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ import pytest
 from crestereo.app import transfer as transfer_module
 from crestereo.app.digests import LOCK_FILE
 from crestereo.app.download import fetch_model, fetch_models
+from crestereo.app.folder_lock import folder_lock
 from crestereo.app.http_client import Patience, open_url
 from crestereo.app.mirrors import KNOWN_SHA256, PUBLISHED_MIRRORS, Mirrors
 from crestereo.app.progress import ByteBar
@@ -165,14 +167,14 @@ def test_a_file_of_another_length_without_a_tag_is_not_joined_to_the_old_piece(
 def put_part(server: FileServer, folder: Path, content: bytes) -> None:
     folder.mkdir()
     (folder / f"{NAME}.part").write_bytes(content)
-    origin = {"url": server.url + SINGLE, "validator": "", "total": None}
+    origin = {"url": server.url + SINGLE, "validator": '"a"', "total": None}
     (folder / f"{NAME}.part.json").write_text(json.dumps(origin))
 
 
 def test_a_part_that_is_already_whole_is_used(server, folder, tmp_path):
     body = make_model(tmp_path)
     put_part(server, folder, body)
-    server.replies[SINGLE] = Reply(body)
+    server.replies[SINGLE] = Reply(body, etag='"a"')
     assert fetch(server, folder).read_bytes() == body
     assert server.ranges(SINGLE) == [f"bytes={len(body)}-"]  # answered with 416
 
@@ -180,9 +182,58 @@ def test_a_part_that_is_already_whole_is_used(server, folder, tmp_path):
 def test_a_part_longer_than_the_file_starts_anew(server, folder, tmp_path):
     body = make_model(tmp_path)
     put_part(server, folder, body + b"too much")
-    server.replies[SINGLE] = Reply(body)
+    server.replies[SINGLE] = Reply(body, etag='"a"')
     assert fetch(server, folder).read_bytes() == body
     assert server.ranges(SINGLE) == [f"bytes={len(body) + 8}-", None]
+
+
+def test_a_part_of_which_the_server_names_no_version_starts_anew(server, folder, tmp_path):
+    body = make_model(tmp_path)
+    server.replies[SINGLE] = Reply(body[::-1], stall_after=40_000)
+    with pytest.raises(DownloadError):
+        fetch(server, folder)
+    server.replies[SINGLE] = Reply(body)  # another file of the same length
+    asked_before = len(server.ranges(SINGLE))
+    assert fetch(server, folder).read_bytes() == body
+    assert server.ranges(SINGLE)[asked_before:] == [None]
+
+
+def test_an_old_part_makes_room_for_the_file_that_replaces_it(
+    server, folder, tmp_path, monkeypatch
+):
+    body = make_model(tmp_path)
+    put_part(server, folder, b"x" * 50_000)
+    server.replies[SINGLE] = Reply(body, etag='"b"')
+    part = folder / f"{NAME}.part"
+
+    def room(_: object, needed: int) -> None:
+        assert needed == len(body)
+        assert not part.exists()
+
+    monkeypatch.setattr("crestereo.app.transfer.require_room", room)
+    assert fetch(server, folder).read_bytes() == body
+
+
+def test_a_damaged_record_of_digests_is_not_forgotten(server, folder, tmp_path):
+    folder.mkdir(parents=True, exist_ok=True)
+    record = folder / "models.lock.json"
+    record.write_text('{"a": {"sha256": "1"},}')
+    server.replies[SINGLE] = Reply(make_model(tmp_path))
+    with pytest.raises(DownloadError, match=r"models\.lock\.json is damaged"):
+        fetch(server, folder)
+    assert record.read_text() == '{"a": {"sha256": "1"},}'
+
+
+def test_a_folder_without_locks_is_used_without(folder, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder, on_wait=pytest.fail):
+        pass
 
 
 def test_a_part_of_unknown_origin_is_not_trusted(server, folder, tmp_path):

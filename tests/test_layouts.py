@@ -52,6 +52,12 @@ def test_content_and_form_tell_the_layout(name: str, size: tuple[int, int]) -> N
         ("The_Cross_LR.mp4", "sbs_full", True),
         ("film_3D_OU.mp4", "tb_full", False),
         ("film_ou.mp4", "tb_full", False),
+        ("film-SideBySide.mp4", "sbs_full", False),
+        ("film side-by-side.mp4", "sbs_full", False),
+        ("film.Right-Left.mp4", "sbs_full_rl", True),
+        ("film crosseyed.mp4", "sbs_full_rl", True),
+        ("film_TopAndBottom.mp4", "tb_full", False),
+        ("film over_under.mp4", "tb_full", False),
     ],
 )
 def test_names_tell_the_layout(name: str, layout: str, order_known: bool) -> None:
@@ -92,7 +98,18 @@ def test_titles_that_say_nothing_of_stereo_leave_it_to_the_content(title: str) -
     assert "content" in found.reason
 
 
-@pytest.mark.parametrize("name", ["Toi_ou_moi.mp4", "Le_jour_ou_la_terre_3D.mp4", "cross.mp4"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Toi_ou_moi.mp4",
+        "Le_jour_ou_la_terre_3D.mp4",
+        "cross.mp4",
+        "bright_left_turn.mp4",
+        "laptop_bottom.mp4",
+        "turnover_under.mp4",
+        "inside_by_side.mp4",
+    ],
+)
 def test_names_with_words_of_titles_leave_it_to_the_content(name: str) -> None:
     found = detect_layout(name, "", [frame_in(Layout(half=True))])
     assert found.layout.name == "sbs_half"

@@ -103,7 +103,8 @@ def test_a_broken_frame_is_reported_and_the_record_tells(tmp_path: Path, model: 
     assert record["frames"] == 5
     assert "1 frame of" in record["remarks"][0]
     assert record["remarks"][0] in done.stderr
-    assert len(read_all(tmp_path / record["files"][0])) == 5
+    # the one before it stays in its place, so that the rest keeps its time
+    assert len(read_all(tmp_path / record["files"][0])) == 6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from crestereo.errors import UsageError
-from crestereo.motion import ROW_BANDS, motion_signals
+from crestereo.motion import ROW_BANDS, at_constant_rate, motion_signals
 from crestereo.sync import find_offset, offset_of_signals
 from tools.lib.moving_scene import two_recordings
 
@@ -31,6 +31,26 @@ def test_other_frame_rates_are_compared_in_time() -> None:
     every_other = motion_signals(right[::2])  # 12 a second; its frame 3 is the other one's 6
     found = offset_of_signals(signals[0], every_other, 24, 12)
     assert round(found.measured_frames) == 3
+
+
+@pytest.mark.parametrize("offset", [0, 7])
+def test_missing_frames_are_no_offset(offset: int) -> None:
+    left, right = two_recordings(5, offset, moving_camera=True, frames=110, kept=96)
+    there = [k for k in range(len(right)) if not 4 <= k < 10]  # a phone was busy
+    times_s = [k / 24 for k in there]
+    uneven = motion_signals([right[k] for k in there])
+    even = at_constant_rate(uneven, times_s, 24)
+    assert len(even) == len(right) - 1
+    found = offset_of_signals(motion_signals(left), even, 24, 24)
+    assert found.believed
+    assert round(found.offset_frames) == offset
+    assert round(offset_of_signals(motion_signals(left), uneven, 24, 24).offset_frames) != offset
+
+
+def test_a_steady_recording_is_taken_as_it_is() -> None:
+    signals = np.random.default_rng(0).normal(size=(9, 2 + ROW_BANDS))
+    times_s = np.arange(10) / 30 + np.random.default_rng(1).uniform(0, 0.003, 10)
+    assert at_constant_rate(signals, list(times_s), 30) is signals
 
 
 def test_frames_that_change_size_begin_anew() -> None:

@@ -328,6 +328,7 @@ class TwoCameras(Video):
 
     def __init__(self, pictures: list[np.ndarray | str | None]) -> None:
         self.name, self.live, self.fps, self.count, self.skipped = "camera", True, 25.0, None, 0
+        self.late_s = 0.0
         self._left = list(pictures)
         self.first = self.retrieve() if self.grab() else texture(8, 8)  # type: ignore[assignment]
         self.closed = False
@@ -374,3 +375,59 @@ def test_a_camera_that_is_lost_is_named() -> None:
 def test_a_still_picture_counts_as_a_video_of_one_frame(tmp_path: Path) -> None:
     video = opened(save(tmp_path / "still.png", texture(64, 96)))
     assert len(list(video.frames())) == 1
+
+
+class Played:
+    """Be a capture that gives pictures at times of its own, and a header."""
+
+    def __init__(self, times_s: list[float], count: float, fps: float = 25.0) -> None:
+        self._times_s, self._count, self._fps = times_s, count, fps
+        self._read = 0
+
+    def get(self, what: int) -> float:
+        known = {cv2.CAP_PROP_FRAME_COUNT: self._count, cv2.CAP_PROP_FPS: self._fps}
+        return known.get(what, 1000 * self._times_s[max(self._read - 1, 0)])
+
+    def read(self) -> tuple[bool, np.ndarray | None]:
+        if self._read == len(self._times_s):
+            return False, None
+        self._read += 1
+        return True, texture(48, 128, self._read)
+
+    def release(self) -> None:
+        pass
+
+
+def remarks_of(name: str, times_s: list[float], count: float) -> tuple[list[float], list[str]]:
+    video = Video(name, Played(times_s, count), Kind.FILE)  # type: ignore[arg-type]
+    stream = OneVideo(video, "v")
+    return [pair.time_s for pair in stream], stream.remarks()
+
+
+def test_a_beginning_that_cannot_be_decoded_keeps_its_time() -> None:
+    times_s, remarks = remarks_of("a.mkv", [0.8 + n / 25 for n in range(5)], 25)
+    assert times_s == pytest.approx([0.8, 0.84, 0.88, 0.92, 0.96])
+    assert remarks == ["the first 0.8 s of a.mkv could not be decoded and were left out"]
+
+
+def test_a_file_that_begins_at_a_time_of_its_own_begins_at_zero() -> None:
+    times_s, remarks = remarks_of("a.mp4", [0.04 + n / 25 for n in range(5)], 5)
+    assert times_s == pytest.approx([0, 0.04, 0.08, 0.12, 0.16])
+    assert remarks == []
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "says"),
+    [
+        ("a.mp4", 60, "after 25 of the 60 frames its header tells of"),
+        ("a.mkv", 60, "after 1.0 of 2.4 s: cut off, or its sound is longer"),
+        ("a.webm", 40, ""),
+        ("http://x.test/v/a.MOV?q=1.mkv", 40, "after 25 of the 40 frames"),
+    ],
+)
+def test_an_early_end_is_told_as_surely_as_the_container_knows_it(
+    name: str, count: int, says: str
+) -> None:
+    _, remarks = remarks_of(name, [n / 25 for n in range(25)], count)
+    assert len(remarks) == (says != "")
+    assert says in "".join(remarks)

@@ -15,6 +15,8 @@ from crestereo.types import BGRImage, DisparityMap
 BLACK_GREY = 24.0  # mean of a line of a bar; video black is 16 where nobody stretched it
 QUIET_GREY = 6.0  # standard deviation along it: noise and compression, no picture
 STEP_GREY = 5.0  # by which the first line of the picture differs, in mean or deviation
+LEAST_SHARE = 0.25  # of a side that bars may leave: an upright picture in a wide one has a third
+LEAST_OF_FRAMED = 0.4  # of the area, with bars above or below and beside
 LONGEST_SHARE = 0.45  # of the side: a bar beyond this is a dark picture
 SOFT_EDGE_PX = 2  # compression smears the edge of a bar over so many lines
 SHORTEST_PX = 3
@@ -78,8 +80,11 @@ def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage])
     if not frames or len({frame.shape for frame in frames}) != 1:
         raise SourceError("Bars are looked for in one or more frames of the same size")
     eyes = [_bars_of(list(eye)) for eye in (frames_left, frames_right) if len(eye)]
-    widest = np.max(eyes, axis=0)
-    return Bars(*(int(width) for width in widest))
+    bars = Bars(*(int(width) for width in np.max(eyes, axis=0)))
+    height, width = next(eye[0].shape[:2] for eye in (frames_left, frames_right) if len(eye))
+    down, across = 1 - (bars.top + bars.bottom) / height, 1 - (bars.left + bars.right) / width
+    framed = down < 1 and across < 1  # above or below, and beside: a thing before a black wall?
+    return Bars() if framed and down * across < LEAST_OF_FRAMED else bars
 
 
 def _bars_of(frames: list[BGRImage]) -> tuple[int, int, int, int]:
@@ -104,7 +109,8 @@ def _ends(grey: NDArray[np.uint8]) -> tuple[int, int]:
     # Within a line and a frame, the worst frame: what moves is no bar.
     within = grey.std(axis=2, dtype=np.float32).max(axis=0)
     spread = np.maximum(within, lines.std(axis=0))
-    return _one_end(mean, spread), _one_end(mean[::-1], spread[::-1])
+    first, last = _one_end(mean, spread), _one_end(mean[::-1], spread[::-1])
+    return (first, last) if len(mean) - first - last >= LEAST_SHARE * len(mean) else (0, 0)
 
 
 def _one_end(mean: NDArray[np.floating], spread: NDArray[np.floating]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, takewhile
 from urllib.parse import unquote, urlsplit
 
 import cv2
@@ -16,9 +16,9 @@ from crestereo.app.options import AUTO, OFF
 from crestereo.app.pairing import TwoVideos
 from crestereo.app.sources import Kind, Source
 from crestereo.app.video_options import TwoVideosSettings, UnifiedVideoSettings
-from crestereo.app.videos import Video
+from crestereo.app.videos import Frame, Video
 from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
-from crestereo.motion import motion_signals
+from crestereo.motion import Signals, at_constant_rate, motion_signals
 from crestereo.sync import offset_of_signals, pairs_to_verify, verified
 from crestereo.types import BGRImage, StereoPair
 
@@ -54,7 +54,7 @@ def with_order(pairs: Sequence[StereoPair], swap: bool) -> list[StereoPair]:
     """Return the pairs with their eyes exchanged where `swap` says so."""
     if not swap:
         return list(pairs)
-    return [StereoPair(pair.right, pair.left, pair.name) for pair in pairs]
+    return [pair.exchanged() for pair in pairs]
 
 
 def choose_layout(
@@ -110,14 +110,11 @@ def choose_offset_s(
     if settings.sync == OFF or any(source.kind is not Kind.FILE for source in sources):
         return 0.0
     messages.say("looking how the two videos belong together in time")
-    left, right = (
-        motion_signals(_small_frames(source, rate))
-        for source, rate in zip(sources, rates, strict=True)
-    )
+    left, right = (_motion_of(source, rate) for source, rate in zip(sources, rates, strict=True))
     finding = offset_of_signals(left, right, *rates)
     places = pairs_to_verify(finding, (len(left) + 1, len(right) + 1), rates[1] / rates[0])
     of_left, of_right = (
-        _frames_at([pair[side] for pair in places], _small_frames(sources[side], rates[side]))
+        _images_at([pair[side] / rates[side] for pair in places], _small_frames(sources[side]))
         for side in (0, 1)
     )
     finding = verified(finding, zip(of_left, of_right, strict=True))
@@ -125,27 +122,46 @@ def choose_offset_s(
     return -round(finding.offset_frames) / rates[1]
 
 
-def _small_frames(source: Source, rate: float) -> Iterator[BGRImage]:
+def _motion_of(source: Source, rate: float) -> Signals:
+    """Return what moves in the first seconds, at a constant rate: phones do not keep theirs."""
+    times_s: list[float] = []
+
+    def images() -> Iterator[BGRImage]:
+        for frame in _small_frames(source):
+            times_s.append(frame.time_s)
+            yield frame.image
+
+    return at_constant_rate(motion_signals(images()), times_s, rate)
+
+
+def _small_frames(source: Source) -> Iterator[Frame]:
     """Yield every frame of the first seconds, small."""
     video = open_video(source, 0)
     try:
-        for frame in islice(video.frames(), int(SYNC_SECONDS * rate)):
+        for frame in takewhile(lambda frame: frame.time_s < SYNC_SECONDS, video.frames()):
             height, width = frame.image.shape[:2]
             scale = min(1.0, SYNC_SIDE_PX / max(height, width))
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-            yield np.asarray(small, np.uint8)
+            yield Frame(np.asarray(small, np.uint8), frame.time_s)
     finally:
         video.close()
 
 
-def _frames_at(places: Sequence[int], frames: Iterator[BGRImage]) -> list[BGRImage]:
-    """Return the frames at rising `places`, and read no further."""
-    kept = {}
-    for place, frame in enumerate(islice(frames, max(places, default=-1) + 1)):
-        if place in places:
-            kept[place] = frame
-    return [kept[place] for place in places]
+def _images_at(times_s: Sequence[float], frames: Iterator[Frame]) -> list[BGRImage]:
+    """Return the picture that is to be seen at each of some rising times; read no further."""
+    found: list[BGRImage] = []
+    shown = next(frames, None)
+    for frame in chain(frames, [None]):
+        while shown and len(found) < len(times_s):
+            # The next one begins to count half way to it.
+            if frame and times_s[len(found)] > (shown.time_s + frame.time_s) / 2:
+                break
+            found.append(shown.image)
+        if len(found) == len(times_s):
+            break
+        shown = frame
+    return found
 
 
 def _order_of(pairs: Sequence[StereoPair]) -> SwapFinding:

@@ -233,7 +233,7 @@ class _Group:
             if expected not in {None, sha256}:
                 raise ModelFileError(
                     f"its SHA-256 is {sha256} and not {expected} as known or seen first "
-                    f"(recorded in {LOCK_FILE})"
+                    f"(recorded in {LOCK_FILE}; remove its entry there to take this file)"
                 )
             check_model_file(part, self.missing[name])
         except ModelFileError as exc:

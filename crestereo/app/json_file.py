@@ -10,12 +10,20 @@ from typing import Any
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file, or an empty one where there is none to be read."""
+    """Return the object in a JSON file, an empty one where there is no file.
+
+    Raises
+    ------
+    ValueError
+        When there is something else in the file.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except FileNotFoundError:
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no JSON object")
+    return content
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

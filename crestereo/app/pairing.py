@@ -99,7 +99,7 @@ class TwoVideos:
         try:
             pairs = self._live_pairs() if self.live else self._timed_pairs()
             for left, right in pairs:
-                yield StereoPair(left, right, self.name)
+                yield StereoPair(left.image, right.image, self.name, left.time_s)
         finally:
             self._left.close()
             self._right.close()
@@ -108,14 +108,14 @@ class TwoVideos:
         found = (remark for video in (self._left, self._right) for remark in _remarks(video))
         return [*found, *self._endings]
 
-    def _timed_pairs(self) -> Iterator[tuple[BGRImage, BGRImage]]:
+    def _timed_pairs(self) -> Iterator[tuple[Frame, Frame]]:
         lefts, rights = self._left.frames(), self._right.frames()
         tolerance_s = 0.51 / max(self._left.fps, self._right.fps)
         left, right = next(lefts, None), next(rights, None)
         while left is not None and right is not None:
             lag_s = right.time_s + self._offset_s - left.time_s
             if abs(lag_s) <= tolerance_s:
-                yield left.image, right.image
+                yield left, right
             if lag_s >= -tolerance_s:
                 left = next(lefts, None)
             if lag_s <= tolerance_s:
@@ -131,8 +131,8 @@ class TwoVideos:
             "was not used"
         ]
 
-    def _live_pairs(self) -> Iterator[tuple[BGRImage, BGRImage]]:
-        yield self._left.first, self._right.first
+    def _live_pairs(self) -> Iterator[tuple[Frame, Frame]]:
+        yield Frame(self._left.first, 0.0), Frame(self._right.first, 0.0)
         videos = self._left, self._right
         failures = [0, 0]  # in a row
         while max(failures) < MAX_FAILURES_OF_STREAM:
@@ -141,7 +141,7 @@ class TwoVideos:
             failures = [n + 1 if i is None else 0 for n, i in zip(failures, images, strict=True)]
             left, right = images
             if left is not None and right is not None:
-                yield left, right
+                yield Frame(left, 0.0), Frame(right, 0.0)  # whoever writes them has the clock
         lost = (v for v, n in zip(videos, failures, strict=True) if n == MAX_FAILURES_OF_STREAM)
         self._endings = [_lost(video) for video in lost]
 
@@ -182,7 +182,7 @@ class OneVideo:
 
     @property
     def first(self) -> StereoPair:
-        return self._split(self._video.first)
+        return self._split(self._video.first, 0.0)
 
     @property
     def fps(self) -> float:
@@ -195,7 +195,7 @@ class OneVideo:
     def __iter__(self) -> Iterator[StereoPair]:
         try:
             for frame in self._video.frames():
-                yield self._split(frame.image)
+                yield self._split(frame.image, frame.time_s)
             if self.live:
                 self._endings = [_lost(self._video)]
         finally:
@@ -204,11 +204,9 @@ class OneVideo:
     def remarks(self) -> list[str]:
         return [*_remarks(self._video), *self._endings]
 
-    def _split(self, frame: BGRImage) -> StereoPair:
-        left, right = split_frame(frame, self._layout)
-        return (
-            StereoPair(right, left, self.name) if self._swap else StereoPair(left, right, self.name)
-        )
+    def _split(self, frame: BGRImage, time_s: float) -> StereoPair:
+        pair = StereoPair(*split_frame(frame, self._layout), self.name, time_s)
+        return pair.exchanged() if self._swap else pair
 
 
 def _lost(video: Video) -> str:
@@ -223,9 +221,21 @@ def _remarks(video: Video) -> list[str]:
         found.append(
             f"{video.skipped} frames of {video.name} could not be decoded and were left out"
         )
-    if video.count is not None and video.missing:
+    if video.late_s:
         found.append(
-            f"{video.name} ended after {video.count - video.missing} of the {video.count} frames "
+            f"the first {video.late_s:.1f} s of {video.name} could not be decoded and were left out"
+        )
+    if video.count is None:
+        return found
+    came = video.count - video.missing
+    if video.missing and video.counted:
+        found.append(
+            f"{video.name} ended after {came} of the {video.count} frames "
             "its header tells of: cut off, or trimmed"
+        )
+    elif video.missing > video.fps:  # by a second
+        found.append(
+            f"{video.name} ended after {came / video.fps:.1f} of {video.count / video.fps:.1f} s: "
+            "cut off, or its sound is longer"
         )
     return found

@@ -119,7 +119,7 @@ class _Preparer:
         exchanged = self._settings.swap is True and not isinstance(
             self._settings, UnifiedVideoSettings
         )
-        return StereoPair(pair.right, pair.left, pair.name) if exchanged else pair
+        return pair.exchanged() if exchanged else pair
 
     def _decide(self, pair: StereoPair) -> None:
         pairs = [self._ordered(p) for p in self._beginning] or [pair]

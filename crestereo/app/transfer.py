@@ -88,11 +88,11 @@ def transfer(url: str, part: Path, *, patience: Patience, progress: Progress) ->
 
 
 def _attempt(url: str, part: Path, patience: Patience, progress: Progress) -> None:
-    origin = read_json_object(_origin_path(part))
+    origin = _origin_of(part)
     if origin.get("url") != url:
         discard(part)
         origin = {}
-    have = _size(part)
+    have = _size(part) if origin.get("validator") else 0  # else it could be another file by now
     try:
         response = open_url(url, _resume_headers(have, origin), patience)
     except urllib.error.HTTPError as exc:
@@ -109,13 +109,18 @@ def _attempt(url: str, part: Path, patience: Patience, progress: Progress) -> No
         _receive(response, url, part, origin, progress)
 
 
+def _origin_of(part: Path) -> dict[str, Any]:
+    """Return what is known of a part file, nothing where that is damaged: then it starts anew."""
+    try:
+        return read_json_object(_origin_path(part))
+    except ValueError:
+        return {}
+
+
 def _resume_headers(have: int, origin: dict[str, Any]) -> dict[str, str]:
     if not have:
         return {}
-    headers = {"Range": f"bytes={have}-"}
-    if origin.get("validator"):
-        headers["If-Range"] = str(origin["validator"])
-    return headers
+    return {"Range": f"bytes={have}-", "If-Range": str(origin["validator"])}
 
 
 def _receive(
@@ -131,13 +136,15 @@ def _receive(
         raise MirrorError("answers with a web page instead of the file")
     start, total = _span(response)
     known = origin.get("total")
-    if start and (start != _size(part) or (known is not None and known != total)):
+    other = _validator(response) not in ("", origin.get("validator"))
+    if start and (other or start != _size(part) or (known is not None and known != total)):
         discard(part)
         raise _CutOffError("does not go on where its download was interrupted")
-    require_room(part.parent, (total or 0) - start)
     try:
         if not start:
             part.unlink(missing_ok=True)
+        require_room(part.parent, (total or 0) - start)
+        if not start:
             record = {"url": url, "validator": _validator(response), "total": total}
             write_json(_origin_path(part), record)
         with part.open("ab") as file:

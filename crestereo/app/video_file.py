@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +18,15 @@ from crestereo.errors import SourceError, UsageError
 from crestereo.files import replacing
 from crestereo.types import BGRImage
 
-LONGEST_HOLD_S = 10.0  # a longer gap between two frames of a camera is a pause
+LONGEST_HOLD_S = 10.0
+"""A longer gap between two frames is a pause of the user, or a clock that jumped: cut to this."""
 
 
 class VideoFile:
     """Write frames to a video, which appears under its name when no more will come.
+
+    A frame is repeated until the next one's time, so that the video plays as fast as things
+    happened, also where a recording has gaps.
 
     Parameters
     ----------
@@ -30,8 +35,7 @@ class VideoFile:
     fps : float
         Frames per second.
     live : bool
-        Frames come when they come: each is repeated until the next one, so that the video plays as
-        fast as things happened. A pause of the user is shortened to `LONGEST_HOLD_S`.
+        Frames come when they come: the clock tells their time.
     clock : callable
         Tells the time [s].
 
@@ -59,17 +63,17 @@ class VideoFile:
         self._closed = False
         self._written = 0
         self._elapsed_s = 0.0
-        self._last: tuple[BGRImage, float] | None = None  # a live frame and when it came
+        self._last: tuple[BGRImage, float] | None = None  # a frame and its time
 
     @contextmanager
-    def writing(self) -> Iterator[Callable[[BGRImage], None]]:
+    def writing(self) -> Iterator[Callable[[BGRImage, float], None]]:
         """Lend a function that adds frames.
 
         Yields
         ------
         callable
-            Takes one frame (H, W, 3) uint8 after the other; called from one thread. Raises
-            ClosedError when the block has ended.
+            Takes one frame (H, W, 3) uint8 after the other, and its time [s] where the clock does
+            not tell it; called from one thread. Raises ClosedError when the block has ended.
 
         Raises
         ------
@@ -83,7 +87,7 @@ class VideoFile:
         failure: BaseException | None = None
         with replacing(self._path) as temporary:
             try:
-                yield lambda frame: self._add(frame, temporary)
+                yield lambda frame, time_s: self._add(frame, time_s, temporary)
             except BaseException as exc:  # noqa: BLE001  raised again once the file is whole
                 failure = exc
             finally:
@@ -97,18 +101,17 @@ class VideoFile:
         if failure is not None:
             raise failure
 
-    def _add(self, frame: BGRImage, temporary: Path) -> None:
-        if not self._live:
-            self._write(frame, temporary)
-            return
-        now = self._clock()
+    def _add(self, frame: BGRImage, time_s: float, temporary: Path) -> None:
+        now_s = self._clock() if self._live else time_s
         if self._last is not None:
-            held, since = self._last
-            self._elapsed_s += min(now - since, LONGEST_HOLD_S)
-            for _ in range(self._written, round(self._elapsed_s * self._fps)):
+            held, since_s = self._last
+            self._elapsed_s += min(max(now_s - since_s, 0.0), LONGEST_HOLD_S)
+            due = self._elapsed_s * self._fps  # the number of this frame, if none were missing
+            for _ in range(self._written, round(due) if self._live else math.floor(due + 0.25)):
                 self._write(held, temporary)
-        self._last = frame, now
-        if self._written <= self._elapsed_s * self._fps + 1:  # else the camera is faster than told
+        self._last = frame, now_s
+        # A camera may be faster than it told; of a file no frame is left out.
+        if not self._live or self._written <= self._elapsed_s * self._fps + 1:
             self._write(frame, temporary)
 
     def _write(self, frame: BGRImage, temporary: Path) -> None:
@@ -118,7 +121,8 @@ class VideoFile:
                 raise ClosedError
             if not self._writer.isOpened():
                 code = cv2.VideoWriter.fourcc(*"mp4v")
-                if not self._writer.open(str(temporary), code, self._fps, (width, height)):
+                fps = round(self._fps, 2)  # MPEG-4 counts a second in at most 65,535 ticks
+                if not self._writer.open(str(temporary), code, fps, (width, height)):
                     raise UsageError(f"OpenCV cannot write {self._path}; choose another place")
             self._writer.write(frame[:height, :width])
             self._written += 1

@@ -106,7 +106,7 @@ class _VideoJob:
         self._estimation_s = 0.0
         self._wall_s = 0.0
 
-    def run(self, window: Window | None, add: Callable[[BGRImage], None] | None) -> bool:
+    def run(self, window: Window | None, add: Callable[[BGRImage, float], None] | None) -> bool:
         """Go through the video until it ends or the user leaves; return whether the user left."""
         if self._relative:
             self._messages.say("relative depth: colours show disparity, no camera is set")
@@ -200,13 +200,13 @@ class _VideoJob:
         self,
         done: tuple[PreparedPair, DisparityResult],
         window: Window | None,
-        add: Callable[[BGRImage], None] | None,
+        add: Callable[[BGRImage, float], None] | None,
     ) -> View:
         prepared, result = done
         left, disparity = prepared.original.left, prepared.undo(result.disparity)
         painted = self._painter.paint(disparity)
         if add is not None:
-            add(side_by_side(left, painted.colored))
+            add(side_by_side(left, painted.colored), prepared.original.time_s)
         self._frames += 1
         if window is None:
             return View(left)

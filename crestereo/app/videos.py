@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -16,6 +18,8 @@ from crestereo.types import BGRImage
 
 _USUAL_FPS = 25.0
 _MAX_FPS = 480.0  # above it stands a time base that some containers report as a rate
+_LATE_FRAMES = 2.5
+_COUNTING = (".mp4", ".m4v", ".mov", ".avi")  # Matroska and streams do not
 _MAX_FAILURES = 100  # frames in a row that cannot be decoded, before a file counts as over
 MAX_FAILURES_OF_STREAM = 3
 """Frames in a row that a live source may fail to give; each may take the whole deadline."""
@@ -56,6 +60,10 @@ class Video:
         Frames that could not be decoded between others, up to where `frames` is.
     missing : int
         Frames at the end that the header tells of and that did not come.
+    counted : bool
+        The header counts frames; others tell a length only, which may be that of the sound.
+    late_s : float
+        How much of the beginning could not be decoded.
 
     Raises
     ------
@@ -76,6 +84,7 @@ class Video:
         self.fps = fps if told else _USUAL_FPS
         known = told and not self.live and math.isfinite(count) and count > 0
         self.count = int(count) if known else None
+        self.counted = PurePath(urlsplit(name).path or name).suffix.lower() in _COUNTING
         self.skipped = 0
         self.missing = 0
         self._delivered = 0
@@ -83,7 +92,11 @@ class Video:
         if first is None:
             raise SourceError(f"no frame of {name} can be decoded; convert it to H.264 in .mp4")
         self.first: BGRImage = first
-        self._start_s = self._position_s()
+        begin_s = self._position_s()
+        # Some files start at a time of their own, by a frame or two; far beyond, what came before
+        # could not be decoded.
+        self.late_s = begin_s if not self.live and begin_s > _LATE_FRAMES / self.fps else 0.0
+        self._start_s = begin_s - self.late_s
 
     @property
     def size(self) -> tuple[int, int]:
@@ -93,7 +106,7 @@ class Video:
     def frames(self) -> Iterator[Frame]:
         """Yield every frame that can be decoded, the first one included."""
         image: BGRImage | None = self.first
-        time_s, step_s = 0.0, 1 / self.fps
+        time_s, step_s = self.late_s, 1 / self.fps
         while image is not None:
             yield Frame(image, time_s)
             failed_before = self.skipped
@@ -127,7 +140,7 @@ class Video:
             if self.count is not None and self._delivered + self.skipped + failures >= self.count:
                 break  # the header tells that this was the end
         if self.count is not None:  # the rest is cut off, broken, or trimmed and never to be seen
-            missing = self.count - self._delivered - self.skipped
+            missing = self.count - self._delivered - self.skipped - round(self.late_s * self.fps)
             self.missing = missing if missing > 1 else 0  # a header may count one too many
         return None
 
