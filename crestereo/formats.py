@@ -210,8 +210,9 @@ def write_npz(path: str | Path, **arrays: NDArray[Any]) -> None:
 
 def read_npy(path: str | Path, key: str = "disparity") -> NDArray[np.float32]:
     """Read a map (H, W) from .npy, or the array `key` from .npz; infinity becomes NaN."""
+    data = read_bytes(path)
     try:
-        loaded = np.load(io.BytesIO(read_bytes(path)), allow_pickle=False)
+        loaded = np.load(io.BytesIO(data), allow_pickle=False)
         values = loaded[key] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
     except Exception as exc:
         raise SourceError(f"{path} holds no map of numbers that numpy can read") from exc

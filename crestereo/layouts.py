@@ -20,11 +20,14 @@ CONTENT_FRAMES = 3  # that are looked at
 MIN_FRAME_PX = 4
 SPEAKS_OF_STEREO = r"3d|stereo|vr|180|360|side.?by.?side|sbs"
 
+_SUFFIX = r"\.(?:mp4|m4v|mov|mkv|webm|avi|wmv|flv|mpe?g|ts|m2ts|mts|3gp|ogv)$"
 # Written in one word or several, but never inside of others: a laptop has a bottom.
 _COMPOUNDS = re.compile(
-    r"\b(?:side ?by ?side|left ?right|right ?left|cross ?eye|top ?bottom|top ?and ?bottom"
-    r"|over ?under)(?=(?:e?d)?\b)"
+    r"(?:\b|(?<=3d)|(?<=vr)|(?<=360)|(?<=180)|(?<=half)|(?<=full))"
+    r"(side ?by ?side|left ?right|right ?left|cross ?eye|top ?bottom|top ?and ?bottom|over ?under)"
+    r"(?=(?:e?d)?(?:\b|3d|vr|360|180|half|full))"
 )
+_BESIDE_OU = re.compile(r"3d|vr\d*|180|360|\d{3,4}p|[48]k|h|half|full")
 _SIDE_WORDS = {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
 
 
@@ -184,12 +187,12 @@ def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> 
 def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
     """Return layout, whether half or full was said, whether the order was; None if nothing."""
     name = text.rsplit("/", 1)[-1].rsplit("\\", 1)[-1].lower()
+    name = re.sub(_SUFFIX, "", name)
     name = re.sub(r"full[ _-]*(movie|film|video|length|hd)", "", name)
-    in_order = re.split(r"[^a-z0-9]+", re.sub(r"\.[a-z0-9]{2,4}$", "", name))
+    in_order = re.split(r"[^a-z0-9]+", name)
     in_place = list(zip(["", *in_order], in_order, [*in_order[1:], ""], strict=False))
     words = {word for before, word, after in in_place if _speaks_of_stereo(before, word, after)}
-    joined = set(_COMPOUNDS.findall(" ".join(in_order)))
-    joined = {word.replace(" ", "") for word in joined}
+    joined = {word.replace(" ", "") for word in _COMPOUNDS.findall(" ".join(in_order))}
     right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"})
     right_first = right_first or bool(joined & {"rightleft", "crosseye"})
     side = words & _SIDE_WORDS
@@ -213,8 +216,8 @@ def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
 def _speaks_of_stereo(before: str, word: str, after: str) -> bool:
     """Tell whether a word means a layout here: titles have "cross" and, in French, "ou" too."""
     if word == "cross":
-        return before in _SIDE_WORDS
-    return word != "ou" or not after or bool({before, after} & {"3d", "half", "full"})
+        return before in _SIDE_WORDS or after in ("view", "eye", "eyed")
+    return word != "ou" or not after or any(map(_BESIDE_OU.fullmatch, (before, after)))
 
 
 def _content_score(frames: Sequence[BGRImage], layout: Layout) -> float:

@@ -60,7 +60,7 @@ def at_constant_rate(signals: Signals, times_s: Sequence[float], fps: float) -> 
     signals : (T - 1, channels) float64
         Of `motion_signals`.
     times_s : sequence of T float
-        When the frames were to be seen, rising.
+        When the frames were to be seen, from 0 on and rising.
     fps : float
         The constant rate.
 

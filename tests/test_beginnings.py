@@ -16,7 +16,7 @@ from crestereo.app.messages import Messages
 from crestereo.app.openers import open_video
 from crestereo.app.sources import Source, parse_video
 from crestereo.app.video_options import TwoVideosSettings
-from crestereo.app.videos import Frame
+from crestereo.app.videos import Frame, Video
 from crestereo.types import BGRImage
 from tools.lib.moving_scene import two_recordings
 
@@ -32,13 +32,16 @@ def clip(path: Path, frames: list[BGRImage]) -> Source:
     return parse_video(str(path))
 
 
-def offset_s(sources: tuple[Source, Source]) -> float:
-    settings = TwoVideosSettings(
+def settings() -> TwoVideosSettings:
+    return TwoVideosSettings(
         iters=5, model_shape=(240, 320), version="lite", device="cpu", colormap="magma",
         baseline_m=None, focal_px=None, max_distance=10.0,
     )  # fmt: skip
+
+
+def offset_s(sources: tuple[Source, Source]) -> float:
     videos = open_video(sources[0], 0), open_video(sources[1], 0)
-    found = choose_offset_s(sources, videos, settings, Messages())
+    found = choose_offset_s(sources, videos, settings(), Messages())
     for video in videos:
         video.close()
     return found
@@ -96,3 +99,24 @@ def test_pictures_are_found_by_their_time() -> None:
     rest = iter(frames)
     beginnings._images_at([0.0], rest)
     assert len(list(rest)) >= 3  # read no further than needed
+
+
+def test_a_beginning_that_cannot_be_decoded_is_no_offset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given two recordings in step, of which one begins late because its first frames are broken
+    left, right = two_recordings(8, 0, moving_camera=True, frames=80, kept=80)
+    sources = clip(tmp_path / "l.avi", left[24:]), clip(tmp_path / "r.avi", right)
+    opened = beginnings.open_video
+
+    def late(source: Source, patience: float) -> Video:
+        video = opened(source, patience)
+        if source == sources[0]:
+            video.late_s = 1.0
+        return video
+
+    monkeypatch.setattr(beginnings, "open_video", late)
+    videos = late(sources[0], 0), late(sources[1], 0)
+    # when it is found how they belong together, then their times do so already
+    found = choose_offset_s(sources, videos, settings(), Messages())
+    assert found == pytest.approx(0.0, abs=0.01)

@@ -206,6 +206,12 @@ def test_an_ordinary_picture_is_no_map(tmp_path):
         f.read_disparity(tmp_path / "a.npy")
 
 
+@pytest.mark.parametrize("name", ["a.pfm", "a.png", "a.npy", "a.npz"])
+def test_a_map_that_is_not_there_is_said(name, tmp_path):
+    with pytest.raises(SourceError, match="there is no file"):
+        f.read_disparity(tmp_path / name)
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])
 def test_damaged_numpy_files_are_refused_wherever_the_damage_is(suffix, disparity, tmp_path):
     path = tmp_path / f"a{suffix}"

@@ -44,9 +44,9 @@ def test_names_that_are_lent_are_chosen_by_nobody_else(tmp_path: Path) -> None:
 
 
 def test_names_of_which_nothing_is_written_leave_nothing(tmp_path: Path) -> None:
-    with claimed_names(tmp_path / "output", "table", ENDINGS, overwrite=False):
+    with claimed_names(tmp_path / "a" / "output", "table", ENDINGS, overwrite=False):
         pass
-    assert not (tmp_path / "output").exists()
+    assert not (tmp_path / "a").exists()
     record = tmp_path / "table_run.json"
     record.write_text("{}")
     with claimed_names(tmp_path, "table", ENDINGS, overwrite=True) as names:

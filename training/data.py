@@ -65,6 +65,9 @@ def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
     if flips[1].step == -1:
         left, right = right, left
     (a, da, oa), (b, db, ob) = ([x[flips] for x in eye] for eye in (left, right))
+    column = np.arange(shape.crop_width)
+    oa = oa | (column - da < -0.5)  # what the other camera saw may have been cut off
+    ob = ob | (column + db > shape.crop_width - 0.5)
     colours = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
     if rng.random() < GREY_SHARE:
         a, b = _without_colour(a), _without_colour(b)

@@ -75,6 +75,22 @@ def append(path: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
+def forget_after(path: Path, samples: int) -> None:
+    """Leave out the rows of a log that a killed run wrote after its last checkpoint."""
+    if not path.exists():
+        return
+    with path.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["samples"]) <= samples]
+    short = path.with_suffix(".tmp")
+    short.unlink(missing_ok=True)
+    for row in rows:
+        append(short, dict(row))
+    if rows:
+        short.replace(path)
+    else:
+        path.unlink()
+
+
 class Judge:
     """Log, save and validate for the first process."""
 
@@ -86,6 +102,8 @@ class Judge:
         self.next_look = self.plan.validate_every
         self.recent: list[dict[str, float]] = []
         self.first_sample = trainer.facts.samples
+        for name in ("train.csv", "validation.csv"):
+            forget_after(self.plan.run / name, self.first_sample)
         self.bar = tqdm(
             total=self.plan.minutes,
             bar_format="{percentage:3.0f}%|{bar}| {n:.1f} of {total:.0f} min{postfix}",

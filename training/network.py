@@ -200,7 +200,8 @@ class Slopes(nn.Module):
 def _sum_of_nine(x: Tensor) -> Tensor:
     """Add (N, 9, 4, H, W) up to (N, 4, H, W), as a product: ONNX Runtime is faster at those."""
     n, _, _, h, w = x.shape
-    return torch.matmul(x.new_ones(1, 9), x.reshape(n, 9, 4 * h * w)).reshape(n, 4, h, w)
+    with torch.autocast(x.device.type, enabled=False):
+        return torch.matmul(x.new_ones(1, 9), x.reshape(n, 9, 4 * h * w)).reshape(n, 4, h, w)
 
 
 class Upsample(nn.Module):

@@ -119,7 +119,11 @@ def choose_offset_s(
     )
     finding = verified(finding, zip(of_left, of_right, strict=True))
     messages.say(str(finding))
-    return -round(finding.offset_frames) / rates[1]
+    if not finding.believed:
+        return 0.0
+    # Measured from the first frames that can be decoded, which may be late in their files.
+    late_s = videos[0].late_s - videos[1].late_s
+    return late_s - round(finding.offset_frames) / rates[1]
 
 
 def _motion_of(source: Source, rate: float) -> Signals:
@@ -135,15 +139,16 @@ def _motion_of(source: Source, rate: float) -> Signals:
 
 
 def _small_frames(source: Source) -> Iterator[Frame]:
-    """Yield every frame of the first seconds, small."""
+    """Yield every frame of the first seconds that can be decoded, small, the first at time zero."""
     video = open_video(source, 0)
     try:
-        for frame in takewhile(lambda frame: frame.time_s < SYNC_SECONDS, video.frames()):
+        end_s = video.late_s + SYNC_SECONDS
+        for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames()):
             height, width = frame.image.shape[:2]
             scale = min(1.0, SYNC_SIDE_PX / max(height, width))
             size = (max(1, round(width * scale)), max(1, round(height * scale)))
             small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-            yield Frame(np.asarray(small, np.uint8), frame.time_s)
+            yield Frame(np.asarray(small, np.uint8), frame.time_s - video.late_s)
     finally:
         video.close()
 

@@ -30,15 +30,18 @@ class Messages:
             print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
 
     def answer(self, text: str) -> None:
-        """Write what the user asked for, which no file holds.
+        """Write what the user asked for, which no file holds; with JSON the summary holds it.
 
         Raises
         ------
         UsageError
             When it cannot be written, for example to a disk that is full.
         """
+        if self.as_json:
+            self.say(text)
+            return
         with _unwritable():
-            print(text, file=sys.stderr if self.as_json else sys.stdout, flush=True)
+            print(text, flush=True)
 
     def warn(self, text: str) -> None:
         """Write a sentence that must be seen even where the output is kept in a file."""

@@ -150,7 +150,7 @@ class ImageSettings(CommonSettings):
     def __post_init__(self) -> None:
         for name in ("baseline_m", "focal_px", "max_distance"):
             _check_number(name, getattr(self, name, None))
-        check_iters(self.iters)
+        object.__setattr__(self, "iters", check_iters(self.iters))
         object.__setattr__(self, "model_shape", check_model_shape(self.model_shape))
         check_choice("version", self.version, VERSIONS)
         check_choice("device", self.device, DEVICES)

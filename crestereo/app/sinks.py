@@ -70,7 +70,7 @@ def claimed_names(
     while True:
         names = choose_names(folder, name, endings, overwrite=overwrite)
         claim = names.path(endings[-1])
-        made = not claim.parent.exists()
+        made = [folder for folder in claim.parents if not folder.exists()]
         try:
             claim.parent.mkdir(parents=True, exist_ok=True)
             claim.touch(exist_ok=overwrite)
@@ -86,8 +86,8 @@ def claimed_names(
         with suppress(OSError):
             if claim.stat().st_size == 0:
                 claim.unlink()
-            if made:
-                claim.parent.rmdir()  # unless there is something in it
+            for above in made:
+                above.rmdir()  # unless there is something in it
 
 
 def save_maps(

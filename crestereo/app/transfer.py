@@ -51,7 +51,7 @@ def discard(part: Path) -> None:
 
 
 def transfer(url: str, part: Path, *, patience: Patience, progress: Progress) -> None:
-    """Fetch an address into a part file, going on from what is there.
+    """Fetch an address into a part file, going on from what is there where that is of one version.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def transfer(url: str, part: Path, *, patience: Patience, progress: Progress) ->
     for cut in range(1, MAX_CUTS + 1):
         before = _size(part)
         try:
-            _attempt(url, part, patience, progress)
+            _attempt(url, part, patience, progress, again=cut > 1)
             return
         except MirrorError as exc:
             have = _size(part)
@@ -87,12 +87,13 @@ def transfer(url: str, part: Path, *, patience: Patience, progress: Progress) ->
                 raise
 
 
-def _attempt(url: str, part: Path, patience: Patience, progress: Progress) -> None:
+def _attempt(url: str, part: Path, patience: Patience, progress: Progress, *, again: bool) -> None:
     origin = _origin_of(part)
     if origin.get("url") != url:
         discard(part)
         origin = {}
-    have = _size(part) if origin.get("validator") else 0  # else it could be another file by now
+    # Where the server names no version, the file may be another one since an earlier run.
+    have = _size(part) if again or origin.get("validator") else 0
     try:
         response = open_url(url, _resume_headers(have, origin), patience)
     except urllib.error.HTTPError as exc:
@@ -120,7 +121,10 @@ def _origin_of(part: Path) -> dict[str, Any]:
 def _resume_headers(have: int, origin: dict[str, Any]) -> dict[str, str]:
     if not have:
         return {}
-    return {"Range": f"bytes={have}-", "If-Range": str(origin["validator"])}
+    headers = {"Range": f"bytes={have}-"}
+    if origin.get("validator"):
+        headers["If-Range"] = str(origin["validator"])
+    return headers
 
 
 def _receive(

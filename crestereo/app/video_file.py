@@ -25,8 +25,8 @@ LONGEST_HOLD_S = 10.0
 class VideoFile:
     """Write frames to a video, which appears under its name when no more will come.
 
-    A frame is repeated until the next one's time, so that the video plays as fast as things
-    happened, also where a recording has gaps.
+    A frame is repeated until the next one's time, and left out where the video is ahead by more
+    than one, so that it plays as fast as things happened, also where a recording is uneven.
 
     Parameters
     ----------
@@ -110,8 +110,7 @@ class VideoFile:
             for _ in range(self._written, round(due) if self._live else math.floor(due + 0.25)):
                 self._write(held, temporary)
         self._last = frame, now_s
-        # A camera may be faster than it told; of a file no frame is left out.
-        if not self._live or self._written <= self._elapsed_s * self._fps + 1:
+        if self._written <= self._elapsed_s * self._fps + 1:
             self._write(frame, temporary)
 
     def _write(self, frame: BGRImage, temporary: Path) -> None:

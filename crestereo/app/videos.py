@@ -84,7 +84,8 @@ class Video:
         self.fps = fps if told else _USUAL_FPS
         known = told and not self.live and math.isfinite(count) and count > 0
         self.count = int(count) if known else None
-        self.counted = PurePath(urlsplit(name).path or name).suffix.lower() in _COUNTING
+        path = name if kind is Kind.FILE else urlsplit(name).path
+        self.counted = PurePath(path).suffix.lower() in _COUNTING
         self.skipped = 0
         self.missing = 0
         self._delivered = 0
