@@ -40,6 +40,13 @@ def save(
     part.replace(path)
 
 
+def samples_of(path: Path) -> int:
+    """Give how many samples a checkpoint has seen, 0 where there is none."""
+    if not path.exists():
+        return 0
+    return int(torch.load(path, map_location="cpu", weights_only=True)["samples"])
+
+
 def restore(path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer) -> Facts:
     """Load a checkpoint into the three and give its facts."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)

@@ -181,10 +181,16 @@ def batches(  # noqa: PLR0917
     Trainers with the same seed and another rank draw other scenes of the same shapes, so that
     with one thread none waits for one whose batch is dearer.
     """
-    ready: queue.Queue[Batch] = queue.Queue(maxsize=4 * threads)
+    ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=4 * threads)
     mine = rings(folder, slots)
 
     def fill(number: int) -> None:
+        try:
+            fill_forever(number)
+        except Exception as exc:  # noqa: BLE001  raised again where the batches are taken
+            ready.put(exc)
+
+    def fill_forever(number: int) -> None:
         shapes = np.random.default_rng([seed, number])
         rng = np.random.default_rng([seed, number, rank])
         while True:
@@ -197,7 +203,10 @@ def batches(  # noqa: PLR0917
     for number in range(threads):
         threading.Thread(target=fill, args=(number,), daemon=True).start()
     while True:
-        yield ready.get()
+        batch = ready.get()
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
 def held_out(count: int) -> list[Batch]:

@@ -299,7 +299,7 @@ def export(checkpoint_path: Path, target: Path) -> None:
     """Write the averaged weights of a checkpoint as ONNX, whole or not at all."""
     checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
     net = LiteStereo()
-    net.load_state_dict({k: v.float() for k, v in checkpoint["ema"].items()}, strict=False)
+    net.load_state_dict(checkpoint["ema"])
     model = build(net, metadata_of(checkpoint))
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=target.parent, suffix=".tmp", delete=False) as part:

@@ -40,7 +40,7 @@ class Shape:
     width: int
     crop_height: int
     crop_width: int
-    share: float  # of the samples
+    share: float  # of the scenes, and of the batches
 
     @property
     def name(self) -> str:
@@ -122,18 +122,26 @@ def orphaned() -> None:
         raise SystemExit("the run was ended")
 
 
-def render_forever(folder: Path, slots: int, worker: int, workers: int, counters: Counters) -> None:
+def place_after(ring: Ring, worker: int, workers: int) -> int:
+    """Give the slot that a worker renders into first: its next one after the newest scene."""
+    first = int(ring.seeds.argmax()) + 1 if ring.seeds.any() else 0
+    return first + (worker - first) % workers
+
+
+def render_forever(  # noqa: PLR0917
+    folder: Path, slots: int, worker: int, workers: int, counters: Counters, used: int = 0
+) -> None:
     """Be one rendering process: fill empty slots first, then replace the oldest.
 
     The process waits while enough is rendered. Seeds of the workers are interleaved and go on
-    where the ring left off.
+    where the ring left off, but above `used`, so that a new ring holds new scenes.
     """
     cv2.setNumThreads(1)
     mine = rings(folder, slots)
     rng = np.random.default_rng([worker, int(time.time())])
     shares = np.array([ring.shape.share for ring in mine])
-    cursor = [worker for _ in mine]
-    highest = max(int(ring.seeds.max()) for ring in mine)
+    cursor = [place_after(ring, worker, workers) for ring in mine]
+    highest = max(used, *(int(ring.seeds.max()) for ring in mine))
     seed = (highest // workers + 1) * workers + worker
     while True:
         orphaned()

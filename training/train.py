@@ -14,6 +14,8 @@ import multiprocessing as mp
 import os
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import cv2
@@ -22,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from training.checkpoints import Facts, restore
+from training.checkpoints import Facts, restore, samples_of
 from training.data import Batch, batches
 from training.judge import Judge
 from training.losses import loss
@@ -224,11 +226,15 @@ def main() -> None:
     full = sum(ring.slots for ring in rings(pool, plan.slots))
     held = sum(len(ring.filled()) for ring in rings(pool, plan.slots))
     counters = context.Array("d", [held, full])  # scenes rendered, scenes allowed by now
+    used = samples_of(plan.run / "latest.pt")  # no more scenes than samples
+    renderers = []
     for number in range(plan.workers):
-        task = (pool, plan.slots, number, plan.workers, counters)
-        context.Process(target=render_forever, args=task, daemon=True).start()
+        task = (pool, plan.slots, number, plan.workers, counters, used)
+        renderers.append(context.Process(target=render_forever, args=task, daemon=True))
+        renderers[-1].start()
     while min(len(ring.filled()) for ring in rings(pool, plan.slots)) < 32 // len(SHAPES):
         time.sleep(0.2)
+        check_alive(renderers)
     port = 20000 + os.getpid() % 20000
     trainers = [
         context.Process(target=train, args=(rank, plan, counters, port))
@@ -236,10 +242,21 @@ def main() -> None:
     ]
     for trainer in trainers:
         trainer.start()
-    for trainer in trainers:
-        trainer.join()
-    if any(trainer.exitcode for trainer in trainers):
-        raise SystemExit("A training process failed; its message stands above.")
+    try:
+        while any(trainer.is_alive() for trainer in trainers):
+            wait([process.sentinel for process in (*trainers, *renderers)])
+            check_alive(renderers)
+            if any(trainer.exitcode for trainer in trainers):
+                raise SystemExit("A training process failed; its message stands above.")
+    finally:
+        for trainer in trainers:  # the others would wait for it
+            trainer.terminate()
+
+
+def check_alive(renderers: list[SpawnProcess]) -> None:
+    """Leave where a rendering process has ended: nothing new would come."""
+    if not all(renderer.is_alive() for renderer in renderers):
+        raise SystemExit("A rendering process failed; its message stands above.")
 
 
 if __name__ == "__main__":

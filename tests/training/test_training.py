@@ -13,10 +13,12 @@ import pytest
 torch = pytest.importorskip("torch", reason="training/ needs PyTorch: requirements-train.txt")
 
 from training.checkpoints import Facts, restore, save  # noqa: E402
-from training.data import make_prior, to_batch, vary  # noqa: E402
+from training.data import batches, make_prior, to_batch, vary  # noqa: E402
+from training.export import export  # noqa: E402
+from training.judge import append, forget_after  # noqa: E402
 from training.losses import bins_loss, loss  # noqa: E402
-from training.network import LiteStereo  # noqa: E402
-from training.pool import Ring, Shape  # noqa: E402
+from training.network import LiteStereo, Upsample  # noqa: E402
+from training.pool import Ring, Shape, place_after  # noqa: E402
 from training.scenes import render_scene  # noqa: E402
 from training.train import drawn_iters  # noqa: E402
 
@@ -90,6 +92,7 @@ def test_a_varied_sample_is_still_true(seed: int) -> None:
     # when the right picture is brought to the left by the truth
     rows, columns = np.mgrid[0:64, 0:128]
     source = columns - scene.disparity_left
+    assert not (~scene.occluded_left & (source < -1)).any()  # cut off with the crop
     inside = ~scene.occluded_left & (source >= 1) & (source < 126)
     below = np.clip(np.floor(source), 0, 126).astype(int)
     share = (source - below)[..., None]
@@ -156,4 +159,49 @@ def test_a_checkpoint_gives_back_both_copies_of_the_weights(tmp_path: Path) -> N
         torch.allclose(a, b, atol=1e-4, rtol=0)
         for a, b in zip(fast.parameters(), net.parameters(), strict=True)
     )
-    assert len(again.state) == len(optimizer.state)
+    # and the optimizer's moments to within what bfloat16 can tell
+    for old, new in zip(net.parameters(), fast.parameters(), strict=True):
+        before, after = optimizer.state[old], again.state[new]
+        assert before["step"] == after["step"]
+        for name in ("exp_avg", "exp_avg_sq"):
+            assert torch.allclose(before[name], after[name], rtol=0.01)
+
+
+def test_a_checkpoint_that_does_not_fit_is_not_exported(tmp_path: Path) -> None:
+    weights = LiteStereo().state_dict()
+    del weights["refine.head.weight"]
+    torch.save({"ema": weights, "run": "r", "samples": 1}, tmp_path / "a.pt")
+    with pytest.raises(RuntimeError, match=r"refine\.head\.weight"):
+        export(tmp_path / "a.pt", tmp_path / "a.onnx")
+    assert not (tmp_path / "a.onnx").exists()
+
+
+def test_rendering_goes_on_after_the_newest_scene(tmp_path: Path) -> None:
+    ring = Ring(tmp_path, SMALL, 8)
+    assert [place_after(ring, worker, 2) for worker in (0, 1)] == [0, 1]
+    ring.seeds[:] = [9, 10, 11, 4, 5, 6, 7, 8]
+    assert [place_after(ring, worker, 2) for worker in (0, 1)] == [4, 3]
+
+
+def test_logs_forget_what_came_after_the_last_checkpoint(tmp_path: Path) -> None:
+    log = tmp_path / "train.csv"
+    for samples in (40, 80, 120, 160):
+        append(log, {"samples": samples, "rate": 0.001})
+    forget_after(log, 80)
+    assert log.read_text().split() == ["samples,rate", "40,0.001", "80,0.001"]
+    forget_after(log, 0)
+    assert not log.exists()
+    forget_after(log, 0)
+
+
+def test_an_error_of_a_loader_reaches_the_trainer(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="empty"):  # there is no scene to draw
+        next(batches(tmp_path, 64, 61440, 0))
+
+
+def test_a_constant_disparity_stays_what_it_is_in_mixed_precision() -> None:
+    upsample = Upsample(8)
+    with torch.autocast("cpu", torch.bfloat16):
+        doubled = upsample(torch.randn(1, 8, 6, 7), torch.full((1, 1, 6, 7), 57.3))
+    assert doubled.dtype == torch.float32
+    assert torch.allclose(doubled, torch.tensor(57.3), atol=1e-3)
