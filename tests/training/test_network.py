@@ -75,10 +75,10 @@ def test_the_bundled_file_gives_what_pytorch_gives(size: tuple[int, int], iters:
 
 
 @pytest.mark.skipif(not EVAL.is_dir(), reason="the evaluation pairs are not beside the checkout")
-@pytest.mark.parametrize(("iters", "share"), [(5, 1.0), (10, 1.0), (20, 0.999), (MAX_ITERS, 0.99)])
+@pytest.mark.parametrize(("iters", "share"), [(5, 1.0), (10, 1.0), (20, 0.999), (MAX_ITERS, 0.999)])
 def test_the_bundled_file_gives_what_pytorch_gives_on_photographs(iters: int, share: float) -> None:
-    # Thirty steps magnify the rounding of floats at a few edges: PyTorch with and without oneDNN
-    # agrees with itself on 99.5 % of these pixels, after twenty steps on 99.99 %.
+    # Many steps magnify the rounding of floats at a few edges; PyTorch with and without oneDNN does
+    # not agree with itself there.
     import cv2
 
     folder = EVAL / "MiddEval3Q" / "Motorcycle"
