@@ -7,7 +7,6 @@ run starts at once.
 
 from __future__ import annotations
 
-import multiprocessing as mp
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.processes import orphaned
 from training.scenes import Sample, render_scene
 
 FIXED_POINT = 64  # a disparity is kept as uint16 in 1/64 px
@@ -113,13 +113,6 @@ def _array(path: Path, dtype: type, size: tuple[int, ...]) -> np.memmap:
 def rings(folder: Path, slots: int) -> list[Ring]:
     """Open the ring of every shape; `slots` is divided by the shares."""
     return [Ring(folder, shape, max(16, int(slots * shape.share))) for shape in SHAPES]
-
-
-def orphaned() -> None:
-    """End this process when the one that started it is gone, however that ended."""
-    parent = mp.parent_process()
-    if parent is not None and not parent.is_alive():
-        raise SystemExit("the run was ended")
 
 
 def place_after(ring: Ring, worker: int, workers: int) -> int:

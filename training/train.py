@@ -14,8 +14,6 @@ import multiprocessing as mp
 import os
 import time
 from dataclasses import dataclass
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import cv2
@@ -29,7 +27,8 @@ from training.data import Batch, batches
 from training.judge import Judge
 from training.losses import loss
 from training.network import LiteStereo
-from training.pool import SHAPES, Counters, orphaned, render_forever, rings
+from training.pool import SHAPES, Counters, render_forever, rings
+from training.processes import check_alive, orphaned, wait_for
 
 EMA_DECAY = 0.999
 WARM_UP = 0.03  # share of the run in which the learning rate rises
@@ -242,21 +241,7 @@ def main() -> None:
     ]
     for trainer in trainers:
         trainer.start()
-    try:
-        while any(trainer.is_alive() for trainer in trainers):
-            wait([process.sentinel for process in (*trainers, *renderers)])
-            check_alive(renderers)
-            if any(trainer.exitcode for trainer in trainers):
-                raise SystemExit("A training process failed; its message stands above.")
-    finally:
-        for trainer in trainers:  # the others would wait for it
-            trainer.terminate()
-
-
-def check_alive(renderers: list[SpawnProcess]) -> None:
-    """Leave where a rendering process has ended: nothing new would come."""
-    if not all(renderer.is_alive() for renderer in renderers):
-        raise SystemExit("A rendering process failed; its message stands above.")
+    wait_for(trainers, renderers)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import multiprocessing as mp
 import subprocess
 import sys
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from training.judge import append, forget_after  # noqa: E402
 from training.losses import bins_loss, loss  # noqa: E402
 from training.network import LiteStereo, Upsample  # noqa: E402
 from training.pool import Ring, Shape, place_after  # noqa: E402
+from training.processes import wait_for  # noqa: E402
 from training.scenes import render_scene  # noqa: E402
 from training.train import drawn_iters  # noqa: E402
 
@@ -205,3 +209,30 @@ def test_a_constant_disparity_stays_what_it_is_in_mixed_precision() -> None:
         doubled = upsample(torch.randn(1, 8, 6, 7), torch.full((1, 1, 6, 7), 57.3))
     assert doubled.dtype == torch.float32
     assert torch.allclose(doubled, torch.tensor(57.3), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("trainers", "renderer", "says"),
+    [
+        (("pass", "pass"), "time.sleep(60)", ""),
+        (("time.sleep(60)",), "sys.exit(3)", "A rendering process failed"),
+        (("time.sleep(60)", "sys.exit(3)"), "time.sleep(60)", "A training process failed"),
+    ],
+)
+def test_no_process_waits_for_a_dead_one(
+    trainers: tuple[str, ...], renderer: str, says: str
+) -> None:
+    context = mp.get_context("spawn")
+    import_both = "import sys, time; "
+    learning = [context.Process(target=exec, args=(import_both + code,)) for code in trainers]
+    rendering = [context.Process(target=exec, args=(import_both + renderer,), daemon=True)]
+    for process in (*learning, *rendering):
+        process.start()
+    begin = time.monotonic()
+    try:
+        with pytest.raises(SystemExit, match=says) if says else nullcontext():
+            wait_for(learning, rendering)
+    finally:
+        for process in (*learning, *rendering):
+            process.kill()
+    assert time.monotonic() - begin < 30
