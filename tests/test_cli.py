@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -315,6 +316,23 @@ def test_an_answer_that_cannot_be_written_is_an_error(flags: list[str]) -> None:
     assert done.returncode == 2
     last = done.stderr.splitlines()[-1]
     assert last == "Error: cannot write the answer: No space left on device"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device is always full here")
+def test_sentences_that_cannot_be_written_do_not_cost_the_json() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command(COMPARE, "--json"),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=full,
+            text=True,
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["resized"] is False
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")

@@ -196,6 +196,13 @@ def test_an_answer_that_is_no_picture_says_so(
     assert server.url + "/picture" in str(caught.value)
 
 
+def test_what_a_server_says_stays_in_one_line(server: FileServer) -> None:
+    server.replies["/picture"] = Reply(status=302, location=f"{server.url}/picture")
+    with pytest.raises(SourceError, match="answers 302") as caught:
+        open_picture(web(server))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_more_than_the_limit_is_not_taken(server: FileServer, chunked: bool) -> None:
     body = png(PICTURE)

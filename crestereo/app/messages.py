@@ -67,7 +67,8 @@ class Messages:
         """Return the prompt for `input`, or show it here where standard output is taken."""
         if not self.as_json:
             return prompt
-        print(prompt, end="", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(prompt, end="", file=sys.stderr, flush=True)
         return ""
 
     def end_line(self, text: str = "") -> None:
