@@ -208,10 +208,12 @@ class CREStereo:
         feed |= self._network.iters_feed(self.iters)
         if face.prior is None and prior is not None:
             raise UsageError(f"{self.name} takes no prior")
-        if face.prior is not None and (prior is not None or not face.prior.optional):
-            unknown = np.full((1, 1, *fit.canvas), np.nan, np.float32)
-            start = unknown if prior is None else fit.prior_to_network(prior)
-            feed[face.prior.name] = start.astype(numpy_type(face.prior.type), copy=False)
+        if face.prior is not None:
+            dtype = numpy_type(face.prior.type)
+            if prior is not None:
+                feed[face.prior.name] = fit.prior_to_network(prior).astype(dtype, copy=False)
+            elif not face.prior.optional:
+                feed[face.prior.name] = np.full((1, 1, *fit.canvas), np.nan, dtype)
         if self._init is not None and face.flow_init is not None:
             half = Fit.squash(fit.picture, half_shape(fit.canvas))
             half_feed = self._init.picture_feed(half, left, right)

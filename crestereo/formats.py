@@ -214,7 +214,7 @@ def read_npy(path: str | Path, key: str = "disparity") -> NDArray[np.float32]:
     try:
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
         values = loaded[key] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except Exception as exc:
+    except Exception as exc:  # numpy lets anything through where a file is damaged
         raise SourceError(f"{path} holds no map of numbers that numpy can read") from exc
     if values.ndim != 2 or values.dtype.kind not in "fiu":
         raise SourceError(f"{path} holds {values.dtype}{values.shape}; a map is (H, W) numbers")

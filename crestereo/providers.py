@@ -59,9 +59,9 @@ def check_device(device: str) -> str:
     return device
 
 
-def check_threads(threads: int) -> int:
-    """Return `threads` when it is from 1 to `MAX_THREADS`, else raise UsageError."""
-    if not 1 <= threads <= MAX_THREADS:
+def check_threads(threads: int | None) -> int | None:
+    """Return `threads` when it is None or from 1 to `MAX_THREADS`, else raise UsageError."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")
     return threads
 
@@ -110,8 +110,7 @@ def open_session(
         When a device that was asked for cannot run.
     """
     check_device(device)
-    if threads is not None:
-        check_threads(threads)
+    check_threads(threads)
     check_is_file(path)
     if device != "auto":
         return _open_on(device, path, threads)

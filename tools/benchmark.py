@@ -36,7 +36,7 @@ from tools.lib.bench_rows import (
     video_rows,
 )
 from tools.lib.bench_setup import Row, Setup
-from tools.lib.charts import check_picture_name, need_matplotlib
+from tools.lib.charts import check_chart
 from tools.lib.cli import check_free, run_tool
 from tools.lib.tables import markdown_table
 
@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = _chosen_parts(options.only)
     check_free([options.json, options.plot], options.overwrite)
     if options.plot:
-        check_picture_name(options.plot)
-        need_matplotlib()
+        check_chart(options.plot)
     setup = _setup(options)
     rows: list[Row] = []
     for name in parts:

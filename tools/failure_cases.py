@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from crestereo.errors import UsageError
 from crestereo.metrics import bad_rate, end_point_error
 from crestereo.types import DisparityMap
-from tools.lib.charts import check_picture_name, need_matplotlib, new_figure, save_figure
+from tools.lib.charts import check_chart, new_figure, save_figure
 from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
 from tools.lib.contestants import open_contestant
 from tools.lib.hard_cases import CASES, MARGIN_PX, HardCase
@@ -47,8 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     check_free([options.picture], options.overwrite)
     if options.picture:
-        check_picture_name(options.picture)
-        need_matplotlib()
+        check_chart(options.picture)
     contestants = chosen_contestants(options)
     if options.picture and len(contestants) > MOST_MAPS:
         raise UsageError(f"--picture has room for {MOST_MAPS} maps, not {len(contestants)}")

@@ -80,15 +80,15 @@ def forget_after(path: Path, samples: int) -> None:
     if not path.exists():
         return
     with path.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["samples"]) <= samples]
-    short = path.with_suffix(".tmp")
-    short.unlink(missing_ok=True)
-    for row in rows:
-        append(short, dict(row))
-    if rows:
-        short.replace(path)
-    else:
+        head, *rows = csv.reader(file)
+    kept = [row for row in rows if int(row[head.index("samples")]) <= samples]
+    if not kept:
         path.unlink()
+        return
+    short = path.with_suffix(".tmp")
+    with short.open("w", newline="") as file:
+        csv.writer(file).writerows([head, *kept])
+    short.replace(path)
 
 
 class Judge:

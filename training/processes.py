@@ -26,14 +26,16 @@ def check_alive(renderers: Sequence[SpawnProcess]) -> None:
 def wait_for(trainers: Sequence[SpawnProcess], renderers: Sequence[SpawnProcess]) -> None:
     """Wait until all trainers are done, and leave with all of them as soon as one process fails."""
     try:
-        while any(trainer.is_alive() for trainer in trainers):
+        while any(trainer.is_alive() for trainer in trainers) and not _failed(trainers):
             alive = [process for process in (*trainers, *renderers) if process.is_alive()]
             wait([process.sentinel for process in alive], timeout=_LOOK_EVERY_S)
             check_alive(renderers)
-            if any(trainer.exitcode for trainer in trainers):
-                break
     finally:
         for trainer in trainers:
             trainer.terminate()
-    if any(trainer.exitcode for trainer in trainers):
+    if _failed(trainers):
         raise SystemExit("A training process failed; its message stands above.")
+
+
+def _failed(trainers: Sequence[SpawnProcess]) -> bool:
+    return any(trainer.exitcode for trainer in trainers)

@@ -81,7 +81,7 @@ def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage])
         raise SourceError("Bars are looked for in one or more frames of the same size")
     eyes = [_bars_of(list(eye)) for eye in (frames_left, frames_right) if len(eye)]
     bars = Bars(*(int(width) for width in np.max(eyes, axis=0)))
-    height, width = next(eye[0].shape[:2] for eye in (frames_left, frames_right) if len(eye))
+    height, width = frames[0].shape[:2]
     down, across = 1 - (bars.top + bars.bottom) / height, 1 - (bars.left + bars.right) / width
     framed = down < 1 and across < 1  # above or below, and beside: a thing before a black wall?
     return Bars() if framed and down * across < LEAST_OF_FRAMED else bars

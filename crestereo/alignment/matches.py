@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crestereo.images import resize_image
 from crestereo.types import BGRImage
 
 Points = NDArray[np.float64]
@@ -67,13 +68,9 @@ class WorkingCopies:
         scale = max(height, width) / side_px
         if scale <= 1:
             return cls(left, right, 1.0)
-        size = (max(1, round(width / scale)), max(1, round(height / scale)))
-
-        def shrunk(picture: BGRImage) -> BGRImage:
-            return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-
+        shape = (max(1, round(height / scale)), max(1, round(width / scale)))
         with ThreadPoolExecutor(2) as pool:
-            small_left, small_right = pool.map(shrunk, (left, right))
+            small_left, small_right = pool.map(resize_image, (left, right), (shape, shape))
         return cls(small_left, small_right, scale)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice, takewhile
+from itertools import chain, islice, pairwise, takewhile
 from urllib.parse import unquote, urlsplit
 
-import cv2
 import numpy as np
 
 from crestereo.alignment import SwapFinding, detect_swap, find_bars
@@ -17,6 +17,7 @@ from crestereo.app.pairing import TwoVideos
 from crestereo.app.sources import Kind, Source
 from crestereo.app.video_options import TwoVideosSettings, UnifiedVideoSettings
 from crestereo.app.videos import Frame, Video
+from crestereo.images import resize_image
 from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
 from crestereo.motion import Signals, at_constant_rate, motion_signals
 from crestereo.sync import offset_of_signals, pairs_to_verify, verified
@@ -27,6 +28,7 @@ LOOKED_AT_EVERY = 16
 JUDGED_PAIRS = 3  # whose order is judged
 SYNC_SECONDS = 10.0
 SYNC_SIDE_PX = 480
+_END = Frame(np.empty((0, 0, 3), np.uint8), math.inf)  # what follows the last frame
 
 
 def beginning_of(source: Source) -> list[BGRImage]:
@@ -146,9 +148,8 @@ def _small_frames(source: Source) -> Iterator[Frame]:
         for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames()):
             height, width = frame.image.shape[:2]
             scale = min(1.0, SYNC_SIDE_PX / max(height, width))
-            size = (max(1, round(width * scale)), max(1, round(height * scale)))
-            small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
-            yield Frame(np.asarray(small, np.uint8), frame.time_s - video.late_s)
+            shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+            yield Frame(resize_image(frame.image, shape), frame.time_s - video.late_s)
     finally:
         video.close()
 
@@ -156,16 +157,12 @@ def _small_frames(source: Source) -> Iterator[Frame]:
 def _images_at(times_s: Sequence[float], frames: Iterator[Frame]) -> list[BGRImage]:
     """Return the picture that is to be seen at each of some rising times; read no further."""
     found: list[BGRImage] = []
-    shown = next(frames, None)
-    for frame in chain(frames, [None]):
-        while shown and len(found) < len(times_s):
-            # The next one begins to count half way to it.
-            if frame and times_s[len(found)] > (shown.time_s + frame.time_s) / 2:
-                break
+    for shown, following in pairwise(chain(frames, [_END])):
+        half_way_s = (shown.time_s + following.time_s) / 2  # from there on the next one is nearer
+        while len(found) < len(times_s) and times_s[len(found)] <= half_way_s:
             found.append(shown.image)
         if len(found) == len(times_s):
             break
-        shown = frame
     return found
 
 

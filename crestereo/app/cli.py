@@ -115,15 +115,13 @@ def _outcome(main: Callable[[], None], interrupts: Interrupts, debug: bool) -> i
     except BrokenPipeError:  # whoever read our output has had enough of it
         _discard_output()
     except KeyboardInterrupt:
-        _complain("stopped by Ctrl-C", debug)
-        return INTERRUPTED
+        return _interrupted(debug)
     except CREStereoError as exc:
         _complain(f"Error: {exc}", debug)
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001  the border where a bug becomes a sentence
         if interrupts.requested:  # inside of a library, which made an error of its own of it
-            _complain("stopped by Ctrl-C", debug)
-            return INTERRUPTED
+            return _interrupted(debug)
         what = " ".join(str(exc).split())
         if isinstance(exc, ImportError) and not str(exc.name).startswith("crestereo"):
             _complain(f"Error: a package is missing or broken: {what}; {_INSTALL}", debug)
@@ -132,6 +130,11 @@ def _outcome(main: Callable[[], None], interrupts: Interrupts, debug: bool) -> i
         _complain(f"Error: this is a bug: {type(exc).__name__}: {what}; {hint}", debug)
         return BUG
     return 0
+
+
+def _interrupted(debug: bool) -> int:
+    _complain("stopped by Ctrl-C", debug)
+    return INTERRUPTED
 
 
 def _complain(sentence: str, debug: bool) -> None:

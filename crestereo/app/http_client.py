@@ -22,6 +22,8 @@ from urllib.parse import quote, unquote_to_bytes, urlsplit, urlunsplit
 
 from crestereo.errors import SourceError
 
+_LONGEST_REASON = 160
+
 
 @dataclass(frozen=True)
 class Patience:
@@ -38,8 +40,6 @@ class Patience:
     connect_s: float = 5.0
     stall_s: float = 30.0
 
-
-_LONGEST_REASON = 160
 
 PATIENCE = Patience()
 """The deadlines where nothing else is said."""
@@ -126,7 +126,7 @@ def _percent_encoded(text: str) -> str:
     return re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe=string.punctuation))
 
 
-def _one_line(reason: object) -> str:
+def one_line(reason: object) -> str:
     """Return a reason, which a server may have worded, as printable words of one short line."""
     words = "".join(c if c.isprintable() else " " for c in str(reason)).split()
     return " ".join(words)[:_LONGEST_REASON]
@@ -147,12 +147,12 @@ def loading(url: str) -> Iterator[None]:
         yield
     except urllib.error.HTTPError as exc:
         with exc:
-            message = f"{url} answers {exc.code} {_one_line(exc.reason)}; check the address"
+            message = f"{url} answers {exc.code} {one_line(exc.reason)}; check the address"
             raise RefusedError(message, exc.code) from exc
     except (OSError, http.client.HTTPException, ValueError) as exc:
         reason = getattr(exc, "reason", None) or exc
         raise SourceError(
-            f"cannot load {url}: {_one_line(reason)}; check the address and the network"
+            f"cannot load {url}: {one_line(reason)}; check the address and the network"
         ) from exc
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from crestereo.app.paths import expand_home
 from crestereo.errors import SourceError, UsageError
+from crestereo.files import nearest_existing
 from crestereo.providers import DEVICES, check_threads
 from crestereo.settings import (
     VERSIONS,
@@ -26,16 +27,16 @@ AUTO, OFF = "auto", "off"
 ALIGN = (AUTO, OFF)
 
 
+LARGEST = 1e6
+"""Of numbers that a user gives: farther than any camera sees, longer than any focal length."""
+
+
 def whole_number(text: str) -> int:
     """Read a whole number, or raise UsageError."""
     try:
         return int(text)
     except ValueError as exc:
         raise UsageError(f"{text!r} is not a whole number") from exc
-
-
-LARGEST = 1e6
-"""Of numbers that a user gives: farther than any camera sees, longer than any focal length."""
 
 
 def number(text: str) -> float:
@@ -160,8 +161,7 @@ class ImageSettings(CommonSettings):
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, expand_home(path))
         self._check_camera()
-        if self.threads is not None:
-            check_threads(self.threads)
+        check_threads(self.threads)
         _check_output_dir(self.output_dir)
 
     def camera_for(self, width_px: int) -> CameraConfig | None:
@@ -229,7 +229,7 @@ def _check_output_dir(folder: str) -> None:
     """Raise UsageError where the output folder is not and cannot be: before the work, not after."""
     path = Path(folder)
     try:
-        there = next(place for place in (path, *path.absolute().parents) if place.exists())
+        there = nearest_existing(path)
     except OSError as exc:  # for example a name that is too long
         raise UsageError(f"{folder[:80]} cannot be a folder: {exc.strerror}") from exc
     if not there.is_dir():

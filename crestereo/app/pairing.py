@@ -97,9 +97,7 @@ class TwoVideos:
 
     def __iter__(self) -> Iterator[StereoPair]:
         try:
-            pairs = self._live_pairs() if self.live else self._timed_pairs()
-            for left, right in pairs:
-                yield StereoPair(left.image, right.image, self.name, left.time_s)
+            yield from self._live_pairs() if self.live else self._timed_pairs()
         finally:
             self._left.close()
             self._right.close()
@@ -108,14 +106,14 @@ class TwoVideos:
         found = (remark for video in (self._left, self._right) for remark in _remarks(video))
         return [*found, *self._endings]
 
-    def _timed_pairs(self) -> Iterator[tuple[Frame, Frame]]:
+    def _timed_pairs(self) -> Iterator[StereoPair]:
         lefts, rights = self._left.frames(), self._right.frames()
         tolerance_s = 0.51 / max(self._left.fps, self._right.fps)
         left, right = next(lefts, None), next(rights, None)
         while left is not None and right is not None:
             lag_s = right.time_s + self._offset_s - left.time_s
             if abs(lag_s) <= tolerance_s:
-                yield left, right
+                yield StereoPair(left.image, right.image, self.name, left.time_s)
             if lag_s >= -tolerance_s:
                 left = next(lefts, None)
             if lag_s <= tolerance_s:
@@ -131,8 +129,8 @@ class TwoVideos:
             "was not used"
         ]
 
-    def _live_pairs(self) -> Iterator[tuple[Frame, Frame]]:
-        yield Frame(self._left.first, 0.0), Frame(self._right.first, 0.0)
+    def _live_pairs(self) -> Iterator[StereoPair]:
+        yield self.first
         videos = self._left, self._right
         failures = [0, 0]  # in a row
         while max(failures) < MAX_FAILURES_OF_STREAM:
@@ -141,7 +139,7 @@ class TwoVideos:
             failures = [n + 1 if i is None else 0 for n, i in zip(failures, images, strict=True)]
             left, right = images
             if left is not None and right is not None:
-                yield Frame(left, 0.0), Frame(right, 0.0)  # whoever writes them has the clock
+                yield StereoPair(left, right, self.name)  # whoever writes it has the clock
         lost = (v for v, n in zip(videos, failures, strict=True) if n == MAX_FAILURES_OF_STREAM)
         self._endings = [_lost(video) for video in lost]
 

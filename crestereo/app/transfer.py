@@ -17,7 +17,7 @@ from email.message import Message
 from pathlib import Path
 from typing import IO, Any
 
-from crestereo.app.http_client import Patience, open_url
+from crestereo.app.http_client import Patience, one_line, open_url
 from crestereo.app.json_file import read_json_object, write_json
 from crestereo.errors import DownloadError
 
@@ -99,7 +99,7 @@ def _attempt(url: str, part: Path, patience: Patience, progress: Progress, *, ag
     except urllib.error.HTTPError as exc:
         with exc:
             if exc.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or have == 0:
-                raise MirrorError(f"{exc.code} {exc.reason}") from exc
+                raise MirrorError(f"{exc.code} {one_line(exc.reason)}") from exc
             if _whole_size(exc.headers) == have:
                 return  # nothing was missing any more
         discard(part)
@@ -236,4 +236,4 @@ def _reason(exc: Exception) -> str:
     reason = exc.reason if isinstance(exc, urllib.error.URLError) else exc
     if isinstance(reason, TimeoutError):
         return "no answer in time"
-    return str(getattr(reason, "strerror", None) or reason) or type(reason).__name__
+    return one_line(getattr(reason, "strerror", None) or reason) or type(reason).__name__

@@ -106,7 +106,9 @@ class VideoFile:
         if self._last is not None:
             held, since_s = self._last
             self._elapsed_s += min(max(now_s - since_s, 0.0), LONGEST_HOLD_S)
-            due = self._elapsed_s * self._fps  # the number of this frame, if none were missing
+            # The number of this frame, if none were missing. The uneven clock of a file must not
+            # repeat a frame; a camera's is right.
+            due = self._elapsed_s * self._fps
             for _ in range(self._written, round(due) if self._live else math.floor(due + 0.25)):
                 self._write(held, temporary)
         self._last = frame, now_s

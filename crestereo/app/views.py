@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from crestereo.colormap import RangeSmoother, colorize, colorize_depth
 from crestereo.geometry import disparity_to_depth
+from crestereo.images import resize_image
 from crestereo.settings import CameraConfig
 from crestereo.types import BGRImage, DepthMap, DisparityMap
 
@@ -68,8 +68,7 @@ def window_half(picture: BGRImage) -> BGRImage:
     scale = min(WINDOW_SIZE_PX[0] / height, WINDOW_SIZE_PX[1] / 2 / width)
     if scale >= 1:
         return picture
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return resize_image(picture, (max(round(height * scale), 1), max(round(width * scale), 1)))
 
 
 def waiting_view(left: BGRImage) -> View:

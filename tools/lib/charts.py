@@ -29,8 +29,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DPI = 150
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 EVALUATION_CHARTS = ("bad2_by_scene.png", "error_over_time.png", "sparsification.png")
-
-
 NO_MATPLOTLIB = "charts need matplotlib; install it with pip install -r requirements-dev.txt"
 
 
@@ -62,10 +60,14 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def check_picture_name(path: Path) -> None:
-    """Raise UsageError where the suffix is of no kind that charts are written in."""
+def check_chart(path: Path) -> None:
+    """Raise UsageError where no chart can be drawn into a file; asked before anything is measured.
+
+    Its suffix must be of a kind that charts are written in, and matplotlib installed.
+    """
     if path.suffix.lower() not in _SUFFIXES:
         raise UsageError(f"{path.name} ends in none of {', '.join(_SUFFIXES)}; name it otherwise")
+    need_matplotlib()
 
 
 def save_figure(figure: Figure, path: Path) -> Path:

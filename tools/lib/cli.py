@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from crestereo.app.cli import run_script
 from crestereo.errors import ModelFileError, UsageError
+from crestereo.files import nearest_existing
 from crestereo.model_files import BUNDLED_NAME, MODELS_DIR, check_published, file_name, find_model
 from crestereo.settings import ModelSpec, check_iters, parse_model_shape
 
@@ -98,8 +99,8 @@ def check_free(paths: Iterable[Path | None], overwrite: bool) -> None:
     """Raise UsageError if a file to write has no folder, or exists and may not be replaced."""
     wanted = [path for path in paths if path is not None]
     for path in wanted:
-        above = next((folder for folder in path.parents if folder.exists()), path.parent)
-        if above.exists() and not above.is_dir():
+        above = nearest_existing(path.parent)
+        if not above.is_dir():
             raise UsageError(f"{path} cannot be written: {above} is a file; name another place")
     taken = [str(path) for path in wanted if path.exists()]
     if taken and not overwrite:
