@@ -4,12 +4,9 @@ Answer its two prompts with files or web addresses. The headline is the distance
 histograms, which does not see where a colour is; the two lines below it do.
 """
 
-from crestereo.app.cli import read_flags, run_script
-from crestereo.app.messages import Messages
-from crestereo.app.options import CommonSettings
-from crestereo.app.prompts import FIRST_IMAGE, SECOND_IMAGE
-from crestereo.app.questions import ask_pair
-from crestereo.app.runs import compare_pictures
+from crestereo.app.prompts import FIRST_IMAGE, SECOND_IMAGE, ask_pair
+from crestereo.app.script import Messages, run_script
+from crestereo.app.settings import CommonSettings, read_flags
 from crestereo.app.sources import parse_picture
 
 # -------------------------------------------------------------------------------------------------
@@ -23,6 +20,8 @@ def main() -> None:
     messages = Messages(settings.json)
     samples = (first_sample, second_sample)
     first, second = ask_pair((FIRST_IMAGE, SECOND_IMAGE), given, parse_picture, samples, messages)
+    from crestereo.app.run_image import compare_pictures  # noqa: PLC0415  slow to import: after the prompts
+
     compare_pictures(first, second, messages)
 
 

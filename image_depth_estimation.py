@@ -4,13 +4,10 @@ Answer its two prompts (an empty answer takes the samples); the result is shown 
 output/. Each setting below has a flag that overrides it for one run, see --help.
 """
 
-from crestereo.app.cli import read_flags, run_script
-from crestereo.app.messages import Messages
-from crestereo.app.models import check_model
-from crestereo.app.options import ImageSettings
-from crestereo.app.prompts import LEFT_IMAGE, RIGHT_IMAGE
-from crestereo.app.questions import ask_pair
-from crestereo.app.runs import estimate_pictures
+from crestereo.app.load_model import check_model
+from crestereo.app.prompts import LEFT_IMAGE, RIGHT_IMAGE, ask_pair
+from crestereo.app.script import Messages, run_script
+from crestereo.app.settings import ImageSettings, read_flags
 from crestereo.app.sources import parse_picture
 
 # -------------------------------------------------------------------------------------------------
@@ -50,6 +47,8 @@ def main() -> None:
     load_model = check_model(settings)
     samples = (left_sample, right_sample)
     left, right = ask_pair((LEFT_IMAGE, RIGHT_IMAGE), given, parse_picture, samples, messages)
+    from crestereo.app.run_image import estimate_pictures  # noqa: PLC0415  slow to import: after the prompts
+
     estimate_pictures(left, right, load_model, settings, messages)
 
 

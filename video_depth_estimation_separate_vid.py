@@ -4,14 +4,11 @@ Answer its prompts with files, web addresses (YouTube too), or the numbers of tw
 leaves, space pauses, "." goes one frame on, s saves the view. Flags override settings, see --help.
 """
 
-from crestereo.app.cli import read_flags, run_script
-from crestereo.app.messages import Messages
-from crestereo.app.models import check_model
-from crestereo.app.prompts import LEFT_VIDEO, RIGHT_VIDEO
-from crestereo.app.questions import ask_pair
-from crestereo.app.runs import estimate_two_videos
+from crestereo.app.load_model import check_model
+from crestereo.app.prompts import LEFT_VIDEO, RIGHT_VIDEO, ask_pair
+from crestereo.app.script import Messages, run_script
+from crestereo.app.settings import TwoVideosSettings, read_flags
 from crestereo.app.sources import parse_video
-from crestereo.app.video_options import TwoVideosSettings
 
 # -------------------------------------------------------------------------------------------------
 iters = 5  # refinement steps: 2, 5, 10, 20 (published networks), 1..32 (bundled network)
@@ -53,6 +50,8 @@ def main() -> None:
     load_model = check_model(settings)
     prompts = (LEFT_VIDEO, RIGHT_VIDEO)
     left, right = ask_pair(prompts, given, parse_video, samples, messages)
+    from crestereo.app.run_video import estimate_two_videos  # noqa: PLC0415  slow to import: after the prompts
+
     estimate_two_videos(left, right, load_model, settings, messages)
 
 

@@ -5,14 +5,11 @@ Keys: q leaves, space pauses, "." goes one frame on, s saves the view. Each sett
 flag that overrides it for one run, see --help.
 """
 
-from crestereo.app.cli import read_flags, run_script
-from crestereo.app.messages import Messages
-from crestereo.app.models import check_model
-from crestereo.app.prompts import STEREO_VIDEO
-from crestereo.app.questions import ask_source, sample
-from crestereo.app.runs import estimate_one_video
+from crestereo.app.load_model import check_model
+from crestereo.app.prompts import STEREO_VIDEO, ask_source, sample
+from crestereo.app.script import Messages, run_script
+from crestereo.app.settings import UnifiedVideoSettings, read_flags
 from crestereo.app.sources import parse_video
-from crestereo.app.video_options import UnifiedVideoSettings
 
 # -------------------------------------------------------------------------------------------------
 iters = 5  # refinement steps: 2, 5, 10, 20 (published networks), 1..32 (bundled network)
@@ -53,6 +50,8 @@ def main() -> None:
     messages = Messages(settings.json)
     load_model = check_model(settings)
     source = ask_source(STEREO_VIDEO, given, parse_video, messages, sample(video_sample))
+    from crestereo.app.run_video import estimate_one_video  # noqa: PLC0415  slow to import: after the prompts
+
     estimate_one_video(source, load_model, settings, messages)
 
 

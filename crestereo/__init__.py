@@ -8,7 +8,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
+from crestereo.camera import CameraConfig
+from crestereo.errors import (
     Cancelled,
     CREStereoError,
     DisplayError,
@@ -20,11 +21,11 @@ from .errors import (
     UnknownModelError,
     UsageError,
 )
-from .settings import CameraConfig, ModelSpec
+from crestereo.models import ModelSpec
 
 if TYPE_CHECKING:
-    from .estimator import CREStereo
-    from .types import DisparityResult, StereoPair
+    from crestereo.estimator import CREStereo
+    from crestereo.types import DisparityResult, StereoPair
 
 __version__ = "1.0.0"
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UsageError
-from .types import BGRImage, DepthMap
+from crestereo.errors import UsageError
+from crestereo.types import BGRImage, DepthMap
 
 COLORMAPS = tuple(
     sorted(

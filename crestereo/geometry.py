@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import UsageError
-from .settings import CameraConfig
-from .types import BGRImage, DepthMap, DisparityMap
+from crestereo.camera import CameraConfig
+from crestereo.errors import UsageError
+from crestereo.types import BGRImage, DepthMap, DisparityMap
 
 
 def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> DisparityMap:
@@ -145,3 +145,31 @@ def point_cloud(
     points[:, 1] = (rows - centre_y) * z / scaled.focal_px
     points[:, 2] = z
     return points, np.ascontiguousarray(image[known][:, ::-1])
+
+
+def fill_from_background(disparity: DisparityMap) -> DisparityMap:
+    """Replace unknown pixels by the farther of their nearest known neighbours.
+
+    Along each row the smaller of the next known value to the left and to the right, at the
+    border the only one there is; rows without any known value are then filled in the same way
+    along the columns. This is the interpolation of KITTI's development kit [1]_, because what
+    one camera alone sees is the background; the kit leaves empty rows between known ones open.
+
+    Returns
+    -------
+    (H, W) float32
+        All NaN if nothing was known.
+    """
+    known = np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float32)
+    along_rows = np.fmin(_carry_right(known), _carry_right(known[:, ::-1])[:, ::-1])
+    columns = np.ascontiguousarray(along_rows.T)
+    return np.ascontiguousarray(
+        np.fmin(_carry_right(columns), _carry_right(columns[:, ::-1])[:, ::-1]).T
+    )
+
+
+def _carry_right(values: DisparityMap) -> DisparityMap:
+    """Replace NaN by the last known value to its left, if any."""
+    columns = np.arange(values.shape[1])
+    last = np.maximum.accumulate(np.where(np.isfinite(values), columns, 0), axis=1)
+    return np.take_along_axis(values, last, axis=1)

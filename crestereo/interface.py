@@ -24,11 +24,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from .errors import ModelFileError
-from .model_files import ChannelOrder, recorded_channel_order
+from crestereo.errors import ModelFileError
+from crestereo.models import ChannelOrder, ModelSpec, recorded_channel_order
+from crestereo.session import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
+
 
 Kind = Literal["init", "next", "combined", "lite"]
 FloatType: TypeAlias = "np.dtype[np.float32] | np.dtype[np.float16]"
@@ -229,3 +231,27 @@ def _described(tensors: Sequence[Tensor]) -> str:
         f"{t.name} {'x'.join('?' if side is None else str(side) for side in t.shape) or 'scalar'}"
         for t in tensors
     )
+
+
+def check_model_file(path: Path, spec: ModelSpec) -> None:
+    """Open a file as a network and compare its interface with a specification.
+
+    Parameters
+    ----------
+    path : Path
+        ONNX file, under any name.
+    spec : ModelSpec
+        Published model that it should be.
+
+    Raises
+    ------
+    ModelFileError
+        The file is no ONNX model, or one of another interface or size.
+    """
+    face = read_interface(open_session(path, device="cpu"), path)
+    if (face.kind, face.shape) != (spec.version, spec.shape):
+        size = "of any size" if face.shape is None else "of {}x{}".format(*face.shape)
+        raise ModelFileError(
+            f"{path.name} is a model of the {face.kind} kind {size}, "
+            f"not {spec.version} of {spec.height}x{spec.width}"
+        )

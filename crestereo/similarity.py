@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError
-from .images import check_picture, resize_image
-from .types import BGRImage
+from crestereo.errors import SourceError
+from crestereo.preprocess import check_picture, resize_image
+from crestereo.types import BGRImage
 
 _HUE_BINS, _SATURATION_BINS = 180, 256
 _SSIM_WINDOW_PX = 7

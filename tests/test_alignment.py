@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from crestereo.alignment import Verdict, align_pair, check_pair, choose_shift, plan_alignment
-from crestereo.alignment.model import AlignmentModel, choose_model, transform
+from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage
 from tools.lib.moving_scene import Stage, texture

@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.app import beginnings
-from crestereo.app.beginnings import choose_offset_s
-from crestereo.app.messages import Messages
-from crestereo.app.openers import open_video
+from crestereo.app import stereo_video as beginnings
+from crestereo.app.script import Messages
+from crestereo.app.settings import TwoVideosSettings
 from crestereo.app.sources import Source, parse_video
-from crestereo.app.video_options import TwoVideosSettings
-from crestereo.app.videos import Frame, Video
+from crestereo.app.stereo_video import choose_offset_s
+from crestereo.app.video import Frame, Video, open_video
 from crestereo.types import BGRImage
 from tools.lib.moving_scene import two_recordings
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from crestereo import CameraConfig, SourceError, UsageError
-from crestereo.calibration import read_calibration
+from crestereo.camera import read_calibration
 
 MIDDLEBURY = """cam0=[999.421 0 294.182; 0 999.421 252.932; 0 0 1]
 cam1=[999.421 0 326.96; 0 999.421 252.932; 0 0 1]

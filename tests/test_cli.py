@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from crestereo.app import cli
-from crestereo.app.cli import read_flags
-from crestereo.app.options import ImageSettings
-from crestereo.app.video_options import UnifiedVideoSettings
+from crestereo.app import script as cli
+from crestereo.app.settings import ImageSettings, UnifiedVideoSettings, read_flags
 from crestereo.errors import SourceError, UsageError
 from tests.app_helpers import (
     COMPARE,
@@ -212,7 +210,7 @@ def test_a_bug_is_a_sentence_that_says_so(
     [
         (ModuleNotFoundError("No module named 'cv2'", name="cv2"), 2, "requirements.txt"),
         (ImportError("libGL.so.1: cannot open shared object file"), 2, "libgl1"),
-        (ImportError("cannot import name", name="crestereo.app.cli"), 70, "this is a bug"),
+        (ImportError("cannot import name", name="crestereo.app.script"), 70, "this is a bug"),
     ],
 )
 def test_a_missing_package_is_no_bug(

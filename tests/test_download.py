@@ -23,8 +23,7 @@ from crestereo.app.mirrors import KNOWN_SHA256, PUBLISHED_MIRRORS, Mirrors
 from crestereo.app.progress import ByteBar
 from crestereo.app.transfer import MirrorError, transfer
 from crestereo.errors import DownloadError, UnknownModelError
-from crestereo.model_files import PUBLISHED, file_name
-from crestereo.settings import ModelSpec
+from crestereo.models import PUBLISHED, ModelSpec, file_name
 from tests.file_server import FileServer, Reply, serve_files
 from tests.tiny_models import combined_model, init_model
 

@@ -14,7 +14,7 @@ import pytest
 from crestereo.app.download import fetch_models
 from crestereo.app.mirrors import Mirrors
 from crestereo.errors import CREStereoError
-from crestereo.settings import ModelSpec
+from crestereo.models import ModelSpec
 from tests.file_server import FileServer, Reply, serve_files
 from tests.tiny_models import init_model
 from tools import download_models

@@ -8,14 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from crestereo import (
-    Cancelled,
-    CREStereo,
-    ModelError,
-    ModelFileError,
-    SourceError,
-    UsageError,
-)
+from crestereo import Cancelled, CREStereo, ModelError, ModelFileError, SourceError, UsageError
 from tests import tiny_models
 
 SHARED = Path(__file__).parents[1].parent / "shared"

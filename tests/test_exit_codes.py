@@ -159,7 +159,7 @@ def test_a_slip_in_the_settings_is_found_before_anything_is_asked(
 
 
 def test_a_bug_is_70(place: Place) -> None:
-    code = "from crestereo.app.cli import run_script\nrun_script(lambda: 1 / 0)"
+    code = "from crestereo.app.script import run_script\nrun_script(lambda: 1 / 0)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment(),
         check=False,

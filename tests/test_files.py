@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from crestereo.files import replacing, write_bytes
+from crestereo.formats import replacing, write_bytes
 
 
 def test_a_name_as_long_as_names_can_be_is_written(tmp_path: Path) -> None:

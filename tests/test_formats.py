@@ -9,7 +9,7 @@ import pytest
 
 from crestereo import SourceError, UsageError
 from crestereo import formats as f
-from crestereo.files import replacing
+from crestereo.formats import replacing
 
 
 @pytest.fixture

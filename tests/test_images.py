@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from crestereo.images import resize_image
+from crestereo.preprocess import resize_image
 
 
 @pytest.mark.parametrize(

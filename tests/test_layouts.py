@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.app.video_options import LAYOUTS
+from crestereo.app.settings import LAYOUTS
 from crestereo.errors import SourceError, UsageError
 from crestereo.layouts import LAYOUT_NAMES, Layout, detect_layout, parse_layout, split_frame
 from crestereo.types import BGRImage

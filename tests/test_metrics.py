@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from crestereo import metrics
-from crestereo.confidence import area_under_curve, calibration_error, sparsification_curve
 from crestereo.errors import UsageError
-from crestereo.holes import fill_from_background
+from crestereo.geometry import fill_from_background
+from tools.lib import metrics
+from tools.lib.metrics import area_under_curve, calibration_error, sparsification_curve
 
 NAN = float("nan")
 INF = float("inf")

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from crestereo import ModelFileError, ModelSpec, UnknownModelError, UsageError
-from crestereo.model_files import (
+from crestereo.models import (
     MODELS_DIR,
     PUBLISHED,
+    VERSIONS,
     check_published,
     choose_model,
     file_name,
@@ -17,7 +18,6 @@ from crestereo.model_files import (
     parse_file_name,
     recorded_channel_order,
 )
-from crestereo.settings import VERSIONS
 
 SHAPE = (480, 640)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from crestereo.app import http_client
 from crestereo.app.http_client import ascii_url
-from crestereo.app.pictures import open_picture, open_picture_pair
+from crestereo.app.images import open_picture, open_picture_pair
 from crestereo.app.sources import Kind, Source, parse_picture
 from crestereo.errors import SourceError
 from tests.app_helpers import picture_pair, save, texture

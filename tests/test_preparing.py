@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crestereo.app import preparing
-from crestereo.app.options import ImageSettings
-from crestereo.app.preparing import prepare_pictures, prepare_video
+from crestereo.app import align as preparing
+from crestereo.app.align import prepare_pictures, prepare_video
+from crestereo.app.settings import ImageSettings
 from crestereo.types import StereoPair
 from tools.lib.moving_scene import Stage
 

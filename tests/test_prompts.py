@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from crestereo.app import prompts
-from crestereo.app.messages import Messages
 from crestereo.app.prompts import ask, ask_yes_no, clean_answer, parse_yes_no
+from crestereo.app.script import Messages
 from crestereo.errors import SourceError, UsageError
 
 Typing = Callable[..., list[str]]

@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 
 from crestereo import CREStereo, ModelFileError, ProviderError, UsageError
-from crestereo.providers import DEVICES, open_session, runtime_errors
+from crestereo.session import DEVICES, open_session, runtime_errors
 from tests import tiny_models
 
 ABSENT = [

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from crestereo.app import prompts
-from crestereo.model_files import MODELS_DIR, choose_model
+from crestereo.models import MODELS_DIR, choose_model
 from tests.app_helpers import (
     COMPARE,
     IMAGE,
@@ -358,7 +358,7 @@ def misses_a_package(place: Place) -> int:
 
 
 def has_a_bug(place: Place) -> int:
-    code = "from crestereo.app.cli import run_script\nrun_script(lambda: {}['key'])"
+    code = "from crestereo.app.script import run_script\nrun_script(lambda: {}['key'])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )

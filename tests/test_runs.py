@@ -10,15 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.app.image_run import run_image
-from crestereo.app.messages import Messages
-from crestereo.app.openers import open_video
-from crestereo.app.options import ImageSettings, VideoSettings
-from crestereo.app.pairing import TwoVideos
-from crestereo.app.preparation import PreparedPair
+from crestereo.app.align import PreparedPair
+from crestereo.app.run_image import run_image
+from crestereo.app.run_video import run_video
+from crestereo.app.script import Messages
+from crestereo.app.settings import ImageSettings, TwoVideosSettings, VideoSettings
 from crestereo.app.sources import parse_video
-from crestereo.app.video_options import TwoVideosSettings
-from crestereo.app.video_run import run_video
+from crestereo.app.stereo_video import TwoVideos
+from crestereo.app.video import open_video
 from crestereo.errors import UsageError
 from crestereo.estimator import CREStereo
 from crestereo.formats import read_image, read_pfm

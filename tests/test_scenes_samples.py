@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.calibration import read_calibration
+from crestereo.camera import read_calibration
 from crestereo.errors import UsageError
 from crestereo.formats import read_image, read_pfm
 from tools import render_samples

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from crestereo.app import screen
-from crestereo.app.messages import Messages
-from crestereo.app.screen import wants_window, why_no_screen
+from crestereo.app import window as screen
+from crestereo.app.script import Messages
+from crestereo.app.window import wants_window, why_no_screen
 from crestereo.errors import DisplayError
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="about X displays")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crestereo import CameraConfig, ModelSpec, UsageError
-from crestereo.settings import check_iters, check_model_shape, parse_model_shape
+from crestereo.models import check_iters, check_model_shape, parse_model_shape
 
 
 @pytest.mark.parametrize("text", ["480x640", " 480 x 640 ", "480X640", "480×640"])

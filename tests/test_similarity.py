@@ -5,12 +5,7 @@ import numpy as np
 import pytest
 
 from crestereo import SourceError, UsageError
-from crestereo.similarity import (
-    compare,
-    histogram_distance,
-    pixel_difference,
-    structure_distance,
-)
+from crestereo.similarity import compare, histogram_distance, pixel_difference, structure_distance
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crestereo.app.messages import Messages
-from crestereo.app.sinks import choose_names, claimed_names, save_maps, save_record, view_saver
+from crestereo.app.output import choose_names, claimed_names, save_maps, save_record, view_saver
+from crestereo.app.script import Messages
+from crestereo.camera import CameraConfig
 from crestereo.errors import UsageError
 from crestereo.formats import read_depth_png, read_image, read_pfm
-from crestereo.settings import CameraConfig
 from tests.app_helpers import texture
 
 ENDINGS = ("depth.png", "run.json")

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from crestereo.app import openers, sites
-from crestereo.app.messages import Messages
-from crestereo.app.runs import estimate_one_video, estimate_two_videos
-from crestereo.app.sites import SiteStream, find_streams, rank_streams
+from crestereo.app import video as openers
+from crestereo.app import video as sites
+from crestereo.app.run_video import estimate_one_video, estimate_two_videos
+from crestereo.app.script import Messages
+from crestereo.app.settings import TwoVideosSettings, UnifiedVideoSettings
 from crestereo.app.sources import parse_video
-from crestereo.app.video_options import TwoVideosSettings, UnifiedVideoSettings
+from crestereo.app.video import SiteStream, find_streams, rank_streams
 from crestereo.errors import SourceError
 from crestereo.estimator import CREStereo
 from tests.app_helpers import BLOCK, write_video

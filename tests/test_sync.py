@@ -7,8 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from crestereo.errors import UsageError
-from crestereo.motion import ROW_BANDS, at_constant_rate, motion_signals
-from crestereo.sync import find_offset, offset_of_signals
+from crestereo.sync import (
+    ROW_BANDS,
+    at_constant_rate,
+    find_offset,
+    motion_signals,
+    offset_of_signals,
+)
 from tools.lib.moving_scene import two_recordings
 
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.app.video_file import LONGEST_HOLD_S, VideoFile
-from crestereo.app.worker import ClosedError
+from crestereo.app.pipeline import ClosedError
+from crestereo.app.video_writer import LONGEST_HOLD_S, VideoFile
 from crestereo.errors import SourceError, UsageError
 from tests.app_helpers import frame_number, texture
 

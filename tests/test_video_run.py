@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from crestereo.app import video_run
-from crestereo.app.messages import Messages
-from crestereo.app.preparation import PreparedPair
-from crestereo.app.video_run import run_video
+from crestereo.app import run_video as video_run
+from crestereo.app.align import PreparedPair
+from crestereo.app.run_video import run_video
+from crestereo.app.script import Messages
 from crestereo.errors import Cancelled, ModelError
 from crestereo.estimator import CREStereo
 from crestereo.types import DisparityResult, StereoPair

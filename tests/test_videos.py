@@ -12,12 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.app import openers
-from crestereo.app.openers import open_video
-from crestereo.app.pairing import OneVideo, TwoVideos
-from crestereo.app.sites import SiteStream
+from crestereo.app import video as openers
 from crestereo.app.sources import Kind, Source, parse_video
-from crestereo.app.videos import Video
+from crestereo.app.stereo_video import OneVideo, TwoVideos
+from crestereo.app.video import SiteStream, Video, open_video
 from crestereo.errors import SourceError
 from crestereo.layouts import Layout, split_frame
 from tests.app_helpers import damage_frames, frame_number, save, texture, write_video

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from crestereo.app.views import (
+from crestereo.app.render import (
     WINDOW_SIZE_PX,
     Painter,
     View,
@@ -13,7 +13,7 @@ from crestereo.app.views import (
     waiting_view,
     window_half,
 )
-from crestereo.settings import CameraConfig
+from crestereo.camera import CameraConfig
 from tests.app_helpers import texture
 
 CAMERA = CameraConfig(baseline_m=0.1, focal_px=100, image_width_px=40)

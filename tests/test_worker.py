@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from crestereo.app.deadline import DeadlineError, call_within
-from crestereo.app.worker import ClosedError, Mailbox, Pipeline
+from crestereo.app.pipeline import ClosedError, Mailbox, Pipeline
+from crestereo.app.video import DeadlineError, call_within
 
 
 def collect(pipeline: Pipeline[int], limit_s: float = 10) -> list[int]:

@@ -23,10 +23,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import UsageError
-from crestereo.files import write_bytes
-from crestereo.model_files import BUNDLED_NAME, MODELS_DIR
-from crestereo.providers import check_is_file
-from crestereo.settings import check_iters, parse_model_shape
+from crestereo.formats import write_bytes
+from crestereo.models import BUNDLED_NAME, MODELS_DIR, check_iters, parse_model_shape
+from crestereo.session import check_is_file
 from tools.lib.bench_growth import ITERS, SHAPES, growth_chart, growth_rows, measure_growth
 from tools.lib.bench_rows import (
     memory_rows,

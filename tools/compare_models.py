@@ -24,8 +24,8 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import UsageError
-from crestereo.files import write_bytes
-from crestereo.model_files import MODELS_DIR, parse_file_name
+from crestereo.formats import write_bytes
+from crestereo.models import MODELS_DIR, parse_file_name
 from tools.lib.advice import advice, trial_table, write_trials
 from tools.lib.bubbles import bubble_chart, detail_strip
 from tools.lib.charts import NO_MATPLOTLIB, can_draw

@@ -19,12 +19,19 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from crestereo.app.cli import run_script
 from crestereo.app.download import fetch_models
 from crestereo.app.inventory import unfinished_downloads, verify_models
+from crestereo.app.script import run_script
 from crestereo.errors import ModelFileError, UsageError
-from crestereo.model_files import MODELS_DIR, PUBLISHED, check_published, file_name, find_model
-from crestereo.settings import ModelSpec, parse_model_shape
+from crestereo.models import (
+    MODELS_DIR,
+    PUBLISHED,
+    ModelSpec,
+    check_published,
+    file_name,
+    find_model,
+    parse_model_shape,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,7 +23,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import SourceError, UsageError
-from crestereo.model_files import BUNDLED_NAME, MODELS_DIR
+from crestereo.models import BUNDLED_NAME, MODELS_DIR
 from tools.lib.alignment_tasks import (
     Estimate,
     Row,

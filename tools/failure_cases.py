@@ -19,12 +19,12 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import UsageError
-from crestereo.metrics import bad_rate, end_point_error
 from crestereo.types import DisparityMap
 from tools.lib.charts import check_chart, new_figure, save_figure
 from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
 from tools.lib.contestants import open_contestant
 from tools.lib.hard_cases import CASES, MARGIN_PX, HardCase
+from tools.lib.metrics import bad_rate, end_point_error
 from tools.lib.tables import markdown_table
 
 MOST_MAPS = 4  # that the picture has room for

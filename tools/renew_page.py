@@ -28,7 +28,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import SourceError, UsageError
-from crestereo.files import write_bytes
+from crestereo.formats import write_bytes
 from tools.lib.cli import run_tool
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,12 +1,10 @@
 """Look at a pair before it is matched, mend it, and bring the result back to the left picture."""
 
 from crestereo.alignment.bars import Bars, find_bars
-from crestereo.alignment.check import PairCheck, Verdict, check_pair
+from crestereo.alignment.check import PairCheck, Verdict, check_pair, choose_shift
+from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform
 from crestereo.alignment.matches import Matches, find_matches
-from crestereo.alignment.model import AlignmentModel, choose_model, transform
-from crestereo.alignment.plan import AlignmentPlan, plan_alignment
-from crestereo.alignment.range_shift import choose_shift
-from crestereo.alignment.rectify import AlignedPair, align_pair
+from crestereo.alignment.rectify import AlignedPair, AlignmentPlan, align_pair, plan_alignment
 from crestereo.alignment.swap import SwapFinding, detect_swap
 
 __all__ = [

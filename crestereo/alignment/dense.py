@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.alignment.model import AlignmentModel
+from crestereo.alignment.epipolar import AlignmentModel
 from crestereo.types import BGRImage
 
 Field = NDArray[np.float32]

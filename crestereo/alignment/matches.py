@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.images import resize_image
+from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
 
 Points = NDArray[np.float64]

@@ -36,9 +36,8 @@ from crestereo.app.transfer import (
     transfer,
 )
 from crestereo.errors import DownloadError, ModelFileError
-from crestereo.model_check import check_model_file
-from crestereo.model_files import check_published, file_name, find_model
-from crestereo.settings import ModelSpec
+from crestereo.interface import check_model_file
+from crestereo.models import ModelSpec, check_published, file_name, find_model
 
 Report = Callable[[str], None]
 """Takes one line for the user."""

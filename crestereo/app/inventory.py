@@ -8,9 +8,8 @@ from typing import Literal
 
 from crestereo.app.digests import LOCK_FILE, expected_digest, sha256_of
 from crestereo.errors import ModelFileError
-from crestereo.model_check import check_model_file
-from crestereo.model_files import parse_file_name
-from crestereo.settings import ModelSpec
+from crestereo.interface import check_model_file
+from crestereo.models import ModelSpec, parse_file_name
 
 Verdict = Literal["right", "unrecorded", "wrong"]
 

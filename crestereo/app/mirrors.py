@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from crestereo.settings import ModelSpec
+from crestereo.models import ModelSpec
 
 _SINGLE_SHAPES = {
     "init": {(180, 320), (240, 320), (480, 640), (720, 1280)},

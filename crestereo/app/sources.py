@@ -15,6 +15,17 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from crestereo.errors import SourceError
 
+
+def expand_home(path: str) -> str:
+    """Return a path with the home folder for a ``~`` at its beginning, as a shell does."""
+    if not path.startswith("~"):
+        return path
+    try:
+        return str(Path(path).expanduser())
+    except RuntimeError:  # no such user: the name is taken as it stands
+        return path
+
+
 _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms")
 _MAX_CAMERA = 99
 _MAX_STEM_BYTES = 200  # of 255 that file systems allow: names get endings and numbers

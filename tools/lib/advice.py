@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from crestereo.files import write_bytes
+from crestereo.formats import write_bytes
 
 from .comparison import Trial
 from .contestants import Contestant

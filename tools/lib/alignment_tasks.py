@@ -20,8 +20,8 @@ from crestereo.alignment import (
     transform,
 )
 from crestereo.formats import read_image
-from crestereo.metrics import bad_rate
 from crestereo.types import BGRImage, DisparityMap
+from tools.lib.metrics import bad_rate
 
 from .datasets import Scene, load_scene
 from .disturbed import DisturbedPair, aligned_truth, disturb, draw_homography, focal_px

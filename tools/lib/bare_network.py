@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.errors import UsageError
-from crestereo.providers import open_session, runtime_errors
+from crestereo.session import open_session, runtime_errors
 
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from crestereo.app.beginnings import LOOKED_AT_FRAMES
-from crestereo.app.views import Painter, side_by_side
+from crestereo.app.render import Painter, side_by_side
+from crestereo.app.stereo_video import LOOKED_AT_FRAMES
 from crestereo.estimator import CREStereo
 from crestereo.preprocess import Fit
 

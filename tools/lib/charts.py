@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crestereo.errors import UsageError
-from crestereo.files import write_bytes
+from crestereo.formats import write_bytes
 
 from .records import Record, mean_figures
 from .tables import run_name, runs_of

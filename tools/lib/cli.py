@@ -8,11 +8,19 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from crestereo.app.cli import run_script
+from crestereo.app.script import run_script
 from crestereo.errors import ModelFileError, UsageError
-from crestereo.files import nearest_existing
-from crestereo.model_files import BUNDLED_NAME, MODELS_DIR, check_published, file_name, find_model
-from crestereo.settings import ModelSpec, check_iters, parse_model_shape
+from crestereo.formats import nearest_existing
+from crestereo.models import (
+    BUNDLED_NAME,
+    MODELS_DIR,
+    ModelSpec,
+    check_iters,
+    check_published,
+    file_name,
+    find_model,
+    parse_model_shape,
+)
 
 from .contestants import BASELINES, PRIORS, Contestant, baseline
 

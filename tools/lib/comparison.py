@@ -13,8 +13,8 @@ import numpy as np
 
 from crestereo.errors import SourceError
 from crestereo.formats import read_image
-from crestereo.metrics import bad_rate, end_point_error
 from crestereo.types import DisparityMap, StereoPair
+from tools.lib.metrics import bad_rate, end_point_error
 
 from .contestants import Contestant, Runner
 from .datasets import find_scenes, load_scene

@@ -14,7 +14,7 @@ import onnxruntime
 from crestereo.errors import ModelFileError, UsageError
 from crestereo.estimator import CREStereo
 from crestereo.geometry import resize_disparity
-from crestereo.providers import runtime_errors
+from crestereo.session import runtime_errors
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
 
 from .contestants import Contestant, Prior, Runner

@@ -11,10 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from crestereo.confidence import area_under_curve, calibration_error, sparsification_curve
-from crestereo.files import write_bytes
-from crestereo.metrics import Score, Unknown, score, weighted_mean
+from crestereo.formats import write_bytes
 from crestereo.types import DisparityResult
+from tools.lib.metrics import (
+    Score,
+    Unknown,
+    area_under_curve,
+    calibration_error,
+    score,
+    sparsification_curve,
+    weighted_mean,
+)
 
 from .contestants import Contestant
 from .datasets import Scene, SceneData

@@ -13,8 +13,7 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
-from crestereo.geometry import resize_disparity
-from crestereo.holes import fill_from_background
+from crestereo.geometry import fill_from_background, resize_disparity
 from crestereo.types import BGRImage, DisparityMap
 
 Mode: TypeAlias = Literal["full", "3way"]

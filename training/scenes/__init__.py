@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .scene import Sample, render_scene
+from training.scenes.scene import Sample, render_scene
 
 __all__ = ["Sample", "render_scene"]

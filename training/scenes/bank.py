@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .patterns import GENERATORS
-from .textures import Image, Rng, power_noise
+from training.scenes.patterns import GENERATORS
+from training.scenes.textures import Image, Rng, power_noise
 
 PHOTOS = (
     "astronaut.png",

@@ -7,13 +7,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from .camera import Camera, Vector
-from .lighting import Atmosphere
-from .motion import depth_of
-from .raster import paint_view
-from .scene import Sample, finish_pair
-from .surfaces import Surface
-from .textures import Image
+from training.scenes.camera import Camera, Vector
+from training.scenes.lighting import Atmosphere
+from training.scenes.motion import depth_of
+from training.scenes.raster import paint_view
+from training.scenes.scene import Sample, finish_pair
+from training.scenes.surfaces import Surface
+from training.scenes.textures import Image
 
 SUPERSAMPLING = 2
 

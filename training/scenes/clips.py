@@ -9,17 +9,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .bank import plain_material
-from .beauty import daylight, fine_camera, render_colours, render_fine
-from .camera import Camera, Frame, rotation
-from .kit import Stage, add_box, add_round
-from .lighting import Atmosphere
-from .motion import Motion, camera_at, posed
-from .patterns import stripes
-from .scene import Sample
-from .showcase import car, paint, room_scene, street_scene, table_scene
-from .surfaces import Surface
-from .textures import Image
+from training.scenes.bank import plain_material
+from training.scenes.beauty import daylight, fine_camera, render_colours, render_fine
+from training.scenes.camera import Camera, Frame, rotation
+from training.scenes.kit import Stage, add_box, add_round
+from training.scenes.lighting import Atmosphere
+from training.scenes.motion import Motion, camera_at, posed
+from training.scenes.patterns import stripes
+from training.scenes.scene import Sample
+from training.scenes.showcase import car, paint, room_scene, street_scene, table_scene
+from training.scenes.surfaces import Surface
+from training.scenes.textures import Image
 
 Track = Callable[[float], Motion]
 

@@ -8,14 +8,23 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .bank import choose_material, choose_texture
-from .camera import Camera, Frame, Vector, cross, rotation
-from .kit import Stage, add_box, add_card, add_relief, bumps, folds, relief_light, tame
-from .masks import branch, foliage, lattice, letters, remembered, sticks, wires
-from .relief import Relief
-from .shell import Shell, Wall, far_plane, mip_atlas
-from .textures import Field, Image, Rng
-from .things import (
+from training.scenes.bank import choose_material, choose_texture
+from training.scenes.camera import Camera, Frame, Vector, cross, rotation
+from training.scenes.kit import (
+    Stage,
+    add_box,
+    add_card,
+    add_relief,
+    bumps,
+    folds,
+    relief_light,
+    tame,
+)
+from training.scenes.masks import branch, foliage, lattice, letters, remembered, sticks, wires
+from training.scenes.relief import Relief
+from training.scenes.shell import Shell, Wall, far_plane, mip_atlas
+from training.scenes.textures import Field, Image, Rng
+from training.scenes.things import (
     clutter,
     furniture,
     pole,

@@ -11,13 +11,13 @@ from math import hypot, sqrt
 import cv2
 import numpy as np
 
-from .bank import Material, choose_material
-from .camera import Camera, Frame, Vector, cross, rotation
-from .masks import Outline
-from .quadric import Quadric
-from .relief import Relief
-from .surfaces import NEAR, Card, Surface, ringed
-from .textures import Field, Image, Rng, power_noise
+from training.scenes.bank import Material, choose_material
+from training.scenes.camera import Camera, Frame, Vector, cross, rotation
+from training.scenes.masks import Outline
+from training.scenes.quadric import Quadric
+from training.scenes.relief import Relief
+from training.scenes.surfaces import NEAR, Card, Surface, ringed
+from training.scenes.textures import Field, Image, Rng, power_noise
 
 
 @dataclass

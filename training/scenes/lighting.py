@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .bank import choose_texture
-from .camera import Camera, Vector
-from .raster import View
-from .textures import Field, Image, Rng, random_palette
+from training.scenes.bank import choose_texture
+from training.scenes.camera import Camera, Vector
+from training.scenes.raster import View
+from training.scenes.textures import Field, Image, Rng, random_palette
 
 
 @dataclass(frozen=True)

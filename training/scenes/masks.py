@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .textures import Rng, power_noise
+from training.scenes.textures import Rng, power_noise
 
 Mask: TypeAlias = NDArray[np.uint8]
 Outline: TypeAlias = Callable[[Rng, int, int], Mask]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Vector
-from .quadric import Quadric
-from .shell import Shell, Wall
-from .surfaces import Card, Surface
+from training.scenes.camera import Vector
+from training.scenes.quadric import Quadric
+from training.scenes.shell import Shell, Wall
+from training.scenes.surfaces import Card, Surface
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from .textures import (
+from training.scenes.textures import (
     Image,
     Rng,
     apply_palette,

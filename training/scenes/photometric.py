@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .textures import Field, Image, Rng
+from training.scenes.textures import Field, Image, Rng
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera, Vector
-from .surfaces import NEAR, Patch, clip_box, linear_field
-from .textures import Field, Image
+from training.scenes.camera import Camera, Vector
+from training.scenes.surfaces import NEAR, Patch, clip_box, linear_field
+from training.scenes.textures import Field, Image
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera
-from .surfaces import Patch, Surface
-from .textures import Field, Image
+from training.scenes.camera import Camera
+from training.scenes.surfaces import Patch, Surface
+from training.scenes.textures import Field, Image
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera
-from .surfaces import Patch, clip_box
-from .textures import Field, Image
+from training.scenes.camera import Camera
+from training.scenes.surfaces import Patch, clip_box
+from training.scenes.textures import Field, Image
 
 
 @dataclass(frozen=True)

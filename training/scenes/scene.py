@@ -8,13 +8,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera
-from .families import compose
-from .lighting import Atmosphere, draw_atmosphere
-from .photometric import defocus, develop, draw_developments, draw_misalignment
-from .raster import View, occlusion, paint_view
-from .surfaces import Surface
-from .textures import Field, Image, Rng
+from training.scenes.camera import Camera
+from training.scenes.families import compose
+from training.scenes.lighting import Atmosphere, draw_atmosphere
+from training.scenes.photometric import defocus, develop, draw_developments, draw_misalignment
+from training.scenes.raster import View, occlusion, paint_view
+from training.scenes.surfaces import Surface
+from training.scenes.textures import Field, Image, Rng
 
 MAX_FRACTION = 1 / 3
 """Largest disparity as a part of the width."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .bank import Material, plain_material
-from .camera import Camera, Frame, rotation
-from .kit import Stage, add_box, add_card, add_round
-from .masks import Mask, foliage
-from .patterns import bricks, fabric, facade, page, tiles
-from .shell import Shell, Wall, far_plane, mip_atlas
-from .textures import Field, Image, Rng, flat, noise, planks, power_noise, wood
-from .things import chair, table
+from training.scenes.bank import Material, plain_material
+from training.scenes.camera import Camera, Frame, rotation
+from training.scenes.kit import Stage, add_box, add_card, add_round
+from training.scenes.masks import Mask, foliage
+from training.scenes.patterns import bricks, fabric, facade, page, tiles
+from training.scenes.shell import Shell, Wall, far_plane, mip_atlas
+from training.scenes.textures import Field, Image, Rng, flat, noise, planks, power_noise, wood
+from training.scenes.things import chair, table
 
 LIGHT = np.array([-0.45, -0.75, -0.48])
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camera import Camera, Vector, cross
-from .textures import Field, Image
+from training.scenes.camera import Camera, Vector, cross
+from training.scenes.textures import Field, Image
 
 NEAR = 1e-3
 

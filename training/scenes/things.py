@@ -10,9 +10,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from .bank import Material, choose_material
-from .camera import Frame
-from .kit import (
+from training.scenes.bank import Material, choose_material
+from training.scenes.camera import Frame
+from training.scenes.kit import (
     Stage,
     add_box,
     add_card,
@@ -23,8 +23,8 @@ from .kit import (
     dome,
     folds,
 )
-from .masks import OPEN, SOLID, Mask, Outline, branch, remembered
-from .textures import Field, Rng
+from training.scenes.masks import OPEN, SOLID, Mask, Outline, branch, remembered
+from training.scenes.textures import Field, Rng
 
 
 def upright_card(

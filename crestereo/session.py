@@ -14,10 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import ModelFileError, ProviderError, UsageError
+from crestereo.errors import ModelFileError, ProviderError, UsageError
 
 if TYPE_CHECKING:
     import onnxruntime
+
 
 CPU = "CPUExecutionProvider"
 

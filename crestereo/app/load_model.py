@@ -7,15 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crestereo.app.messages import Messages
-from crestereo.app.options import ImageSettings
-from crestereo.app.paths import expand_home
+from crestereo.app.script import Messages
+from crestereo.app.settings import ImageSettings
+from crestereo.app.sources import expand_home
 from crestereo.errors import ModelFileError
-from crestereo.model_files import MODELS_DIR, ModelChoice, choose_model, iters_in_name
-from crestereo.providers import check_installed, check_is_file
+from crestereo.models import MODELS_DIR, ModelChoice, choose_model, iters_in_name
+from crestereo.session import check_installed, check_is_file
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
+
 
 LoadModel = Callable[[Messages], "CREStereo"]
 """Opens the chosen network and says in one line what runs it."""

@@ -6,22 +6,20 @@ A setting has its home in the block at the top of a script; the classes here onl
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
-from crestereo.app.paths import expand_home
+from crestereo.app.sources import expand_home
+from crestereo.camera import CameraConfig
 from crestereo.errors import SourceError, UsageError
-from crestereo.files import nearest_existing
-from crestereo.providers import DEVICES, check_threads
-from crestereo.settings import (
-    VERSIONS,
-    CameraConfig,
-    check_iters,
-    check_model_shape,
-    parse_model_shape,
-)
+from crestereo.formats import nearest_existing
+from crestereo.models import VERSIONS, check_iters, check_model_shape, parse_model_shape
+from crestereo.session import DEVICES, check_threads
 
 AUTO, OFF = "auto", "off"
 ALIGN = (AUTO, OFF)
@@ -167,7 +165,7 @@ class ImageSettings(CommonSettings):
     def camera_for(self, width_px: int) -> CameraConfig | None:
         """Return the camera for pictures `width_px` wide, None where none is set."""
         if self.calibration is not None:
-            from crestereo.calibration import read_calibration  # noqa: PLC0415  heavy
+            from crestereo.camera import read_calibration  # noqa: PLC0415  heavy
 
             camera = read_calibration(self.calibration, image_width_px=width_px)
             return camera.scaled_to(width_px)
@@ -244,3 +242,168 @@ def _check_colormap(name: str) -> None:
     from crestereo.colormap import check_colormap  # noqa: PLC0415
 
     check_colormap(str(name))
+
+
+LAYOUTS = (
+    "auto",
+    *(f"{form}_{size}" for form in ("sbs", "tb") for size in ("full", "half")),
+    *(f"{form}_{size}_rl" for form in ("sbs", "tb") for size in ("full", "half")),
+)
+"""As `crestereo.layouts` knows them; that module would delay the first prompt."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoVideosSettings(VideoSettings):
+    """Hold the settings of a left and a right video."""
+
+    sync: str = field(
+        default="auto",
+        metadata=flag(
+            "--sync-offset",
+            "frames that the right video is behind, off, or auto: found from the motion",
+            metavar="FRAMES",
+            type=str,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.sync_frames  # looks at the value
+
+    @property
+    def sync_frames(self) -> float | None:
+        """Return the frames that the right video is behind, None where it is auto or off."""
+        if self.sync in (AUTO, OFF):
+            return None
+        try:
+            return number(str(self.sync))
+        except UsageError as exc:
+            raise UsageError(
+                f"sync must be auto, off or a number of frames, not {self.sync!r}"
+            ) from exc
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnifiedVideoSettings(VideoSettings):
+    """Hold the settings of a video that holds both eyes."""
+
+    swap: bool | None = field(
+        metadata=flag("--swap", "the left eye is on the right; none: ask", pair=True)
+    )
+    layout: str = field(
+        default="auto",
+        metadata=flag("--layout", "how the eyes share a frame", choices=LAYOUTS),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("layout", self.layout, LAYOUTS)
+
+
+AnySettings = TypeVar("AnySettings", bound=CommonSettings)
+
+
+def read_flags(
+    settings: AnySettings,
+    description: str | None,
+    sources: Sequence[str],
+    argv: Sequence[str] | None = None,
+) -> tuple[AnySettings, list[str | None]]:
+    """Let the command line override a script's settings.
+
+    Parameters
+    ----------
+    settings : CommonSettings
+        What the block at the top of the script says: the defaults.
+    description : str or None
+        What the script does; its first line opens ``--help``.
+    sources : sequence of str
+        Names of the positional arguments, all optional.
+    argv : sequence of str, optional
+        The arguments; those of the process where left out.
+
+    Returns
+    -------
+    settings : CommonSettings
+        With the flags put in.
+    given : list of (str or None)
+        A positional argument each, None where the script has to ask.
+
+    Raises
+    ------
+    UsageError
+        When a flag is unknown or its value cannot be.
+    """
+    parser = _Parser(description=(description or "").strip().partition("\n")[0], allow_abbrev=False)
+    for name in sources:
+        parser.add_argument(
+            name, nargs="?", metavar=name.upper(), help="asked for where it is left out"
+        )
+    for item in dataclasses.fields(settings):
+        if not item.metadata:
+            continue
+        _add_flag(parser, item.name, item.metadata, getattr(settings, item.name))
+    parser.add_argument(
+        "--version",
+        action=_ShowVersion,
+        nargs=0,
+        dest=argparse.SUPPRESS,
+        help="print the version and end",
+    )
+    values = vars(parser.parse_args(argv))
+    given = [values.pop(name) for name in sources]
+    return dataclasses.replace(settings, **values, given=frozenset(values)), given
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raise instead of printing the usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; --help lists what there is")
+
+
+class _ShowVersion(argparse.Action):
+    """Print the version, looked up only when asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from crestereo import __version__  # noqa: PLC0415
+
+        print(f"crestereo {__version__}")
+        parser.exit()
+
+
+def _add_flag(parser: argparse.ArgumentParser, name: str, metadata: Any, default: object) -> None:
+    how: dict[str, Any] = {key: metadata[key] for key in ("metavar",) if key in metadata}
+    if "type" in metadata:
+        how["type"] = _naming_its_flag(metadata["type"])
+    if "choices" in metadata:
+        how["choices"] = metadata["choices"]
+        how.pop("metavar", None)
+    if metadata.get("pair"):
+        how["action"] = argparse.BooleanOptionalAction
+    elif isinstance(default, bool):
+        how["action"] = "store_true"
+    explained = f"{metadata['explained']} (default: {_shown(default)})".replace("%", "%%")
+    parser.add_argument(
+        metadata["flag"], dest=name, default=argparse.SUPPRESS, help=explained, **how
+    )
+
+
+def _naming_its_flag(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a reader whose errors argparse puts behind the name of the flag."""
+
+    def convert(text: str) -> Any:
+        try:
+            return read(text)
+        except UsageError as exc:
+            raise argparse.ArgumentTypeError(f"{exc}") from exc
+
+    return convert
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return "x".join(str(side) for side in value)
+    return "none" if value is None else str(value)

@@ -5,7 +5,7 @@ The core says what it found; here it becomes a sentence for the user and a `Prep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +22,48 @@ from crestereo.alignment import (
 )
 from crestereo.alignment.check import REFERENCE_WIDTH_PX, too_few
 from crestereo.alignment.matches import WorkingCopies, match_copies
-from crestereo.app.options import AUTO, ImageSettings
-from crestereo.app.preparation import Prepare, PreparedPair
-from crestereo.app.video_options import UnifiedVideoSettings
+from crestereo.app.settings import AUTO, ImageSettings, UnifiedVideoSettings
 from crestereo.errors import CREStereoError
 from crestereo.types import BGRImage, DisparityMap, StereoPair
+
+
+def _as_it_is(disparity: DisparityMap) -> DisparityMap:
+    return disparity
+
+
+@dataclass(frozen=True)
+class PreparedPair:
+    """Hold a pair as the network shall see it.
+
+    Parameters
+    ----------
+    original : StereoPair
+        The pair as it is shown; disparity is wanted on the grid of its left picture.
+    pair : StereoPair
+        The pair as the network sees it.
+    undo : callable
+        Brings the disparity of `pair` onto the grid of the left picture of `original`.
+    note : str
+        One line for the user about what was done; empty where nothing was.
+    doubt : str
+        One line about what cannot be relied on because of it; empty where all can.
+    """
+
+    original: StereoPair
+    pair: StereoPair
+    undo: Callable[[DisparityMap], DisparityMap] = _as_it_is
+    note: str = ""
+    doubt: str = ""
+
+
+Prepare = Callable[[StereoPair], PreparedPair]
+"""Makes a pair ready for the network; called in one thread, pair after pair."""
+
+
+def prepare_nothing(pair: StereoPair) -> PreparedPair:
+    """Let the network see a pair as it came."""
+    return PreparedPair(pair, pair)
+
 
 CHECKED_PAIRS = 3  # of these the one with the most matches gives the model
 LOOK_AGAIN_AFTER = 25  # frames, where the beginning did not tell (a film fades in)

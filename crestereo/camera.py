@@ -9,16 +9,77 @@ OpenCV: ``stereoRectify``, matrices Q, P1 and P2.
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SourceError, UsageError
-from .formats import read_bytes
-from .settings import CameraConfig
+from crestereo.errors import SourceError, UsageError
+from crestereo.formats import read_bytes
+
+
+@dataclass(frozen=True)
+class CameraConfig:
+    """Describe a rectified stereo camera.
+
+    Parameters
+    ----------
+    baseline_m : float
+        Distance of the two cameras [m].
+    focal_px : float
+        Focal length [px] of pictures `image_width_px` wide.
+    image_width_px : int
+        Width of the pictures the focal length belongs to [px].
+    doffs_px : float
+        Principal point of the right picture minus that of the left, in x [px]:
+        Z = focal * baseline / (disparity + doffs).
+    principal_px : (float, float) or None
+        Principal point (x, y) of the left picture [px]; None means the middle of the picture.
+
+    Raises
+    ------
+    UsageError
+        When a value cannot be.
+    """
+
+    baseline_m: float
+    focal_px: float
+    image_width_px: int
+    doffs_px: float = 0.0
+    principal_px: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("baseline_m", "focal_px", "image_width_px"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value <= 0:
+                raise UsageError(f"the camera's {name} must be above zero, not {value!r}")
+        for value in (self.doffs_px, *(self.principal_px or ())):
+            if not math.isfinite(value):
+                raise UsageError(f"the camera's offsets must be finite numbers, not {value!r}")
+
+    def scaled_to(self, width_px: int) -> CameraConfig:
+        """Return the same camera for pictures `width_px` wide: every length in pixels scales.
+
+        Pixels are counted from the middle of the first one, so a centre moves by half a pixel less.
+        """
+        if width_px == self.image_width_px:
+            return self
+        scale = width_px / self.image_width_px
+        centre = self.principal_px
+        return replace(
+            self,
+            focal_px=self.focal_px * scale,
+            image_width_px=width_px,
+            doffs_px=self.doffs_px * scale,
+            principal_px=None
+            if centre is None
+            else ((centre[0] + 0.5) * scale - 0.5, (centre[1] + 0.5) * scale - 0.5),
+        )
+
 
 Matrix = NDArray[np.float64]
 

@@ -8,15 +8,61 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from crestereo.app.messages import Messages
+import numpy as np
+
+from crestereo.app.script import Messages
+from crestereo.camera import CameraConfig
+from crestereo.colormap import robust_range
 from crestereo.errors import CREStereoError
-from crestereo.files import write_bytes
-from crestereo.formats import write_depth_png, write_image, write_pfm, write_ply
+from crestereo.formats import write_bytes, write_depth_png, write_image, write_pfm, write_ply
 from crestereo.geometry import point_cloud
-from crestereo.settings import CameraConfig
 from crestereo.types import BGRImage, DepthMap, DisparityMap
+
+if TYPE_CHECKING:
+    from crestereo.estimator import CREStereo
+
+
+def model_record(estimator: CREStereo) -> dict[str, Any]:
+    """Return what estimated: file, iterations, size of its input and what ran it."""
+    return {
+        "model": estimator.name,
+        "iters": estimator.iters,
+        "model_shape": estimator.shape,
+        "provider": estimator.provider,
+    }
+
+
+def map_record(disparity: DisparityMap, depth: DepthMap | None) -> dict[str, Any]:
+    """Return size and range of a map; the range leaves 2 % out at either end."""
+    known = np.isfinite(disparity)
+    record: dict[str, Any] = {
+        "size_px": [disparity.shape[1], disparity.shape[0]],
+        "known": round(float(known.mean()), 4),
+        "disparity_px": _range(disparity),
+        "relative": depth is None,
+    }
+    if depth is not None:
+        record["depth_m"] = _range(depth)
+    return record
+
+
+def range_sentence(record: dict[str, Any]) -> str:
+    """Return one sentence about what was estimated."""
+    low, high = record["disparity_px"] or (float("nan"), float("nan"))
+    text = f"disparity {low:.1f} to {high:.1f} px, estimated in {record['seconds']:.2f} s"
+    if record["relative"]:
+        return f"relative depth: {text}"
+    near, far = record["depth_m"] or (float("nan"), float("nan"))
+    return f"depth {near:.2f} to {far:.2f} m: {text}"
+
+
+def _range(values: DisparityMap) -> list[float] | None:
+    if not np.isfinite(values).any():
+        return None
+    return [round(value, 4) for value in robust_range(values)]
+
 
 _MAX_CLOUD_POINTS = 2_000_000  # 30 MB; more only slows a viewer down
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from crestereo.camera import CameraConfig
 from crestereo.colormap import RangeSmoother, colorize, colorize_depth
 from crestereo.geometry import disparity_to_depth
-from crestereo.images import resize_image
-from crestereo.settings import CameraConfig
+from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage, DepthMap, DisparityMap
 
 WINDOW_SIZE_PX = (800, 1600)

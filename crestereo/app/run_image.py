@@ -3,28 +3,67 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from crestereo.app.messages import Messages
-from crestereo.app.options import ImageSettings
-from crestereo.app.preparation import Prepare, PreparedPair, prepare_nothing
-from crestereo.app.records import map_record, model_record, range_sentence
-from crestereo.app.sinks import (
+from crestereo.app.align import Prepare, PreparedPair, prepare_nothing, prepare_pictures
+from crestereo.app.images import open_picture, open_picture_pair, size_of
+from crestereo.app.load_model import LoadModel
+from crestereo.app.output import (
     OutputNames,
     claimed_names,
+    map_record,
+    model_record,
+    range_sentence,
     save_maps,
     save_picture,
     save_record,
     view_saver,
 )
-from crestereo.app.viewer import open_window, watch
-from crestereo.app.views import Painted, Painter, View, side_by_side, waiting_view, window_half
-from crestereo.app.worker import Mailbox, Pipeline
-from crestereo.types import DisparityResult, StereoPair
+from crestereo.app.pipeline import Mailbox, Pipeline
+from crestereo.app.render import Painted, Painter, View, side_by_side, waiting_view, window_half
+from crestereo.app.script import Messages
+from crestereo.app.settings import ImageSettings
+from crestereo.app.sources import Source
+from crestereo.app.window import open_window, watch
+from crestereo.similarity import compare
+from crestereo.types import BGRImage, DisparityResult, StereoPair
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
+
+
+HEADLINE = "How Different (0 = Same Image, 1 = Totally Different Image) : "
+
+
+def compare_and_tell(first: BGRImage, second: BGRImage, messages: Messages) -> None:
+    """Say how different two pictures are: their colours first, then what colours cannot tell.
+
+    Parameters
+    ----------
+    first, second : (H, W, 3) uint8
+        BGR pictures of any sizes.
+    messages : Messages
+        Where to say it.
+    """
+    difference = compare(first, second)
+    messages.answer(f"{HEADLINE} {_six_digits(difference.histogram)}")
+    messages.answer(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
+    messages.answer(f"Pixels (RMSE of 0..1 values, 0 = same) :  {_six_digits(difference.pixels)}")
+    sizes = [size_of(picture) for picture in (first, second)]
+    if difference.resized:
+        (w1, h1), (w2, h2) = sizes
+        messages.say(
+            f"the sizes differ, {w1}x{h1} and {w2}x{h2}: the second was resized for structure and "
+            "pixels"
+        )
+    messages.summary({**asdict(difference), "sizes_px": sizes})
+
+
+def _six_digits(value: float) -> float:
+    """Return a value as it is shown: 0.0 for the same picture, as ever."""
+    return float(f"{value:.6g}")
+
 
 TITLE = "CREStereo: left picture and depth"
 _LOOK_EVERY_S = 0.01
@@ -161,3 +200,18 @@ class _ImageJob:
         }
         save_record(names.path("run.json"), record)
         return record
+
+
+def estimate_pictures(
+    left: Source, right: Source, load_model: LoadModel, settings: ImageSettings, messages: Messages
+) -> None:
+    """Open a pair of pictures, load the network, estimate, save and show; see `image_run`."""
+
+    pair = open_picture_pair(left, right)
+    run_image(pair, load_model(messages), settings, messages, prepare_pictures(settings))
+
+
+def compare_pictures(first: Source, second: Source, messages: Messages) -> None:
+    """Open two pictures and say how different they are; see `comparison`."""
+
+    compare_and_tell(open_picture(first), open_picture(second), messages)

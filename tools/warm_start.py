@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from crestereo import CREStereo
-from crestereo.metrics import bad_rate, end_point_error
+from tools.lib.metrics import bad_rate, end_point_error
 from training.scenes.clips import room_clip, street_clip, table_clip
 
 SIZE = (360, 640)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import cv2
 
-from crestereo.app.openers import open_video
+from crestereo.app.pipeline import ClosedError
 from crestereo.app.sources import Kind, Source
-from crestereo.app.worker import ClosedError
+from crestereo.app.video import open_video
 from crestereo.errors import SourceError, UsageError
-from crestereo.files import replacing
+from crestereo.formats import replacing
 from crestereo.types import BGRImage
 
 LONGEST_HOLD_S = 10.0

@@ -9,9 +9,9 @@ import io
 import time
 from types import FunctionType, SimpleNamespace
 
-from crestereo.app.deadline import DeadlineError, call_within
 from crestereo.app.http_client import Patience, loading, open_url
 from crestereo.app.sources import Kind, Source, pair_name
+from crestereo.app.video import DeadlineError, call_within
 from crestereo.errors import SourceError
 from crestereo.formats import decode_image, read_image
 from crestereo.types import BGRImage, StereoPair

@@ -6,25 +6,43 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from crestereo.app.messages import Messages
-from crestereo.app.options import VideoSettings
-from crestereo.app.pairing import PairStream
-from crestereo.app.preparation import Prepare, PreparedPair, prepare_nothing
-from crestereo.app.records import model_record
-from crestereo.app.sinks import OutputNames, claimed_names, save_record, view_saver
-from crestereo.app.video_file import VideoFile
-from crestereo.app.viewer import Window, open_window, watch
-from crestereo.app.views import Painter, View, side_by_side, waiting_view, window_half
-from crestereo.app.worker import ClosedError, Pipeline
+from crestereo.app.align import Prepare, PreparedPair, prepare_nothing, prepare_video
+from crestereo.app.images import check_same_size
+from crestereo.app.load_model import LoadModel
+from crestereo.app.output import OutputNames, claimed_names, model_record, save_record, view_saver
+from crestereo.app.pipeline import ClosedError, Pipeline
+from crestereo.app.prompts import SWAP, ask_yes_no
+from crestereo.app.render import Painter, View, side_by_side, waiting_view, window_half
+from crestereo.app.script import Messages
+from crestereo.app.settings import (
+    TwoVideosSettings,
+    UnifiedVideoSettings,
+    VideoSettings,
+)
+from crestereo.app.sources import Source, pair_name
+from crestereo.app.stereo_video import (
+    OneVideo,
+    PairStream,
+    TwoVideos,
+    beginning_of_two,
+    choose_layout,
+    choose_offset_s,
+    with_order,
+)
+from crestereo.app.video import open_video
+from crestereo.app.video_writer import VideoFile
+from crestereo.app.window import Window, open_window, watch
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage, DisparityMap, DisparityResult
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
+
 
 TITLE = "CREStereo: left video and depth"
 _LOOK_EVERY_S = 0.1
@@ -213,3 +231,41 @@ class _VideoJob:
         halves = window_half(left), window_half(painted.colored)
         note = "relative depth" if self._relative else ""
         return View(side_by_side(*halves), note, disparity, painted.depth)
+
+
+def estimate_two_videos(
+    left: Source,
+    right: Source,
+    load_model: LoadModel,
+    settings: TwoVideosSettings,
+    messages: Messages,
+) -> None:
+    """Open a left and a right video, load the network, estimate and show; see `video_run`."""
+
+    near = settings.model_shape[0]
+    videos = open_video(left, near), open_video(right, near)
+    check_same_size(videos[0].size, videos[1].size)
+    offset_s = choose_offset_s((left, right), videos, settings, messages)
+    name = pair_name(replace(left, title=videos[0].title), replace(right, title=videos[1].title))
+    stream = TwoVideos(*videos, name, offset_s=offset_s)
+    prepare = prepare_video(settings, beginning_of_two(left, right, offset_s))
+    run_video(stream, load_model(messages), settings, messages, prepare)
+
+
+def estimate_one_video(
+    source: Source,
+    load_model: LoadModel,
+    settings: UnifiedVideoSettings,
+    messages: Messages,
+) -> None:
+    """Open a video of both eyes, ask for its order where it is not set, estimate and show."""
+
+    video = open_video(source, 2 * settings.model_shape[0])  # half of a frame may be one eye
+    source = replace(source, title=video.title)
+    layout, pairs, found = choose_layout(source, video, settings, messages)
+    swap = settings.swap
+    if swap is None:
+        swap = ask_yes_no(SWAP, messages, default=bool(found))
+    stream = OneVideo(video, source.stem, swap=swap, layout=layout)
+    prepare = prepare_video(settings, with_order(pairs, swap))
+    run_video(stream, load_model(messages), settings, messages, prepare)
