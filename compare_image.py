@@ -5,7 +5,7 @@ histograms, which does not see where a colour is; the two lines below it do.
 """
 
 from crestereo.app.prompts import FIRST_IMAGE, SECOND_IMAGE, ask_pair
-from crestereo.app.script import Messages, run_script
+from crestereo.app.script import run_script
 from crestereo.app.settings import CommonSettings, read_flags
 from crestereo.app.sources import parse_picture
 
@@ -16,13 +16,12 @@ second_sample = "input_files/table_right.png"  # and to the second
 
 
 def main() -> None:
-    settings, given = read_flags(CommonSettings(), __doc__, ("image1", "image2"))
-    messages = Messages(settings.json)
+    _, given = read_flags(CommonSettings(), __doc__, ("image1", "image2"))
     samples = (first_sample, second_sample)
-    first, second = ask_pair((FIRST_IMAGE, SECOND_IMAGE), given, parse_picture, samples, messages)
+    first, second = ask_pair((FIRST_IMAGE, SECOND_IMAGE), given, parse_picture, samples)
     from crestereo.app.run_image import compare_pictures  # noqa: PLC0415  slow to import: after the prompts
 
-    compare_pictures(first, second, messages)
+    compare_pictures(first, second)
 
 
 if __name__ == "__main__":

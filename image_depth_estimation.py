@@ -6,7 +6,7 @@ output/. Each setting below has a flag that overrides it for one run, see --help
 
 from crestereo.app.load_model import check_model
 from crestereo.app.prompts import LEFT_IMAGE, RIGHT_IMAGE, ask_pair
-from crestereo.app.script import Messages, run_script
+from crestereo.app.script import run_script
 from crestereo.app.settings import ImageSettings, read_flags
 from crestereo.app.sources import parse_picture
 
@@ -43,13 +43,12 @@ def main() -> None:
         __doc__,
         ("left", "right"),
     )
-    messages = Messages(settings.json)
     load_model = check_model(settings)
     samples = (left_sample, right_sample)
-    left, right = ask_pair((LEFT_IMAGE, RIGHT_IMAGE), given, parse_picture, samples, messages)
+    left, right = ask_pair((LEFT_IMAGE, RIGHT_IMAGE), given, parse_picture, samples)
     from crestereo.app.run_image import estimate_pictures  # noqa: PLC0415  slow to import: after the prompts
 
-    estimate_pictures(left, right, load_model, settings, messages)
+    estimate_pictures(left, right, load_model, settings)
 
 
 if __name__ == "__main__":

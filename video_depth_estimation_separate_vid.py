@@ -6,7 +6,7 @@ leaves, space pauses, "." goes one frame on, s saves the view. Flags override se
 
 from crestereo.app.load_model import check_model
 from crestereo.app.prompts import LEFT_VIDEO, RIGHT_VIDEO, ask_pair
-from crestereo.app.script import Messages, run_script
+from crestereo.app.script import run_script
 from crestereo.app.settings import TwoVideosSettings, read_flags
 from crestereo.app.sources import parse_video
 
@@ -46,13 +46,12 @@ def main() -> None:
         __doc__,
         ("left", "right"),
     )
-    messages = Messages(settings.json)
     load_model = check_model(settings)
     prompts = (LEFT_VIDEO, RIGHT_VIDEO)
-    left, right = ask_pair(prompts, given, parse_video, samples, messages)
+    left, right = ask_pair(prompts, given, parse_video, samples)
     from crestereo.app.run_video import estimate_two_videos  # noqa: PLC0415  slow to import: after the prompts
 
-    estimate_two_videos(left, right, load_model, settings, messages)
+    estimate_two_videos(left, right, load_model, settings)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ flag that overrides it for one run, see --help.
 
 from crestereo.app.load_model import check_model
 from crestereo.app.prompts import STEREO_VIDEO, ask_source, sample
-from crestereo.app.script import Messages, run_script
+from crestereo.app.script import run_script
 from crestereo.app.settings import UnifiedVideoSettings, read_flags
 from crestereo.app.sources import parse_video
 
@@ -47,12 +47,11 @@ def main() -> None:
         __doc__,
         ("video",),
     )
-    messages = Messages(settings.json)
     load_model = check_model(settings)
-    source = ask_source(STEREO_VIDEO, given, parse_video, messages, sample(video_sample))
+    source = ask_source(STEREO_VIDEO, given, parse_video, sample(video_sample))
     from crestereo.app.run_video import estimate_one_video  # noqa: PLC0415  slow to import: after the prompts
 
-    estimate_one_video(source, load_model, settings, messages)
+    estimate_one_video(source, load_model, settings)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from crestereo.camera import CameraConfig
 from crestereo.errors import (
     Cancelled,
     CREStereoError,
@@ -24,6 +23,7 @@ from crestereo.errors import (
 from crestereo.models import ModelSpec
 
 if TYPE_CHECKING:
+    from crestereo.camera import CameraConfig
     from crestereo.estimator import CREStereo
     from crestereo.types import DisparityResult, StereoPair
 
@@ -49,7 +49,12 @@ __all__ = [
 ]
 
 # OpenCV and numpy come with these: a script that asks a question first must not wait for them.
-_LATE = {"CREStereo": ".estimator", "DisparityResult": ".types", "StereoPair": ".types"}
+_LATE = {
+    "CREStereo": ".estimator",
+    "CameraConfig": ".camera",
+    "DisparityResult": ".types",
+    "StereoPair": ".types",
+}
 
 
 def __getattr__(name: str) -> Any:

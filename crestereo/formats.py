@@ -69,11 +69,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def nearest_existing(path: Path) -> Path:
-    """Return a path, or the nearest folder above it that is there."""
-    return next(place for place in (path, *path.absolute().parents) if place.exists())
-
-
 def write_bytes(path: str | Path, *parts: bytes) -> None:
     """Write a whole file made of `parts`, or none of it; raise UsageError when that fails."""
     with replacing(path) as temporary, temporary.open("wb") as file:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from crestereo.app import stereo_video as beginnings
-from crestereo.app.script import Messages
 from crestereo.app.settings import TwoVideosSettings
 from crestereo.app.sources import Source, parse_video
 from crestereo.app.stereo_video import choose_offset_s
@@ -40,7 +39,7 @@ def settings() -> TwoVideosSettings:
 
 def offset_s(sources: tuple[Source, Source]) -> float:
     videos = open_video(sources[0], 0), open_video(sources[1], 0)
-    found = choose_offset_s(sources, videos, settings(), Messages())
+    found = choose_offset_s(sources, videos, settings())
     for video in videos:
         video.close()
     return found
@@ -117,5 +116,5 @@ def test_a_beginning_that_cannot_be_decoded_is_no_offset(
     monkeypatch.setattr(beginnings, "open_video", late)
     videos = late(sources[0], 0), late(sources[1], 0)
     # when it is found how they belong together, then their times do so already
-    found = choose_offset_s(sources, videos, settings(), Messages())
+    found = choose_offset_s(sources, videos, settings())
     assert found == pytest.approx(0.0, abs=0.01)

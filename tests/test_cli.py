@@ -152,7 +152,7 @@ def test_version_names_the_program() -> None:
 @pytest.mark.parametrize("script", [IMAGE, SEPARATE, UNIFIED, COMPARE])
 def test_scripts_are_a_block_of_settings_and_a_few_calls(script: str) -> None:
     lines = (ROOT / script).read_text(encoding="utf-8").splitlines()
-    assert 30 <= len(lines) <= 60
+    assert len(lines) <= 60
     rules = [number for number, line in enumerate(lines) if re.fullmatch(r"# -{90,}", line)]
     assert len(rules) == 2
     for line in lines[rules[0] + 1 : rules[1]]:
@@ -163,7 +163,7 @@ def test_nothing_heavy_is_imported_before_the_first_prompt() -> None:
     code = (
         "import sys, runpy\n"
         f"runpy.run_path({str(ROOT / IMAGE)!r})\n"
-        "heavy = {'cv2', 'onnxruntime', 'skimage', 'yt_dlp', 'requests', 'tqdm', 'PIL'}\n"
+        "heavy = {'av', 'cv2', 'onnxruntime', 'skimage', 'yt_dlp', 'requests', 'tqdm', 'PIL'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     done = subprocess.run(

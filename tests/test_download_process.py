@@ -31,7 +31,7 @@ from pathlib import Path
 from crestereo.app.download import fetch_model
 from crestereo.app.mirrors import Mirrors
 from crestereo.errors import DownloadError
-from crestereo.settings import ModelSpec
+from crestereo.models import ModelSpec
 
 url, folder, limit = sys.argv[1:]
 if int(limit):

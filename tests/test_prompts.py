@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from crestereo.app import prompts
+from crestereo.app import prompts, script
 from crestereo.app.prompts import ask, ask_yes_no, clean_answer, parse_yes_no
-from crestereo.app.script import Messages
 from crestereo.errors import SourceError, UsageError
 
 Typing = Callable[..., list[str]]
@@ -120,7 +119,7 @@ def test_a_default_stands_above_the_prompt_and_is_taken_for_an_empty_answer(
     typing: Typing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = typing("")
-    assert ask("How many : ", number, Messages(), default="7") == 7
+    assert ask("How many : ", number, default="7") == 7
     assert shown == ["How many : "]
     assert capsys.readouterr().out.splitlines()[0] == "(empty answer: 7)"
 
@@ -129,16 +128,16 @@ def test_the_end_of_input_takes_the_default_and_without_one_is_a_usage_error(
     typing: Typing,
 ) -> None:
     typing()
-    assert ask("How many : ", number, Messages(), default="7") == 7
+    assert ask("How many : ", number, default="7") == 7
     with pytest.raises(UsageError, match="'How many'"):
-        ask("How many : ", number, Messages())
+        ask("How many : ", number)
 
 
 def test_at_a_terminal_a_wrong_answer_is_asked_again_with_the_reason(
     typing: Typing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = typing("many", "", "3", terminal=True)
-    assert ask("How many : ", number, Messages()) == 3
+    assert ask("How many : ", number) == 3
     assert shown == ["How many : "] * 3
     assert capsys.readouterr().err.splitlines() == ["many is no number", "an answer is needed"]
 
@@ -146,24 +145,25 @@ def test_at_a_terminal_a_wrong_answer_is_asked_again_with_the_reason(
 def test_from_a_pipe_a_wrong_answer_is_an_error_at_once(typing: Typing) -> None:
     shown = typing("many", "3")
     with pytest.raises(SourceError, match="many is no number"):
-        ask("How many : ", number, Messages())
+        ask("How many : ", number)
     assert len(shown) == 1
 
 
 def test_yes_no_shows_its_default(typing: Typing, capsys: pytest.CaptureFixture[str]) -> None:
     typing("", "perhaps")
-    assert ask_yes_no("Swap : ", Messages(), default=True) is True
+    assert ask_yes_no("Swap : ", default=True) is True
     assert "(empty answer: y)" in capsys.readouterr().out
     with pytest.raises(UsageError, match="neither yes nor no"):
-        ask_yes_no("Swap : ", Messages())
+        ask_yes_no("Swap : ")
 
 
 def test_with_json_nothing_but_the_summary_reaches_standard_output(
     typing: Typing, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shown = typing("3")
-    ask("How many : ", number, Messages(as_json=True), default="7")
-    Messages(as_json=True).summary({"name": "탁자"})
+    script.reserve_stdout(True)
+    ask("How many : ", number, default="7")
+    script.summary({"name": "탁자"})
     out, err = capsys.readouterr()
     assert shown == [""]
     assert "How many : " in err

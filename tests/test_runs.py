@@ -13,7 +13,6 @@ import pytest
 from crestereo.app.align import PreparedPair
 from crestereo.app.run_image import run_image
 from crestereo.app.run_video import run_video
-from crestereo.app.script import Messages
 from crestereo.app.settings import ImageSettings, TwoVideosSettings, VideoSettings
 from crestereo.app.sources import parse_video
 from crestereo.app.stereo_video import TwoVideos
@@ -50,8 +49,7 @@ def test_what_prepares_a_pair_is_undone_in_the_result(tmp_path: Path) -> None:
         return PreparedPair(pair, moved, lambda disparity: disparity - 10, "moved by 10 px")
 
     estimator = CREStereo(matching_model(tmp_path / "matcher.onnx"))
-    messages = Messages()
-    run_image(pair, estimator, image_settings(tmp_path), messages, move_right_picture)
+    run_image(pair, estimator, image_settings(tmp_path), move_right_picture)
 
     disparity = read_pfm(tmp_path / "toy_disparity.pfm")
     assert np.nanmedian(disparity) == pytest.approx(-4, abs=0.01)
@@ -93,7 +91,7 @@ def still_video(folder: Path, frames: int = 4) -> TwoVideos:
 def test_a_warm_start_gives_each_frame_the_map_of_the_last(tmp_path: Path, warm: bool) -> None:
     estimator = Recorder(lite_model(tmp_path / "lite.onnx", weights=(0, 0, 0)))
     settings = video_settings(tmp_path, warm_start=warm)
-    run_video(still_video(tmp_path), estimator, settings, Messages())
+    run_video(still_video(tmp_path), estimator, settings)
     if not warm:
         assert estimator.priors == [None] * 4
         return
@@ -105,7 +103,7 @@ def test_a_warm_start_gives_each_frame_the_map_of_the_last(tmp_path: Path, warm:
 def test_a_network_without_a_prior_ignores_the_warm_start(tmp_path: Path) -> None:
     estimator = Recorder(lite_model(tmp_path / "lite.onnx", with_prior=False))
     settings = video_settings(tmp_path, warm_start=True)
-    run_video(still_video(tmp_path), estimator, settings, Messages())
+    run_video(still_video(tmp_path), estimator, settings)
     assert estimator.priors == [None] * 4
 
 
@@ -117,7 +115,6 @@ def test_what_was_done_to_the_pairs_of_a_video_is_said_once(
         still_video(tmp_path),
         estimator,
         video_settings(tmp_path),
-        Messages(),
         lambda pair: PreparedPair(pair, pair, lambda disparity: disparity, "moved by 10 px"),
     )
     assert capsys.readouterr().out.count("moved by 10 px") == 1
@@ -126,7 +123,7 @@ def test_what_was_done_to_the_pairs_of_a_video_is_said_once(
 def test_a_second_video_is_numbered_together_with_its_record(tmp_path: Path) -> None:
     estimator = CREStereo(lite_model(tmp_path / "lite.onnx"))
     for _ in range(2):
-        run_video(still_video(tmp_path), estimator, video_settings(tmp_path), Messages())
+        run_video(still_video(tmp_path), estimator, video_settings(tmp_path))
     names = sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("toy_"))
     assert names == ["toy_depth.mp4", "toy_depth_2.mp4", "toy_run.json", "toy_run_2.json"]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from crestereo.app import window as screen
-from crestereo.app.script import Messages
 from crestereo.app.window import wants_window, why_no_screen
 from crestereo.errors import DisplayError
 
@@ -68,7 +67,7 @@ def test_a_window_is_opened_only_where_it_is_wished(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(screen, "why_no_screen", lambda: "")
-    assert [wants_window(wish, Messages()) for wish in (None, True, False)] == [True, True, False]
+    assert [wants_window(wish) for wish in (None, True, False)] == [True, True, False]
     assert capsys.readouterr().out == ""
 
 
@@ -76,12 +75,12 @@ def test_no_screen_is_one_line_and_an_error_only_where_a_window_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(screen, "why_no_screen", lambda: "DISPLAY is not set")
-    assert not wants_window(False, Messages())
+    assert not wants_window(False)
     assert capsys.readouterr().out == ""
-    assert not wants_window(None, Messages())
+    assert not wants_window(None)
     assert capsys.readouterr().out == "no window: DISPLAY is not set; the result is saved\n"
     with pytest.raises(DisplayError, match="DISPLAY is not set"):
-        wants_window(True, Messages())
+        wants_window(True)
 
 
 @linux_only

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from crestereo.app.output import choose_names, claimed_names, save_maps, save_record, view_saver
-from crestereo.app.script import Messages
 from crestereo.camera import CameraConfig
 from crestereo.errors import UsageError
 from crestereo.formats import read_depth_png, read_image, read_pfm
@@ -92,7 +91,7 @@ def test_a_record_is_json_with_any_letters(tmp_path: Path) -> None:
 def test_views_are_saved_beside_each_other(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save = view_saver(tmp_path, "table", Messages())
+    save = view_saver(tmp_path, "table")
     pictures = [texture(20, 40, seed) for seed in (1, 2)]
     for picture in pictures:
         save(picture)
@@ -115,7 +114,7 @@ def test_a_view_that_cannot_be_saved_ends_nothing(
     # given a place that became a file
     (tmp_path / "file").touch()
     # when a view is saved there
-    view_saver(tmp_path / "file", "table", Messages())(texture(20, 40))
+    view_saver(tmp_path / "file", "table")(texture(20, 40))
     # then a sentence says so
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

@@ -10,7 +10,6 @@ import pytest
 from crestereo.app import video as openers
 from crestereo.app import video as sites
 from crestereo.app.run_video import estimate_one_video, estimate_two_videos
-from crestereo.app.script import Messages
 from crestereo.app.settings import TwoVideosSettings, UnifiedVideoSettings
 from crestereo.app.sources import parse_video
 from crestereo.app.video import SiteStream, find_streams, rank_streams
@@ -186,7 +185,7 @@ def test_one_video_of_two_eyes_is_larger_and_called_by_its_title(
 ) -> None:
     network = CREStereo(lite_model(tmp_path / "lite.onnx"))
     settings = UnifiedVideoSettings(**block(tmp_path), swap=False, layout="sbs_full")
-    estimate_one_video(PAGE, lambda messages: network, settings, Messages())
+    estimate_one_video(PAGE, lambda: network, settings)
     assert asked == [960]
     assert (tmp_path / "Alps_ 3D_SBS_depth.mp4").is_file()
 
@@ -194,6 +193,6 @@ def test_one_video_of_two_eyes_is_larger_and_called_by_its_title(
 def test_two_videos_are_called_by_their_titles(tmp_path: Path, asked: list[int]) -> None:
     network = CREStereo(lite_model(tmp_path / "lite.onnx"))
     settings = TwoVideosSettings(**block(tmp_path))
-    estimate_two_videos(PAGE, PAGE, lambda messages: network, settings, Messages())
+    estimate_two_videos(PAGE, PAGE, lambda: network, settings)
     assert asked == [480, 480]
     assert (tmp_path / "Alps_ 3D_SBS_depth.mp4").is_file()

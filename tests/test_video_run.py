@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from crestereo.app import run_video as video_run
+from crestereo.app import script
 from crestereo.app.align import PreparedPair
 from crestereo.app.run_video import run_video
-from crestereo.app.script import Messages
 from crestereo.errors import Cancelled, ModelError
 from crestereo.estimator import CREStereo
 from crestereo.types import DisparityResult, StereoPair
@@ -34,9 +34,9 @@ def test_what_is_done_to_the_pairs_is_said_again_when_it_changes(
     estimator = Recorder(lite_model(tmp_path / "lite.onnx", weights=(0, 0, 0)))
     # when it is run with a warm start
     settings = video_settings(tmp_path, warm_start=True)
-    run_video(still_video(tmp_path), estimator, settings, Messages())
+    run_video(still_video(tmp_path), estimator, settings)
     estimator.priors.clear()
-    run_video(still_video(tmp_path), estimator, settings, Messages(), prepare)
+    run_video(still_video(tmp_path), estimator, settings, prepare)
     # then both findings are said once, with the doubt, and the old map starts nothing
     out, err = capsys.readouterr()
     assert (out.count("unknown"), out.count("aligned"), err.count("not metric")) == (1, 1, 1)
@@ -58,7 +58,7 @@ def test_a_failure_in_the_middle_keeps_what_came_before(
     estimator = Failing(lite_model(tmp_path / "lite.onnx"))
     output = tmp_path / "output"
     with pytest.raises(ModelError, match="the network failed"):
-        run_video(still_video(tmp_path), estimator, video_settings(output), Messages())
+        run_video(still_video(tmp_path), estimator, video_settings(output))
     assert sorted(path.name for path in output.iterdir()) == ["toy_depth.mp4", "toy_run.json"]
     record = json.loads((output / "toy_run.json").read_text(encoding="utf-8"))
     assert record["frames"] == 2
@@ -105,7 +105,8 @@ def test_leaving_before_the_first_result_saves_nothing_and_is_no_error(
     # when the user leaves by q or Ctrl-C before a frame is done
     with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
         settings = video_settings(output, save_video=True)
-        run_video(still_video(tmp_path), estimator, settings, Messages(as_json=True))
+        script.reserve_stdout(True)
+        run_video(still_video(tmp_path), estimator, settings)
     # then nothing is there, and the record of q names no file
     out, err = capsys.readouterr()
     assert not output.exists()

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from crestereo.app.script import Messages
+from crestereo.app.script import say
 from crestereo.app.settings import ImageSettings
 from crestereo.app.sources import expand_home
 from crestereo.errors import ModelFileError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
 
 
-LoadModel = Callable[[Messages], "CREStereo"]
+LoadModel = Callable[[], "CREStereo"]
 """Opens the chosen network and says in one line what runs it."""
 
 
@@ -45,20 +45,18 @@ def check_model(settings: ImageSettings, folder: Path = MODELS_DIR) -> LoadModel
     return partial(_open_own, path, settings)
 
 
-def _open_chosen(
-    choice: ModelChoice, settings: ImageSettings, folder: Path, messages: Messages
-) -> CREStereo:
+def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path) -> CREStereo:
     path = choice.path
     if path is None:
         from crestereo.app.download import fetch_model  # noqa: PLC0415  heavy
 
         path = fetch_model(choice.spec, folder)
     estimator = _open(path, settings, settings.iters, settings.model_shape)
-    messages.say(f"{choice.note}; runs on {estimator.provider}")
+    say(f"{choice.note}; runs on {estimator.provider}")
     return estimator
 
 
-def _open_own(path: Path, settings: ImageSettings, messages: Messages) -> CREStereo:
+def _open_own(path: Path, settings: ImageSettings) -> CREStereo:
     """Open a file of the user's: what it has built in goes before the script's block.
 
     Flags do not: a network that cannot do what they say is an error.
@@ -72,7 +70,7 @@ def _open_own(path: Path, settings: ImageSettings, messages: Messages) -> CRESte
         iters = settings.iters if free_iters else iters
         shape = settings.model_shape if free_shape else shape
         estimator = _open(path, settings, iters, shape)
-    messages.say(f"model: {path.name}; runs on {estimator.provider}")
+    say(f"model: {path.name}; runs on {estimator.provider}")
     return estimator
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crestereo.app.script import Messages
+from crestereo.app.script import say, warn
 from crestereo.camera import CameraConfig
 from crestereo.colormap import robust_range
 from crestereo.errors import CREStereoError
@@ -190,14 +190,14 @@ def save_picture(path: Path, picture: BGRImage) -> Path:
     return path
 
 
-def view_saver(folder: str | Path, name: str, messages: Messages) -> Callable[[BGRImage], None]:
+def view_saver(folder: str | Path, name: str) -> Callable[[BGRImage], None]:
     """Return what saves a view of a window beside whatever is there and says where, or why not."""
 
     def save(picture: BGRImage) -> None:
         names = choose_names(folder, name, ("view.png",), overwrite=False)
         try:
-            messages.say(f"saved {save_picture(names.path('view.png'), picture)}")
+            say(f"saved {save_picture(names.path('view.png'), picture)}")
         except CREStereoError as exc:  # what the window shows goes on all the same
-            messages.warn(f"{exc}")
+            warn(f"{exc}")
 
     return save

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from crestereo.app.script import Messages
+from crestereo.app.script import end_line, say, show_prompt, warn
 from crestereo.app.sources import Source, expand_home, partner_of
 from crestereo.errors import CREStereoError, UsageError
 
@@ -31,7 +31,6 @@ Answer = TypeVar("Answer")
 def ask(
     prompt: str,
     check: Callable[[str], Answer],
-    messages: Messages,
     *,
     default: str | None = None,
 ) -> Answer:
@@ -44,8 +43,6 @@ def ask(
     check : callable
         Turns the cleaned answer into what is wanted, or raises a `CREStereoError` that says what
         is wrong with it.
-    messages : Messages
-        Where to write.
     default : str, optional
         Taken for an empty answer and at the end of the input; named on a line above the prompt.
 
@@ -62,9 +59,9 @@ def ask(
         What `check` raised, when nobody sits at a terminal who could answer again.
     """
     if default is not None:
-        messages.say(f"(empty answer: {default})")
+        say(f"(empty answer: {default})")
     while True:
-        answer = _read_answer(prompt, messages)
+        answer = _read_answer(prompt)
         if answer is None and default is None:
             raise UsageError(
                 f"the input ended before an answer to {prompt.rstrip(' :')!r}; "
@@ -78,13 +75,13 @@ def ask(
         except CREStereoError as exc:
             if not _at_terminal():
                 raise
-            messages.warn(f"{exc}")
+            warn(f"{exc}")
 
 
-def ask_yes_no(prompt: str, messages: Messages, *, default: bool | None = None) -> bool:
+def ask_yes_no(prompt: str, *, default: bool | None = None) -> bool:
     """Ask a question that yes or no answers; see `ask`."""
     shown = None if default is None else ("y" if default else "n")
-    return ask(prompt, parse_yes_no, messages, default=shown)
+    return ask(prompt, parse_yes_no, default=shown)
 
 
 def parse_yes_no(text: str) -> bool:
@@ -135,12 +132,12 @@ def _path_of_file_url(url: str) -> str:
     return path
 
 
-def _read_answer(prompt: str, messages: Messages) -> str | None:
+def _read_answer(prompt: str) -> str | None:
     """Return the cleaned answer, or None at the end of the input."""
     try:
-        line = input(messages.show_prompt(prompt))
+        line = input(show_prompt(prompt))
     except EOFError:
-        messages.end_line()
+        end_line()
         return None
     except UnicodeDecodeError as exc:
         raise UsageError(
@@ -148,7 +145,7 @@ def _read_answer(prompt: str, messages: Messages) -> str | None:
         ) from exc
     answer = clean_answer(line)
     if not _at_terminal():  # a pipe does not show what it answers: show it, as a terminal does
-        messages.end_line(answer)
+        end_line(answer)
     return answer
 
 
@@ -162,9 +159,7 @@ ROOT = Path(__file__).resolve().parents[2]
 Parse = Callable[[str], Source]
 
 
-def ask_source(
-    prompt: str, given: str | None, parse: Parse, messages: Messages, default: str | None = None
-) -> Source:
+def ask_source(prompt: str, given: str | None, parse: Parse, default: str | None = None) -> Source:
     """Return the source named on the command line, else the one that is asked for.
 
     Parameters
@@ -175,14 +170,12 @@ def ask_source(
         From the command line.
     parse : callable
         `sources.parse_picture` or `sources.parse_video`.
-    messages : Messages
-        Where to ask.
     default : str, optional
         Offered for an empty answer.
     """
     if given is not None:
         return parse(clean_answer(given))
-    return ask(prompt, parse, messages, default=default)
+    return ask(prompt, parse, default=default)
 
 
 def ask_pair(
@@ -190,7 +183,6 @@ def ask_pair(
     given: Sequence[str | None],
     parse: Parse,
     samples: tuple[str, str],
-    messages: Messages,
 ) -> tuple[Source, Source]:
     """Return the two sources of a pair; see `ask_source`.
 
@@ -205,13 +197,11 @@ def ask_pair(
     samples : (str, str)
         Offered where they are there; paths below the checkout. For another left one the file that
         goes with it by its name is offered.
-    messages : Messages
-        Where to ask.
     """
     left_sample, right_sample = (sample(path) for path in samples)
-    left = ask_source(prompts[0], given[0], parse, messages, left_sample)
+    left = ask_source(prompts[0], given[0], parse, left_sample)
     partner = right_sample if left.text == left_sample else partner_of(left.text)
-    return left, ask_source(prompts[1], given[1], parse, messages, partner)
+    return left, ask_source(prompts[1], given[1], parse, partner)
 
 
 def sample(path: str) -> str | None:

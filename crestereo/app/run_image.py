@@ -22,7 +22,7 @@ from crestereo.app.output import (
 )
 from crestereo.app.pipeline import Mailbox, Pipeline
 from crestereo.app.render import Painted, Painter, View, side_by_side, waiting_view, window_half
-from crestereo.app.script import Messages
+from crestereo.app.script import answer, say, summary, warn
 from crestereo.app.settings import ImageSettings
 from crestereo.app.sources import Source
 from crestereo.app.window import open_window, watch
@@ -36,28 +36,26 @@ if TYPE_CHECKING:
 HEADLINE = "How Different (0 = Same Image, 1 = Totally Different Image) : "
 
 
-def compare_and_tell(first: BGRImage, second: BGRImage, messages: Messages) -> None:
+def compare_and_tell(first: BGRImage, second: BGRImage) -> None:
     """Say how different two pictures are: their colours first, then what colours cannot tell.
 
     Parameters
     ----------
     first, second : (H, W, 3) uint8
         BGR pictures of any sizes.
-    messages : Messages
-        Where to say it.
     """
     difference = compare(first, second)
-    messages.answer(f"{HEADLINE} {_six_digits(difference.histogram)}")
-    messages.answer(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
-    messages.answer(f"Pixels (RMSE of 0..1 values, 0 = same) :  {_six_digits(difference.pixels)}")
+    answer(f"{HEADLINE} {_six_digits(difference.histogram)}")
+    answer(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
+    answer(f"Pixels (RMSE of 0..1 values, 0 = same) :  {_six_digits(difference.pixels)}")
     sizes = [size_of(picture) for picture in (first, second)]
     if difference.resized:
         (w1, h1), (w2, h2) = sizes
-        messages.say(
+        say(
             f"the sizes differ, {w1}x{h1} and {w2}x{h2}: the second was resized for structure and "
             "pixels"
         )
-    messages.summary({**asdict(difference), "sizes_px": sizes})
+    summary({**asdict(difference), "sizes_px": sizes})
 
 
 def _six_digits(value: float) -> float:
@@ -74,7 +72,6 @@ def run_image(
     pair: StereoPair,
     estimator: CREStereo,
     settings: ImageSettings,
-    messages: Messages,
     prepare: Prepare = prepare_nothing,
 ) -> None:
     """Estimate a pair, save the result, and show it where there is a screen.
@@ -87,8 +84,6 @@ def run_image(
         The network.
     settings : ImageSettings
         Colours, camera, window and where results go.
-    messages : Messages
-        Where to say what happens.
     prepare : callable
         Makes the pair ready for the network.
 
@@ -97,14 +92,14 @@ def run_image(
     CREStereoError
         When the estimation fails or its result cannot be written.
     """
-    job = _ImageJob(pair, estimator, settings, messages, prepare)
+    job = _ImageJob(pair, estimator, settings, prepare)
     try:
-        with open_window(TITLE, waiting_view(pair.left), settings.window, messages) as window:
+        with open_window(TITLE, waiting_view(pair.left), settings.window) as window:
             if window is not None:
-                save = view_saver(settings.output_dir, pair.name, messages)
+                save = view_saver(settings.output_dir, pair.name)
                 watch(window, job.next_view, save, stay=True)
         if window is not None and not job.estimated:
-            messages.say("left before the result was there; nothing was saved")
+            say("left before the result was there; nothing was saved")
             return
         while not job.finished():
             time.sleep(_LOOK_EVERY_S)
@@ -120,12 +115,10 @@ class _ImageJob:
         pair: StereoPair,
         estimator: CREStereo,
         settings: ImageSettings,
-        messages: Messages,
         prepare: Prepare,
     ) -> None:
         self._settings = settings
         self._estimator = estimator
-        self._messages = messages
         self._prepare = prepare
         self._camera = settings.camera_for(pair.left.shape[1])
         self._views: Mailbox[View] = Mailbox()
@@ -146,13 +139,13 @@ class _ImageJob:
         if not self._finished and (record := self._pipeline.poll()) is not None:
             self._finished = True
             if record["note"]:
-                self._messages.say(record["note"])
+                say(record["note"])
             if record["doubt"]:
-                self._messages.warn(record["doubt"])
-            self._messages.say(range_sentence(record))
+                warn(record["doubt"])
+            say(range_sentence(record))
             for path in record["files"]:
-                self._messages.say(f"saved {path}")
-            self._messages.summary(record)
+                say(f"saved {path}")
+            summary(record)
         return self._finished
 
     def next_view(self) -> View | None:
@@ -203,15 +196,15 @@ class _ImageJob:
 
 
 def estimate_pictures(
-    left: Source, right: Source, load_model: LoadModel, settings: ImageSettings, messages: Messages
+    left: Source, right: Source, load_model: LoadModel, settings: ImageSettings
 ) -> None:
     """Open a pair of pictures, load the network, estimate, save and show; see `image_run`."""
 
     pair = open_picture_pair(left, right)
-    run_image(pair, load_model(messages), settings, messages, prepare_pictures(settings))
+    run_image(pair, load_model(), settings, prepare_pictures(settings))
 
 
-def compare_pictures(first: Source, second: Source, messages: Messages) -> None:
+def compare_pictures(first: Source, second: Source) -> None:
     """Open two pictures and say how different they are; see `comparison`."""
 
-    compare_and_tell(open_picture(first), open_picture(second), messages)
+    compare_and_tell(open_picture(first), open_picture(second))

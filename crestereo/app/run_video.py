@@ -18,7 +18,7 @@ from crestereo.app.output import OutputNames, claimed_names, model_record, save_
 from crestereo.app.pipeline import ClosedError, Pipeline
 from crestereo.app.prompts import SWAP, ask_yes_no
 from crestereo.app.render import Painter, View, side_by_side, waiting_view, window_half
-from crestereo.app.script import Messages
+from crestereo.app.script import say, summary, warn
 from crestereo.app.settings import (
     TwoVideosSettings,
     UnifiedVideoSettings,
@@ -53,7 +53,6 @@ def run_video(
     stream: PairStream,
     estimator: CREStereo,
     settings: VideoSettings,
-    messages: Messages,
     prepare: Prepare = prepare_nothing,
 ) -> None:
     """Estimate every pair of a video; show the result, or write it where there is no window.
@@ -66,8 +65,6 @@ def run_video(
         The network.
     settings : VideoSettings
         Colours, camera, window and where results go.
-    messages : Messages
-        Where to say what happens.
     prepare : callable
         Makes each pair ready for the network.
 
@@ -77,7 +74,7 @@ def run_video(
         When the estimation fails or the video cannot be written. What was estimated by then is
         kept and reported, as it is after Ctrl-C.
     """
-    job = _VideoJob(stream, estimator, settings, messages, prepare)
+    job = _VideoJob(stream, estimator, settings, prepare)
     with claimed_names(
         settings.output_dir, stream.name, _ENDINGS, overwrite=settings.overwrite
     ) as names:
@@ -85,14 +82,14 @@ def run_video(
         write, left = True, False
         try:
             first = waiting_view(stream.first.left)
-            with open_window(TITLE, first, settings.window, messages) as window:
+            with open_window(TITLE, first, settings.window) as window:
                 write = window is None or settings.save_video
                 with video.writing() if write else nullcontext() as add:
                     left = job.run(window, add)
         except SourceError:  # once the user has left: that no frame came
             if not left:
                 raise
-            messages.say("left before the first result was there; nothing was saved")
+            say("left before the first result was there; nothing was saved")
         finally:
             if video.saved or left or not write:
                 job.report(names if video.saved else None)
@@ -106,7 +103,6 @@ class _VideoJob:
         stream: PairStream,
         estimator: CREStereo,
         settings: VideoSettings,
-        messages: Messages,
         prepare: Prepare,
     ) -> None:
         camera = settings.camera_for(stream.first.left.shape[1])
@@ -114,7 +110,6 @@ class _VideoJob:
         self._stream = stream
         self._estimator = estimator
         self._settings = settings
-        self._messages = messages
         self._prepare = prepare
         self._painter = Painter(settings.colormap, camera, settings.max_distance)
         self._note = ""
@@ -127,10 +122,10 @@ class _VideoJob:
     def run(self, window: Window | None, add: Callable[[BGRImage, float], None] | None) -> bool:
         """Go through the video until it ends or the user leaves; return whether the user left."""
         if self._relative:
-            self._messages.say("relative depth: colours show disparity, no camera is set")
+            say("relative depth: colours show disparity, no camera is set")
         else:
             farthest = self._settings.max_distance
-            self._messages.say(f"depth in metres: what is beyond {farthest:g} m is black")
+            say(f"depth in metres: what is beyond {farthest:g} m is black")
         start = time.perf_counter()
         steps: list[Callable[[Any], Any]] = [
             self._prepare,
@@ -149,7 +144,7 @@ class _VideoJob:
             if window is None:
                 self._wait(pipeline)
                 return False
-            save = view_saver(self._settings.output_dir, self._stream.name, self._messages)
+            save = view_saver(self._settings.output_dir, self._stream.name)
             return watch(window, pipeline.poll, save, stay=False)
         finally:
             pipeline.close()
@@ -159,7 +154,7 @@ class _VideoJob:
         """Say what came out, and write the record beside the video where one was written."""
         remarks = self._stream.remarks()
         for remark in remarks:
-            self._messages.warn(remark)
+            warn(remark)
         record: dict[str, Any] = {
             "name": self._stream.name,
             **model_record(self._estimator),
@@ -177,10 +172,10 @@ class _VideoJob:
             record["files"] = [str(names.path(ending)) for ending in _ENDINGS]
             save_record(names.path("run.json"), record)
         rate = record["frames_per_second"]
-        self._messages.say(f"{self._frames} frames, {rate:.1f} a second")
+        say(f"{self._frames} frames, {rate:.1f} a second")
         for path in record["files"]:
-            self._messages.say(f"saved {path}")
-        self._messages.summary(record)
+            say(f"saved {path}")
+        summary(record)
 
     def _wait(self, pipeline: Pipeline[View]) -> None:
         """Show how far it is until the end."""
@@ -209,9 +204,9 @@ class _VideoJob:
         """Say what is done to the pairs from this one on."""
         with tqdm.external_write_mode(file=sys.stderr):  # not into the line of the bar
             if prepared.note:
-                self._messages.say(prepared.note)
+                say(prepared.note)
             if prepared.doubt and prepared.doubt != self._doubt:
-                self._messages.warn(prepared.doubt)
+                warn(prepared.doubt)
         self._note, self._doubt = prepared.note, prepared.doubt
 
     def _draw(
@@ -238,34 +233,32 @@ def estimate_two_videos(
     right: Source,
     load_model: LoadModel,
     settings: TwoVideosSettings,
-    messages: Messages,
 ) -> None:
     """Open a left and a right video, load the network, estimate and show; see `video_run`."""
 
     near = settings.model_shape[0]
     videos = open_video(left, near), open_video(right, near)
     check_same_size(videos[0].size, videos[1].size)
-    offset_s = choose_offset_s((left, right), videos, settings, messages)
+    offset_s = choose_offset_s((left, right), videos, settings)
     name = pair_name(replace(left, title=videos[0].title), replace(right, title=videos[1].title))
     stream = TwoVideos(*videos, name, offset_s=offset_s)
     prepare = prepare_video(settings, beginning_of_two(left, right, offset_s))
-    run_video(stream, load_model(messages), settings, messages, prepare)
+    run_video(stream, load_model(), settings, prepare)
 
 
 def estimate_one_video(
     source: Source,
     load_model: LoadModel,
     settings: UnifiedVideoSettings,
-    messages: Messages,
 ) -> None:
     """Open a video of both eyes, ask for its order where it is not set, estimate and show."""
 
     video = open_video(source, 2 * settings.model_shape[0])  # half of a frame may be one eye
     source = replace(source, title=video.title)
-    layout, pairs, found = choose_layout(source, video, settings, messages)
+    layout, pairs, found = choose_layout(source, video, settings)
     swap = settings.swap
     if swap is None:
-        swap = ask_yes_no(SWAP, messages, default=bool(found))
+        swap = ask_yes_no(SWAP, default=bool(found))
     stream = OneVideo(video, source.stem, swap=swap, layout=layout)
     prepare = prepare_video(settings, with_order(pairs, swap))
-    run_video(stream, load_model(messages), settings, messages, prepare)
+    run_video(stream, load_model(), settings, prepare)

@@ -12,14 +12,16 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from crestereo.app.sources import expand_home
-from crestereo.camera import CameraConfig
+from crestereo.app.script import reserve_stdout
+from crestereo.app.sources import expand_home, nearest_existing
 from crestereo.errors import SourceError, UsageError
-from crestereo.formats import nearest_existing
 from crestereo.models import VERSIONS, check_iters, check_model_shape, parse_model_shape
 from crestereo.session import DEVICES, check_threads
+
+if TYPE_CHECKING:
+    from crestereo.camera import CameraConfig
 
 AUTO, OFF = "auto", "off"
 ALIGN = (AUTO, OFF)
@@ -164,9 +166,9 @@ class ImageSettings(CommonSettings):
 
     def camera_for(self, width_px: int) -> CameraConfig | None:
         """Return the camera for pictures `width_px` wide, None where none is set."""
-        if self.calibration is not None:
-            from crestereo.camera import read_calibration  # noqa: PLC0415  heavy
+        from crestereo.camera import CameraConfig, read_calibration  # noqa: PLC0415  slow: OpenCV
 
+        if self.calibration is not None:
             camera = read_calibration(self.calibration, image_width_px=width_px)
             return camera.scaled_to(width_px)
         if self.baseline_m is None or self.focal_px is None:
@@ -352,7 +354,9 @@ def read_flags(
     )
     values = vars(parser.parse_args(argv))
     given = [values.pop(name) for name in sources]
-    return dataclasses.replace(settings, **values, given=frozenset(values)), given
+    overridden = dataclasses.replace(settings, **values, given=frozenset(values))
+    reserve_stdout(overridden.json)
+    return overridden, given
 
 
 class _Parser(argparse.ArgumentParser):

@@ -86,6 +86,11 @@ def _name_of_address(url: str) -> str:
     return "_".join([path.stem, *videos]) if path.stem else parts.netloc.rpartition("@")[2]
 
 
+def nearest_existing(path: Path) -> Path:
+    """Return a path, or the nearest folder above it that exists."""
+    return next(place for place in (path, *path.absolute().parents) if place.exists())
+
+
 def parse_picture(text: str) -> Source:
     """Return what an answer to a question for a picture names, or raise SourceError."""
     source = _parse(text)

@@ -12,7 +12,7 @@ import numpy as np
 
 from crestereo.alignment import SwapFinding, detect_swap, find_bars
 from crestereo.app.images import check_same_size
-from crestereo.app.script import Messages
+from crestereo.app.script import say
 from crestereo.app.settings import AUTO, OFF, TwoVideosSettings, UnifiedVideoSettings
 from crestereo.app.sources import Kind, Source
 from crestereo.app.video import MAX_FAILURES_OF_STREAM, Frame, Video, open_video
@@ -294,7 +294,7 @@ def with_order(pairs: Sequence[StereoPair], swap: bool) -> list[StereoPair]:
 
 
 def choose_layout(
-    source: Source, video: Video, settings: UnifiedVideoSettings, messages: Messages
+    source: Source, video: Video, settings: UnifiedVideoSettings
 ) -> tuple[Layout, list[StereoPair], bool | None]:
     """Return the layout of a video, some of its pairs, and whether its eyes are swapped.
 
@@ -310,7 +310,7 @@ def choose_layout(
     frames = beginning_of(source) or [video.first]
     if settings.layout == AUTO:
         found = detect_layout(_file_name(source), video.title, frames)
-        messages.say(str(found))
+        say(str(found))
     else:
         found = LayoutFinding(parse_layout(settings.layout), 1.0, "as set")
     layout = Layout(found.layout.stacked, found.layout.half)
@@ -318,10 +318,10 @@ def choose_layout(
     swap = settings.swap
     if swap is None and (found.order_known or found.layout.right_first):
         swap = found.layout.right_first
-        messages.say(f"the name says: {'right' if swap else 'left'} eye first")
+        say(f"the name says: {'right' if swap else 'left'} eye first")
     elif swap is None:
         finding = _order_of(pairs)
-        messages.say(str(finding))
+        say(str(finding))
         swap = finding.swapped
     return layout, pairs, swap
 
@@ -337,7 +337,6 @@ def choose_offset_s(
     sources: tuple[Source, Source],
     videos: tuple[Video, Video],
     settings: TwoVideosSettings,
-    messages: Messages,
 ) -> float:
     """Return by how many seconds the right video was started later than the left one."""
     rates = (videos[0].fps, videos[1].fps)
@@ -345,7 +344,7 @@ def choose_offset_s(
         return -settings.sync_frames / rates[1]
     if settings.sync == OFF or any(source.kind is not Kind.FILE for source in sources):
         return 0.0
-    messages.say("looking how the two videos belong together in time")
+    say("looking how the two videos belong together in time")
     left, right = (_motion_of(source, rate) for source, rate in zip(sources, rates, strict=True))
     finding = offset_of_signals(left, right, *rates)
     places = pairs_to_verify(finding, (len(left) + 1, len(right) + 1), rates[1] / rates[0])
@@ -354,7 +353,7 @@ def choose_offset_s(
         for side in (0, 1)
     )
     finding = verified(finding, zip(of_left, of_right, strict=True))
-    messages.say(str(finding))
+    say(str(finding))
     if not finding.believed:
         return 0.0
     # Measured from the first frames that can be decoded, which may be late in their files.

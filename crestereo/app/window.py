@@ -19,7 +19,7 @@ import cv2
 
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import View
-from crestereo.app.script import Messages
+from crestereo.app.script import say, warn
 from crestereo.errors import DisplayError
 from crestereo.types import BGRImage
 
@@ -28,15 +28,13 @@ _TCP_BASE_PORT = 6000
 _CONNECT_S = 2.0
 
 
-def wants_window(wish: bool | None, messages: Messages) -> bool:
+def wants_window(wish: bool | None) -> bool:
     """Return whether to open a window, and say in one line why not where one was expected.
 
     Parameters
     ----------
     wish : bool or None
         What ``window`` says; None means where there is a screen.
-    messages : Messages
-        Where to say it.
 
     Raises
     ------
@@ -49,7 +47,7 @@ def wants_window(wish: bool | None, messages: Messages) -> bool:
     if reason and wish:
         raise DisplayError(f"no window can be opened: {reason}; leave --window out to do without")
     if reason:
-        messages.say(f"no window: {reason}; the result is saved")
+        say(f"no window: {reason}; the result is saved")
     return not reason
 
 
@@ -235,9 +233,7 @@ def _as_display_error() -> Iterator[None]:
 
 
 @contextmanager
-def open_window(
-    title: str, first: View, wish: bool | None, messages: Messages
-) -> Iterator[Window | None]:
+def open_window(title: str, first: View, wish: bool | None) -> Iterator[Window | None]:
     """Open the window where there is to be one, and close it however the block ends.
 
     Parameters
@@ -248,8 +244,6 @@ def open_window(
         Shown until something else is.
     wish : bool or None
         The setting ``window``; None means where there is a screen.
-    messages : Messages
-        Told in one line why there is none.
 
     Yields
     ------
@@ -262,14 +256,14 @@ def open_window(
         When it was asked for and cannot be opened.
     """
     window = None
-    if wants_window(wish, messages):
+    if wants_window(wish):
         try:
             window = Window(title, first)
-            messages.say(_KEYS)
+            say(_KEYS)
         except DisplayError as exc:
             if wish:
                 raise
-            messages.warn(f"{exc}")
+            warn(f"{exc}")
     try:
         yield window
     finally:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from crestereo.app.script import run_script
+from crestereo.app.sources import nearest_existing
 from crestereo.errors import ModelFileError, UsageError
-from crestereo.formats import nearest_existing
 from crestereo.models import (
     BUNDLED_NAME,
     MODELS_DIR,
