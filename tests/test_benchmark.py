@@ -17,10 +17,10 @@ from tests.tiny_models import init_model, lite_model
 from tools import benchmark
 from tools.lib import bench_rows, timing
 from tools.lib.bare_network import BareNetwork, made_up_inputs
-from tools.lib.bench_clip import texture_pair, write_clip
 from tools.lib.bench_growth import Point, growth_chart, growth_rows, one_two_five
+from tools.lib.bench_process import growth_bytes, peak_bytes, run_program, seconds_to_text
+from tools.lib.bench_rows import texture_pair, write_clip
 from tools.lib.bench_setup import Row
-from tools.lib.processes import growth_bytes, peak_bytes, run_program, seconds_to_text
 from tools.lib.timing import Timing, growth_exponent, interleave
 
 

@@ -21,14 +21,14 @@ from tools.lib.advice import advice, pareto_front
 from tools.lib.bubbles import busiest_part
 from tools.lib.charts import new_figure
 from tools.lib.comparison import Subject, Trial, average, compare
-from tools.lib.contestants import Contestant
+from tools.lib.methods import Method
 
 TOOL = Path(__file__).parents[1] / "tools" / "compare_models.py"
 
 
 def trial(iters: int, ms: float, error: float, pair: str = "p") -> Trial:
-    contestant = Contestant("net", Path("net.onnx"), iters, (240, 320))
-    return Trial(contestant, pair, ms, difference_px=error / 2, epe_px=error, bad2=error / 10)
+    method = Method("net", Path("net.onnx"), iters, (240, 320))
+    return Trial(method, pair, ms, difference_px=error / 2, epe_px=error, bad2=error / 10)
 
 
 # time grows with iterations; 10 iterations are slower and worse than 5
@@ -36,12 +36,12 @@ TRIALS = [trial(2, 50, 2.0), trial(5, 80, 1.04), trial(10, 120, 1.2), trial(20, 
 
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:
-    assert [t.contestant.iters for t in pareto_front(TRIALS)] == [2, 5, 20]
+    assert [t.method.iters for t in pareto_front(TRIALS)] == [2, 5, 20]
 
 
 def test_of_equal_quality_only_the_fastest_is_on_the_front() -> None:
     same = [trial(2, 50, 1.0), trial(5, 60, 1.0)]
-    assert [t.contestant.iters for t in pareto_front(same)] == [2]
+    assert [t.method.iters for t in pareto_front(same)] == [2]
 
 
 def test_advice_names_the_best_within_the_budget_and_the_fastest_close_to_the_best() -> None:
@@ -64,12 +64,10 @@ def test_advice_without_a_budget_has_two_lines() -> None:
 
 def test_without_truth_close_means_a_share_of_the_disparity() -> None:
     """The best differs from itself by 0; within 5 % of 30 px is within 1.5 px."""
-    contestants = [Contestant("net", None, n, (240, 320)) for n in (2, 5, 20)]
+    methods = [Method("net", None, n, (240, 320)) for n in (2, 5, 20)]
     trials = [
-        Trial(contestant, "p", ms, difference)
-        for contestant, ms, difference in zip(
-            contestants, (50, 80, 200), (1.6, 1.4, 0.0), strict=True
-        )
+        Trial(method, "p", ms, difference)
+        for method, ms, difference in zip(methods, (50, 80, 200), (1.6, 1.4, 0.0), strict=True)
     ]
     close, best = advice(trials, budget_ms=None, scale_px=30)
     assert "5 iterations" in close
@@ -79,7 +77,7 @@ def test_without_truth_close_means_a_share_of_the_disparity() -> None:
 
 def test_the_average_takes_errors_where_truth_is_known() -> None:
     known, unknown = trial(5, 100, 1.0, "a"), trial(5, 300, math.nan, "b")
-    (mean,) = average([known, Trial(unknown.contestant, "b", 300, 2.5)])
+    (mean,) = average([known, Trial(unknown.method, "b", 300, 2.5)])
     assert mean.ms == 200
     assert mean.epe_px == 1.0
     assert mean.difference_px == pytest.approx((0.5 + 2.5) / 2)
@@ -98,15 +96,17 @@ class Recorder:
         return DisparityResult(disparity, None, 0.0, self.name, "none")
 
 
-def test_contestants_take_turns_and_the_most_accurate_is_the_reference() -> None:
+def test_methods_take_turns_and_the_most_accurate_is_the_reference() -> None:
     left, right = mini.shifted_pair()
-    truth = np.full(left.shape[:2], 5, np.float32)
+    ground_truth = np.full(left.shape[:2], 5, np.float32)
     calls: list[str] = []
     runners = {
-        Contestant("far"): Recorder("far", 8, calls),
-        Contestant("near"): Recorder("near", 4, calls),
+        Method("far"): Recorder("far", 8, calls),
+        Method("near"): Recorder("near", 4, calls),
     }
-    result = compare(runners, [Subject(StereoPair(left, right, "p"), 16, truth)], 3, lambda _: None)
+    result = compare(
+        runners, [Subject(StereoPair(left, right, "p"), 16, ground_truth)], 3, lambda _: None
+    )
     assert calls == ["far", "near"] * 4  # one round to warm up, three that count
     assert result.best.model == "near"
     far, near = result.trials
@@ -168,10 +168,10 @@ def test_a_run_writes_tables_charts_and_strips(
     assert read_image(folder / "bubbles_average.png").shape[1] >= 1000
 
 
-def test_disparities_of_different_sizes_are_compared_in_the_pictures_pixels(
+def test_disparities_of_different_sizes_are_compared_in_the_images_pixels(
     tmp_path: Path,
 ) -> None:
-    """3.84 px in a fixed network 64 px wide are 6 px of a picture 100 px wide."""
+    """3.84 px in a fixed network 64 px wide are 6 px of a image 100 px wide."""
     mini.rendered_sample(tmp_path / "data")
     half = init_model(tmp_path / "half_iter5.onnx", (64, 64), weights=(0, 0, 0), bias=3.84)
     folder = run(tmp_path, half, tmp_path / "data")
@@ -188,7 +188,7 @@ def test_a_pair_without_truth_is_compared_with_the_costliest(tmp_path: Path, net
     small, native = rows_of(folder)[:2]
     assert (small["epe_px"], native["epe_px"]) == ("", "")
     assert float(native["difference_px"]) == 0
-    # With the area of 64x64 the picture is 76 px wide instead of 100: 5 px there are 6.6 px here
+    # With the area of 64x64 the image is 76 px wide instead of 100: 5 px there are 6.6 px here
     assert float(small["difference_px"]) == pytest.approx(5 * 100 / 76 - 5, rel=0.01)
 
 

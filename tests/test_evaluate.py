@@ -20,8 +20,8 @@ from crestereo.types import StereoPair
 from tests import mini_datasets as mini
 from tests.tiny_models import init_model, lite_model, save_graph
 from tools import evaluate
-from tools.lib.contestants import BASELINES, Contestant, open_contestant
 from tools.lib.datasets import find_scenes, load_scene, seen_by_both
+from tools.lib.methods import BASELINES, Method, open_method
 from tools.lib.sgbm import half_size_prior, sgbm_disparity
 
 EVAL = Path(__file__).parents[1].parent / "shared" / "eval"
@@ -53,7 +53,7 @@ LAYOUTS = {
         root / "Piano-perfect", truth_name="disp0.pfm"
     ),
     "eth3d": lambda root: mini.middlebury_scene(root / "two_view_training" / "delivery_area_1l"),
-    "eth3d, truth apart": lambda root: mini.middlebury_scene(
+    "eth3d, ground truth apart": lambda root: mini.middlebury_scene(
         root / "two_view_training" / "delivery_area_1l",
         truth_folder=root / "two_view_training_gt" / "delivery_area_1l",
     ),
@@ -65,7 +65,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_layout_is_measured_to_the_pixel(layout: str, tmp_path: Path, network: Path) -> None:
-    """The network says 5; the truth is 5 in one half and 8 in the other, so half are wrong.
+    """The network says 5; the ground truth is 5 in one half and 8 in the other, so half are wrong.
 
     Of the non-occluded pixels (three quarters) a third is 5 and two thirds are 8.
     """
@@ -91,8 +91,8 @@ def test_a_rendered_sample_is_measured(tmp_path: Path, network: Path) -> None:
     assert float(row["pixels nonocc"]) == mini.HEIGHT * (mini.WIDTH - mini.SHIFT_PX)
 
 
-def test_the_network_may_be_smaller_than_the_picture(tmp_path: Path, network: Path) -> None:
-    """With the area of 64x96 the picture (70x100) is 94 px wide: 4 px there are 4 * 100/94 here."""
+def test_the_network_may_be_smaller_than_the_image(tmp_path: Path, network: Path) -> None:
+    """With the area of 64x96 the image (70x100) is 94 px wide: 4 px there are 4 * 100/94 here."""
     mini.rendered_sample(tmp_path / "data")
     _, (row,) = run(tmp_path / "data", *only(network), "--iters", "4", "--model-shape", "64x96")
     assert float(row["EPE"]) == pytest.approx(6 - 4 * mini.WIDTH / 94, abs=1e-3)
@@ -181,9 +181,9 @@ def stacked_grey_model(path: Path) -> Path:
     )
 
 
-def test_a_stacked_grey_network_sees_grey_and_gives_the_pictures_grid(tmp_path: Path) -> None:
+def test_a_stacked_grey_network_sees_grey_and_gives_the_images_grid(tmp_path: Path) -> None:
     path = stacked_grey_model(tmp_path / "grey.onnx")
-    run_network = open_contestant(Contestant("grey", path))
+    run_network = open_method(Method("grey", path))
     left = np.zeros((70, 100, 3), np.uint8)
     left[:, 50:] = 51  # a fifth of white: 2 px
     result = run_network(StereoPair(left, left.copy()), 16)
@@ -216,7 +216,7 @@ def test_sgbm_finds_a_shift() -> None:
     assert np.nanmedian(raw) == pytest.approx(7, abs=0.1)
 
 
-def test_the_prior_is_on_the_grid_of_the_pictures() -> None:
+def test_the_prior_is_on_the_grid_of_the_images() -> None:
     left, right = mini.shifted_pair(8)
     prior = half_size_prior(left, right, 16)
     assert prior.shape == left.shape[:2]
@@ -375,9 +375,9 @@ def test_disparities_to_search(tmp_path: Path) -> None:
 
 def test_seen_by_both_knows_borders_and_hidden_pixels() -> None:
     # x - d: -1 (outside), 0, then 2 - 0 = 2, 3 - 0 = 3 (hidden by the last), 7 - 4 = 3, 5 - 0 = 5
-    truth = np.array([[1, 1, 0, 0, np.nan, 0, np.nan, 4]], np.float32)
+    ground_truth = np.array([[1, 1, 0, 0, np.nan, 0, np.nan, 4]], np.float32)
     seen = [[False, True, True, False, False, True, False, True]]
-    np.testing.assert_array_equal(seen_by_both(truth), seen)
+    np.testing.assert_array_equal(seen_by_both(ground_truth), seen)
 
 
 @pytest.mark.parametrize(

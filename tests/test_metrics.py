@@ -53,10 +53,10 @@ def test_bad_rate_both_ways(threshold: float, wrong: float, ignored: float) -> N
 def test_bad_rate_agrees_with_middleburys_evaluation_code() -> None:
     """Total bad = bad % + invalid %, both of the same pixels, as evaldisp prints them."""
     rng = np.random.default_rng(5)
-    truth = rng.uniform(0, 60, (40, 50)).astype(np.float32)
-    estimate = (truth + rng.normal(0, 2, truth.shape)).astype(np.float32)
-    estimate[rng.random(truth.shape) < 0.2] = NAN
-    mask = rng.random(truth.shape) < 0.7
+    ground_truth = rng.uniform(0, 60, (40, 50)).astype(np.float32)
+    estimate = (ground_truth + rng.normal(0, 2, ground_truth.shape)).astype(np.float32)
+    estimate[rng.random(ground_truth.shape) < 0.2] = NAN
+    mask = rng.random(ground_truth.shape) < 0.7
     pixels = bad = invalid = 0
     total = 0.0
     for y, x in zip(*np.nonzero(mask), strict=True):  # the loop of evaldisp, pixel by pixel
@@ -64,10 +64,10 @@ def test_bad_rate_agrees_with_middleburys_evaluation_code() -> None:
         if not math.isfinite(estimate[y, x]):
             invalid += 1
             continue
-        error = abs(float(estimate[y, x]) - float(truth[y, x]))
+        error = abs(float(estimate[y, x]) - float(ground_truth[y, x]))
         total += error
         bad += error > 2.0
-    result = metrics.score(estimate, truth, mask)
+    result = metrics.score(estimate, ground_truth, mask)
     assert result.pixels == pixels
     assert result.bad[2.0] == pytest.approx((bad + invalid) / pixels)
     assert result.density == pytest.approx(1 - invalid / pixels)
@@ -75,7 +75,7 @@ def test_bad_rate_agrees_with_middleburys_evaluation_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "truth", "outlier"),
+    ("error", "ground_truth", "outlier"),
     [
         (2.9, 10.0, False),  # 29 % but not above 3 px
         (3.5, 10.0, True),
@@ -85,9 +85,9 @@ def test_bad_rate_agrees_with_middleburys_evaluation_code() -> None:
         (5.0, 100.0, False),  # exactly 5 % is allowed
     ],
 )
-def test_d1_needs_both_conditions(error: float, truth: float, outlier: bool) -> None:
+def test_d1_needs_both_conditions(error: float, ground_truth: float, outlier: bool) -> None:
     """KITTI 2015: a pixel is right when its error is at most 3 px or at most 5 %."""
-    assert metrics.d1_rate(row(truth + error), row(truth)) == float(outlier)
+    assert metrics.d1_rate(row(ground_truth + error), row(ground_truth)) == float(outlier)
 
 
 def test_d1_counts_unknown_estimates_as_asked() -> None:
@@ -119,7 +119,7 @@ def test_density() -> None:
 def test_region_restricts_every_figure() -> None:
     region = np.array([[True, True, False, False, False, True]])
     result = metrics.score(ESTIMATE, TRUTH, region)
-    assert result.pixels == 2  # errors 0 and 1; the last pixel has no truth
+    assert result.pixels == 2  # errors 0 and 1; the last pixel has no ground truth
     assert result.epe_px == pytest.approx(0.5)
     assert result.bad[0.5] == pytest.approx(0.5)
 
@@ -135,8 +135,8 @@ def test_score_is_made_of_the_single_measures() -> None:
 
 
 def test_a_perfect_estimate_has_no_error() -> None:
-    truth = np.linspace(0, 50, 600, dtype=np.float32).reshape(20, 30)
-    result = metrics.score(truth, truth)
+    ground_truth = np.linspace(0, 50, 600, dtype=np.float32).reshape(20, 30)
+    result = metrics.score(ground_truth, ground_truth)
     assert (result.epe_px, result.rms_px, result.d1, result.a99_px) == (0, 0, 0, 0)
     assert set(result.bad.values()) == {0.0}
     assert result.density == 1
@@ -149,13 +149,13 @@ def test_an_estimate_that_knows_nothing_is_all_wrong() -> None:
     assert math.isnan(result.epe_px)
 
 
-def test_errors_scale_with_the_picture() -> None:
+def test_errors_scale_with_the_image() -> None:
     """Twice the width, twice the disparities, twice the mean error."""
     rng = np.random.default_rng(1)
-    truth = rng.uniform(1, 40, (8, 9)).astype(np.float32)
-    estimate = truth + rng.normal(0, 1, truth.shape).astype(np.float32)
-    once = metrics.end_point_error(estimate, truth)
-    assert metrics.end_point_error(2 * estimate, 2 * truth) == pytest.approx(2 * once)
+    ground_truth = rng.uniform(1, 40, (8, 9)).astype(np.float32)
+    estimate = ground_truth + rng.normal(0, 1, ground_truth.shape).astype(np.float32)
+    once = metrics.end_point_error(estimate, ground_truth)
+    assert metrics.end_point_error(2 * estimate, 2 * ground_truth) == pytest.approx(2 * once)
 
 
 def test_shapes_must_agree() -> None:

@@ -51,6 +51,18 @@ def test_a_failing_command_leaves_the_page_alone(tmp_path: Path) -> None:
     assert page.read_text("utf-8") == text
 
 
+def test_a_folder_of_the_page_stands_for_a_folder_of_this_machine(tmp_path: Path) -> None:
+    # given a page whose command names DATASETS/data
+    mini.rendered_sample(tmp_path / "data")
+    page = tmp_path / "page.md"
+    page.write_text(PAGE.format(dataset="DATASETS/data"), "utf-8")
+    # when it is renewed with that folder
+    renew_page.main([str(page), "--folder", f"DATASETS={tmp_path}"])
+    # then the command has run there, and the page still names DATASETS
+    new = page.read_text("utf-8")
+    assert "| SGBM" in new and "DATASETS/data" in new and str(tmp_path) not in new
+
+
 @pytest.mark.parametrize("command", ["rm -r x", "python -c pass", "python tools"])
 def test_only_the_projects_tools_are_run(command: str) -> None:
     with pytest.raises(UsageError, match="only run the project's tools"):
@@ -58,5 +70,5 @@ def test_only_the_projects_tools_are_run(command: str) -> None:
 
 
 def test_a_page_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match=r"no page .*page\.md"):
+    with pytest.raises(SourceError, match=r"no such page: .*page\.md"):
         renew_page.main([str(tmp_path / "page.md")])

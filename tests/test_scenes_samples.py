@@ -37,15 +37,17 @@ def warping_error(left: np.ndarray, right: np.ndarray, disparity: np.ndarray) ->
 
 @pytest.mark.parametrize("name", STILLS)
 def test_shipped_truth_maps_right_to_left(name: str) -> None:
-    """Given the files as they ship: sizes agree and the truth is that of the pictures."""
+    """Given the files as they ship: sizes agree and the ground truth is that of the images."""
     left = read_image(SAMPLES / f"{name}_left.png")
     right = read_image(SAMPLES / f"{name}_right.png")
-    truth = read_pfm(SAMPLES / f"{name}_disparity.pfm")
+    ground_truth = read_pfm(SAMPLES / f"{name}_disparity.pfm")
     assert left.shape == right.shape == (720, 1280, 3)
-    assert truth.shape == (720, 1280)
-    assert np.isfinite(truth).all()
-    assert warping_error(left, right, truth) < 1.5
-    assert warping_error(left, right, truth + 2) > 1.5 * warping_error(left, right, truth)
+    assert ground_truth.shape == (720, 1280)
+    assert np.isfinite(ground_truth).all()
+    assert warping_error(left, right, ground_truth) < 1.5
+    assert warping_error(left, right, ground_truth + 2) > 1.5 * warping_error(
+        left, right, ground_truth
+    )
 
 
 def test_shipped_calibration_gives_the_depth_of_the_composed_table() -> None:
@@ -67,7 +69,7 @@ def test_shipped_calibration_gives_the_depth_of_the_composed_table() -> None:
     ],
 )
 def test_shipped_clips_open_and_move(name: str, width: int) -> None:
-    """Every clip has all its frames, and the picture changes from the first to the last."""
+    """Every clip has all its frames, and the image changes from the first to the last."""
     capture = cv2.VideoCapture(str(SAMPLES / f"{name}.mp4"))
     frames = []
     while True:
@@ -88,11 +90,11 @@ def test_tool_writes_a_still_with_truth_and_calibration(
     monkeypatch.setattr(render_samples, "STILL_HEIGHT", 90)
     monkeypatch.setattr(render_samples, "STILL_WIDTH", 160)
     assert render_samples.main(["--only", "table,two_phones", "--output", str(tmp_path)]) == 0
-    truth = read_pfm(tmp_path / "table_disparity.pfm")
+    ground_truth = read_pfm(tmp_path / "table_disparity.pfm")
     left = read_image(tmp_path / "table_left.png")
     right = read_image(tmp_path / "table_right.png")
-    assert truth.shape == (90, 160)
-    assert warping_error(left, right, truth) < 4
+    assert ground_truth.shape == (90, 160)
+    assert warping_error(left, right, ground_truth) < 4
     assert read_calibration(tmp_path / "table_calib.txt").image_width_px == 160
     assert read_image(tmp_path / "two_phones_right.jpg").shape == (90, 160, 3)
 
@@ -136,7 +138,7 @@ def test_motions_compose_and_cameras_see_themselves_at_the_origin() -> None:
 
 
 def test_a_relief_cannot_be_moved() -> None:
-    """It is bound to the left picture; moving it would silently be wrong."""
+    """It is bound to the left image; moving it would silently be wrong."""
     flat = np.ones((8, 8), np.float32)
     relief = Relief(0, 0, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8), flat)
     with pytest.raises(TypeError, match="Relief"):

@@ -124,7 +124,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--only", default="", help=f"comma separated: {', '.join(PARTS)}, growth; empty: all")
     add("--iters", type=int, default=5, help="iterations, where a file lets one choose")
-    add("--model-shape", default="480x640", metavar="HxW", help="of pictures and networks")
+    add("--model-shape", default="480x640", metavar="HxW", help="of images and networks")
     add("--threads", default="2,1", help="comma separated; the first counts but for networks")
     add("--rounds", type=int, default=25, help="measurements of each thing")
     add("--frames", type=int, default=100, help="of the clip whose rate is measured")

@@ -29,9 +29,9 @@ from crestereo.models import MODELS_DIR, parse_file_name
 from tools.lib.advice import advice, trial_table, write_trials
 from tools.lib.bubbles import bubble_chart, detail_strip
 from tools.lib.charts import NO_MATPLOTLIB, can_draw
-from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
+from tools.lib.cli import add_model_options, check_free, chosen_methods, run_tool
 from tools.lib.comparison import Comparison, Subject, Trial, average, compare, subjects_from
-from tools.lib.contestants import Contestant, open_contestant
+from tools.lib.methods import Method, open_method
 
 SAMPLES_DIR = Path(__file__).resolve().parents[1] / "input_files"
 
@@ -43,7 +43,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("folders", type=Path, nargs="*", help="scenes with truth (none and no --pair: the samples)")
+    add(
+        "folders",
+        type=Path,
+        nargs="*",
+        help="scenes with ground truth (none and no --pair: the samples)",
+    )
     add("--pair", type=Path, nargs=2, action="append", default=[], metavar=("LEFT", "RIGHT"))
     add_model_options(parser, iters="2,5,10,20", shapes="240x320,360x480,480x640")
     add("--budget-ms", type=float, help="time a pair may take: name the best choice within it")
@@ -62,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check_free([folder / "comparison.csv"], options.overwrite)
     if options.model_version == "lite":
         options.model_path += published_files()
-    contestants = chosen_contestants(options)
+    methods = chosen_methods(options)
     folders = options.folders or ([] if options.pair else [SAMPLES_DIR])
     subjects = subjects_from(folders, options.pair)
-    comparison = measure(contestants, subjects, options)
+    comparison = measure(methods, subjects, options)
     means = average(comparison.trials)
     lines = advice(means, options.budget_ms, mean_disparity(comparison, subjects))
     print("\n".join([trial_table(means), "", *lines]))
@@ -86,12 +91,12 @@ def published_files() -> list[Path]:
 
 
 def measure(
-    contestants: Sequence[Contestant], subjects: Sequence[Subject], options: argparse.Namespace
+    methods: Sequence[Method], subjects: Sequence[Subject], options: argparse.Namespace
 ) -> Comparison:
-    """Open every contestant and run the comparison under a progress bar."""
+    """Open every method and run the comparison under a progress bar."""
     runners = {
-        contestant: open_contestant(contestant, device=options.device, threads=options.threads)
-        for contestant in tqdm(contestants, desc="loading", unit="model", disable=None, leave=False)
+        method: open_method(method, device=options.device, threads=options.threads)
+        for method in tqdm(methods, desc="loading", unit="model", disable=None, leave=False)
     }
     total = len(runners) * len(subjects) * (options.runs + 1)
     with tqdm(total=total, unit="run", disable=None) as bar:
@@ -104,7 +109,7 @@ def measure(
 
 
 def mean_disparity(comparison: Comparison, subjects: Sequence[Subject]) -> float:
-    """Return the mean disparity the best contestant found [px]."""
+    """Return the mean disparity the best method found [px]."""
     maps = [comparison.disparities[comparison.best, subject.pair.name] for subject in subjects]
     return float(np.mean([np.nanmean(disparity) for disparity in maps]))
 

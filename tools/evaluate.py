@@ -22,9 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 from crestereo.errors import CREStereoError, SourceError
 from tools.lib.charts import EVALUATION_CHARTS, evaluation_charts, need_matplotlib
-from tools.lib.cli import add_model_options, check_free, chosen_contestants, run_tool
-from tools.lib.contestants import Contestant, open_contestant
+from tools.lib.cli import add_model_options, check_free, chosen_methods, run_tool
 from tools.lib.datasets import Scene, SceneData, find_scenes, load_scene
+from tools.lib.methods import Method, open_method
 from tools.lib.records import Record, measure, write_csv, write_json
 from tools.lib.tables import defeats, scene_table, summary_table
 
@@ -57,9 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if charts:
         need_matplotlib()
     scenes = chosen_scenes(options.dataset, options.scenes)
-    contestants = chosen_contestants(options)
+    methods = chosen_methods(options)
     broken: dict[str, str] = {}
-    records = list(evaluate(contestants, scenes, broken, options.device, options.threads))
+    records = list(evaluate(methods, scenes, broken, options.device, options.threads))
     if records:
         print(summary_table(records, options.folders))
         if options.per_scene:
@@ -94,22 +94,22 @@ def chosen_scenes(dataset: Path, names: str) -> list[Scene]:
 
 
 def evaluate(
-    contestants: Sequence[Contestant],
+    methods: Sequence[Method],
     scenes: Sequence[Scene],
     broken: dict[str, str],
     device: str,
     threads: int | None,
 ) -> Iterator[Record]:
-    """Yield the records of every contestant on every scene.
+    """Yield the records of every method on every scene.
 
     A scene that cannot be read is put into ``broken`` with the reason and left out.
     """
-    with tqdm(total=len(contestants) * len(scenes), unit="pair", disable=None) as bar:
-        for contestant in contestants:
-            run = open_contestant(contestant, device=device, threads=threads)
+    with tqdm(total=len(methods) * len(scenes), unit="pair", disable=None) as bar:
+        for method in methods:
+            run = open_method(method, device=device, threads=threads)
             warm = False
             for scene in scenes:
-                bar.set_postfix_str(f"{contestant.model} {scene.name}")
+                bar.set_postfix_str(f"{method.model} {scene.name}")
                 bar.update()
                 data = _load(scene, broken)
                 if data is None:
@@ -118,7 +118,7 @@ def evaluate(
                     run(data.pair, data.disparities)
                     warm = True
                 result = run(data.pair, data.disparities)
-                yield from measure(contestant, scene, data, result)
+                yield from measure(method, scene, data, result)
 
 
 def _load(scene: Scene, broken: dict[str, str]) -> SceneData | None:

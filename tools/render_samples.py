@@ -1,4 +1,4 @@
-"""Render the samples in input_files/: still pairs with exact truth, and short clips.
+"""Render the samples in input_files/: still pairs with exact ground truth, and short clips.
 
 For example::
 
@@ -88,21 +88,21 @@ def render_still(name: str) -> tuple[Sample, Camera, float]:
     return sample, camera, baseline
 
 
-def write_picture(path: Path, picture: BGRImage) -> None:
-    """Write a picture as small as its format allows without visible loss."""
+def write_image(path: Path, image: BGRImage) -> None:
+    """Write a image as small as its format allows without visible loss."""
     options = {
         ".png": [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, 1],
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 90],
     }[path.suffix]
-    _, data = cv2.imencode(path.suffix, picture, params=options)
+    _, data = cv2.imencode(path.suffix, image, params=options)
     path.write_bytes(data.tobytes())
 
 
 def write_still(folder: Path, name: str) -> None:
-    """Write left, right, truth of the left picture and the calibration."""
+    """Write left, right, ground truth of the left image and the calibration."""
     sample, camera, baseline = render_still(name)
-    write_picture(folder / f"{name}_left.png", sample.left)
-    write_picture(folder / f"{name}_right.png", sample.right)
+    write_image(folder / f"{name}_left.png", sample.left)
+    write_image(folder / f"{name}_right.png", sample.right)
     write_pfm(folder / f"{name}_disparity.pfm", sample.disparity_left)
     largest = int(np.ceil(sample.disparity_left.max()))
     text = calibration_text(camera, baseline, largest + 1)
@@ -126,19 +126,19 @@ def write_phones(folder: Path) -> None:
     matrix = phone_matrix(camera, roll_degrees=0.7, zoom=1.06, shift_px=11.0)
     size = (camera.width, camera.height)
     right = np.asarray(cv2.warpAffine(sample.right, matrix, size, flags=cv2.INTER_CUBIC), np.uint8)
-    for side, picture, exposure, warmth in (
+    for side, image, exposure, warmth in (
         ("left", sample.left, 1.0, 1.0),
         ("right", right, 1.22, 0.93),
     ):
         gain = exposure * np.array([warmth, 1.0, 1 / warmth])
         look = Development(gain, 1.0, 0.0, 0.15, 0.0, (0.0, 0.0), 0.3, (1.2, 1.5), False, 0)
-        write_picture(folder / f"{PHONES}_{side}.jpg", develop(picture, look, rng))
+        write_image(folder / f"{PHONES}_{side}.jpg", develop(image, look, rng))
 
 
 def phone_matrix(
     camera: Camera, roll_degrees: float, zoom: float, shift_px: float
 ) -> NDArray[np.float64]:
-    """Turn and enlarge about the middle of the picture, then move down."""
+    """Turn and enlarge about the middle of the image, then move down."""
     centre = (camera.cx, camera.cy)
     matrix = np.asarray(cv2.getRotationMatrix2D(centre, roll_degrees, zoom), np.float64)
     matrix[1, 2] += shift_px

@@ -1,16 +1,16 @@
-"""Run the commands written in a page and put what they print under them.
+"""Run the commands of a Markdown page and update the output below each of them.
 
-A command stands in a block of its own, and its output between two marks::
+A command is a fenced block of its own, and its output is between two marks::
 
     ```sh
-    python tools/evaluate.py ../shared/eval --baseline sgbm
+    python tools/evaluate.py DATASETS/middlebury --baseline sgbm
     ```
     <!-- output -->
     | scenes | ...
     <!-- end of output -->
 
-For example ``python tools/renew_page.py docs/results.md``. Commands run one after the other in
-the folder of the project; the page is written when all of them have succeeded.
+For example ``python tools/renew_page.py docs/results.md --folder DATASETS=/data/stereo``. Commands
+run in the folder of the project; the page is written when all of them have succeeded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -44,32 +44,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the tool and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("pages", type=Path, nargs="+", help="Markdown files")
+    parser.add_argument(
+        "--folder",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="folder that a name such as DATASETS stands for in the commands; repeatable",
+    )
     options = parser.parse_args(arguments)
+    folders = dict(_parse_folder(text) for text in options.folder)
     for page in options.pages:
         if not page.is_file():
-            raise SourceError(f"there is no page {page}")
-        write_bytes(page, renewed(page.read_text("utf-8")).encode())
+            raise SourceError(f"no such page: {page}")
+        write_bytes(page, renewed(page.read_text("utf-8"), folders).encode())
     return 0
 
 
-def renewed(text: str) -> str:
-    """Return a page with the output of its commands as they print it now.
-
-    Raises
-    ------
-    UsageError
-        A command is not one of the project's tools, or it failed.
-    """
-    outputs = [run(match["command"]) for match in tqdm([*BLOCK.finditer(text)], disable=None)]
-    remaining = iter(outputs)
-    return BLOCK.sub(lambda m: f"{m['before']}{next(remaining)}\n{m['after']}", text)
+def _parse_folder(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise UsageError(f"--folder must be NAME=PATH, not {text!r}")
+    return name, path
 
 
-def run(command: str) -> str:
+def renewed(text: str, folders: Mapping[str, str] | None = None) -> str:
+    """Return a page with the present output of its commands."""
+    commands = [match["command"] for match in BLOCK.finditer(text)]
+    outputs = iter([run(command, folders or {}) for command in tqdm(commands, disable=None)])
+    return BLOCK.sub(lambda m: f"{m['before']}{next(outputs)}\n{m['after']}", text)
+
+
+def run(command: str, folders: Mapping[str, str]) -> str:
     """Run ``python tools/NAME.py ...`` with this Python and return what it prints."""
     words = shlex.split(command.replace("\\\n", " "))
     if len(words) < 2 or words[0] != "python" or not words[1].startswith("tools/"):
         raise UsageError(f"a page may only run the project's tools, not {command!r}")
+    for name, path in folders.items():
+        words = [path + word[len(name) :] if _is_below(name, word) else word for word in words]
     result = subprocess.run(
         [sys.executable, *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -77,6 +88,10 @@ def run(command: str) -> str:
         last = (result.stderr.strip().splitlines() or ["it printed nothing"])[-1]
         raise UsageError(f"{shlex.join(words)} failed with code {result.returncode}: {last}")
     return result.stdout.strip()
+
+
+def _is_below(folder: str, word: str) -> bool:
+    return word == folder or word.startswith(f"{folder}/")
 
 
 if __name__ == "__main__":

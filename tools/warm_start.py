@@ -1,9 +1,9 @@
-"""Measure what the last frame's disparity is worth as the start of the next one.
+"""Measure the gain of starting each frame from the disparity of the frame before.
 
-    python -m training.warm_start models/crestereo_lite.onnx
+    python -m tools.warm_start models/crestereo_lite.onnx
 
-Three films with exact truth are rendered; every frame is estimated without a prior and with the
-estimate of the frame before it (a chain, as a video is estimated), at several iteration counts.
+Renders three clips with exact ground truth and estimates every frame without a prior and with the
+estimate of the frame before (a chain, as in a video), at several iteration counts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tools.lib.metrics import bad_rate, end_point_error
 from training.scenes.clips import room_clip, street_clip, table_clip
 
 SIZE = (360, 640)
-SECONDS, RATE = 4, 24  # of the whole film, of which the first frames are used
+SECONDS, RATE = 4, 24  # of the whole clip, of which the first frames are used
 
 
 def main() -> None:
@@ -43,8 +43,11 @@ def main() -> None:
                     if warm:
                         last[network.iters] = found
                     if number:
-                        truth = frame.disparity_left
-                        mark = end_point_error(found, truth), 100 * bad_rate(found, truth, 2)
+                        ground_truth = frame.disparity_left
+                        mark = (
+                            end_point_error(found, ground_truth),
+                            100 * bad_rate(found, ground_truth, 2),
+                        )
                         marks.setdefault((network.iters, warm), []).append(mark)
     print("| iterations | EPE, px | bad-2, % | EPE, warm | bad-2, warm |")
     print("|---:|---:|---:|---:|---:|")

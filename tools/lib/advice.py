@@ -11,7 +11,7 @@ from pathlib import Path
 from crestereo.formats import write_bytes
 
 from .comparison import Trial
-from .contestants import Contestant
+from .methods import Method
 from .tables import markdown_table
 
 CLOSE_ENOUGH = 0.05
@@ -33,12 +33,11 @@ def advice(trials: Sequence[Trial], budget_ms: float | None, scale_px: float) ->
     Parameters
     ----------
     trials : sequence of Trial
-        One per contestant.
+        One per method.
     budget_ms : float or None
         Time a pair may take.
     scale_px : float
-        What "within 5 %" refers to when no truth is known: the mean disparity. With truth it
-        is the error of the best.
+        Mean disparity: the reference of "within 5 %" where no ground truth is known.
     """
     best = min(trials, key=lambda trial: trial.quality_px)
     lines = []
@@ -63,15 +62,13 @@ def advice(trials: Sequence[Trial], budget_ms: float | None, scale_px: float) ->
 def describe(trial: Trial) -> str:
     """Return model, settings, time and quality in words."""
     what = "from the best" if math.isnan(trial.epe_px) else "error"
-    return (
-        f"{settings_text(trial.contestant)} ({trial.ms:.0f} ms, {trial.quality_px:.2f} px {what})"
-    )
+    return f"{settings_text(trial.method)} ({trial.ms:.0f} ms, {trial.quality_px:.2f} px {what})"
 
 
-def settings_text(contestant: Contestant) -> str:
+def settings_text(method: Method) -> str:
     """Return for example "crestereo_lite, 5 iterations, 240x320"."""
-    steps = "" if contestant.iters is None else f", {contestant.iters} iterations"
-    return f"{contestant.model}{steps}, {contestant.shape_text}"
+    steps = "" if method.iters is None else f", {method.iters} iterations"
+    return f"{method.model}{steps}, {method.shape_text}"
 
 
 def trial_table(trials: Sequence[Trial]) -> str:
@@ -82,9 +79,9 @@ def trial_table(trials: Sequence[Trial]) -> str:
         known = not math.isnan(trial.epe_px)
         rows.append(
             [
-                trial.contestant.model,
-                "" if trial.contestant.iters is None else str(trial.contestant.iters),
-                trial.contestant.shape_text,
+                trial.method.model,
+                "" if trial.method.iters is None else str(trial.method.iters),
+                trial.method.shape_text,
                 f"{trial.ms:.0f}",
                 f"{trial.difference_px:.2f}",
                 f"{trial.epe_px:.2f}" if known else "",
@@ -109,6 +106,6 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
         for t in own:
             numbers = (t.ms, t.difference_px, t.epe_px, t.bad2)
             cells = ["" if math.isnan(value) else f"{value:.6g}" for value in numbers]
-            settings = [t.contestant.model, t.contestant.iters, t.contestant.shape_text]
+            settings = [t.method.model, t.method.iters, t.method.shape_text]
             writer.writerow([name, *settings, *cells, int(t in front)])
     write_bytes(path, text.getvalue().encode())

@@ -66,7 +66,7 @@ def disturbed_rows(
     """
     for number, scene in enumerate(scenes):
         data = load_scene(scene)
-        shape = (data.truth.shape[0], data.truth.shape[1])
+        shape = (data.ground_truth.shape[0], data.ground_truth.shape[1])
         unit = REFERENCE_WIDTH_PX / shape[1]
         untouched = None if estimate is None else estimate(data.pair.left, data.pair.right)
         rows: list[Row] = []
@@ -80,7 +80,7 @@ def disturbed_rows(
             if estimate is not None and untouched is not None and draw < estimated_draws:
                 found = aligned.restore(estimate(aligned.left, aligned.right))
                 raw = estimate(pair.left, pair.right)
-                figures |= _bad_rates(pair, data.truth, truth, (untouched, found, raw))
+                figures |= _bad_rates(pair, data.ground_truth, truth, (untouched, found, raw))
             rows.append(Row(scene.name, figures))
         yield Row(scene.name, mean_row(rows).figures)
 
@@ -119,7 +119,7 @@ def untouched_rows(scenes: Iterable[Scene], estimate: Estimate | None) -> Iterat
             if aligned.left is not data.pair.left:
                 after = aligned.restore(estimate(aligned.left, aligned.right))
             for name, values in (("bad-2 as given", before), ("bad-2 with auto", after)):
-                figures[name] = 100 * bad_rate(values, data.truth, BAD_PX, data.non_occluded)
+                figures[name] = 100 * bad_rate(values, data.ground_truth, BAD_PX, data.non_occluded)
         yield Row(scene.name, figures)
 
 
@@ -157,17 +157,22 @@ def shifted_rows(scenes: Iterable[Scene], estimate: Estimate) -> Iterator[Row]:
     """Move the right picture by half the range, so that half of the disparities are negative."""
     for scene in scenes:
         data = load_scene(scene)
-        right, by = _converged(data.pair.right, data.truth)
-        inside = np.arange(data.truth.shape[1]) - data.truth + by < data.truth.shape[1]
+        right, by = _converged(data.pair.right, data.ground_truth)
+        inside = (
+            np.arange(data.ground_truth.shape[1]) - data.ground_truth + by
+            < data.ground_truth.shape[1]
+        )
         seen = inside if data.non_occluded is None else inside & data.non_occluded
         aligned = align_pair(data.pair.left, right)
         found = aligned.restore(estimate(aligned.left, aligned.right))
-        wanted = data.truth - np.float32(by)
+        wanted = data.ground_truth - np.float32(by)
         yield Row(
             scene.name,
             {
                 "bad-2 unshifted": 100
-                * bad_rate(estimate(data.pair.left, data.pair.right), data.truth, BAD_PX, seen),
+                * bad_rate(
+                    estimate(data.pair.left, data.pair.right), data.ground_truth, BAD_PX, seen
+                ),
                 "bad-2 shifted": 100 * bad_rate(found, wanted, BAD_PX, seen),
                 "bad-2 not moved back": 100
                 * bad_rate(estimate(data.pair.left, right), wanted, BAD_PX, seen),
@@ -180,7 +185,7 @@ def swap_rows(scenes: Iterable[Scene]) -> Iterator[Row]:
     for scene in scenes:
         data = load_scene(scene)
         left, right = data.pair.left, data.pair.right
-        shifted, _ = _converged(right, data.truth)
+        shifted, _ = _converged(right, data.ground_truth)
         figures = {}
         for name, pair, swapped in (
             ("given", (left, right), False),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 
 from crestereo.errors import UsageError
 from crestereo.session import open_session, runtime_errors
+from tools.lib.bench_process import peak_bytes
+from tools.lib.timing import repeat
 
 _TYPES: dict[str, type[np.generic]] = {
     "tensor(float)": np.float32,
@@ -64,7 +68,7 @@ class BareNetwork:
         nodes = self._session.get_inputs()
         chosen = [n for n in self._session.get_overridable_initializers() if n.name == "iters"]
         self._feed = made_up_inputs([*nodes, *chosen], shape, iters)
-        self.shape = picture_shape(self._feed)
+        self.shape = image_shape(self._feed)
         try:
             self.run()
         except runtime_errors() as exc:
@@ -86,7 +90,7 @@ def made_up_inputs(
     Parameters
     ----------
     nodes : sequence of Node
-        The inputs. Four-dimensional ones are pictures: open sides become 1, H and W in their
+        The inputs. Four-dimensional ones are images: open sides become 1, H and W in their
         places; three channels are filled with 0 to 255, other numbers of them with 0 to 1.
     shape : (int, int)
         H and W [px].
@@ -116,8 +120,26 @@ def made_up_inputs(
     return feed
 
 
-def picture_shape(feed: dict[str, NDArray[Any]]) -> tuple[int, int]:
-    """Return height and width of the largest picture in a network's input [px]."""
+def image_shape(feed: dict[str, NDArray[Any]]) -> tuple[int, int]:
+    """Return height and width of the largest image in a network's input [px]."""
     sizes = [array.shape[2:] for array in feed.values() if array.ndim == 4]
     height, width = max(sizes)
     return height, width
+
+
+def main() -> None:
+    """Measure the network of a request and print its times and memory as JSON."""
+    request = json.loads(sys.argv[1])
+    network = BareNetwork(
+        Path(request["path"]),
+        tuple(request["shape"]),
+        iters=request["iters"],
+        device=request["device"],
+        threads=request["threads"],
+    )
+    timing = repeat(network.run, request["rounds"], warmup=0)  # opening it has run it once
+    print(json.dumps({"seconds": timing.values, "peak_bytes": peak_bytes()}))
+
+
+if __name__ == "__main__":
+    main()

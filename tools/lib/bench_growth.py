@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from .bench_process import probe
 from .bench_setup import Row, Setup, shape_text
 from .charts import MARKERS, OKABE_ITO, new_figure, save_figure, tidy
-from .processes import probe
 from .timing import Timing, growth_exponent
 
 SHAPES = ((120, 160), (240, 320), (360, 480), (480, 640), (720, 960))
@@ -43,7 +43,7 @@ class Point:
 
     @property
     def pixels(self) -> float:
-        """Return the number of pixels of one picture."""
+        """Return the number of pixels of one image."""
         return float(self.shape[0] * self.shape[1])
 
 
@@ -90,7 +90,7 @@ def growth_chart(path: Path, points: Sequence[Point]) -> Path:
             )
         for shape, line in _lines(points, lambda p: p.shape):
             _draw(row[1], [p.iters for p in line], [value(p) for p in line], shape_text(shape))
-        for axis, under in zip(row, ("picture [megapixels]", "iterations"), strict=True):
+        for axis, under in zip(row, ("image [megapixels]", "iterations"), strict=True):
             axis.set(xscale="log", yscale="log", xlabel=under, ylabel=label)
             _plain_ticks(axis)
             tidy(axis)

@@ -7,19 +7,25 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
 from crestereo.app.render import Painter, side_by_side
-from crestereo.app.stereo_video import LOOKED_AT_FRAMES
+from crestereo.errors import UsageError
 from crestereo.estimator import CREStereo
 from crestereo.preprocess import Fit
+from crestereo.types import StereoPair
 
 from .bare_network import BareNetwork
-from .bench_clip import texture_pair, write_clip
+from .bench_process import growth_bytes, probe, run_program, seconds_to_text
 from .bench_setup import Row, Setup, shape_text, threads_text, time_row
-from .processes import growth_bytes, probe, run_program, seconds_to_text
 from .timing import Timing, interleave, repeat
+
+_DISPARITY_PX = 12
+_MARGIN_PX = 64
+SHORT_CLIP_FRAMES = 96
+"""Long enough for every check of the beginning of a video."""
 
 PROMPT = "Left Image (URL or file path) : "
 VIDEO_SCRIPT = "video_depth_estimation_unified_vid.py"
@@ -50,8 +56,8 @@ def stage_rows(setup: Setup) -> list[Row]:
     float32 = np.dtype(np.float32)
 
     def preprocess() -> None:
-        for picture in (pair.left, pair.right):
-            fit.image_to_network(picture, "RGB", float32)
+        for image in (pair.left, pair.right):
+            fit.image_to_network(image, "RGB", float32)
 
     def postprocess() -> None:
         fit.disparity_from_network(result.disparity)
@@ -83,7 +89,7 @@ def video_rows(setup: Setup) -> list[Row]:
     long enough for the script to look at as many frames beforehand. The bare network is timed
     right before and after each pair of runs, and compared with that pair.
     """
-    short = LOOKED_AT_FRAMES
+    short = SHORT_CLIP_FRAMES
     bare = _bare(setup)
     rates: list[float] = []
     ceilings: list[float] = []
@@ -207,3 +213,52 @@ def _bar(name: str, total: int) -> tqdm:
 
 def _steps(name: str, count: int) -> Sequence[int] | tqdm:
     return tqdm(range(count), desc=name, disable=None)
+
+
+def texture_pair(shape: tuple[int, int], at: int = 0) -> StereoPair:
+    """Return a pair whose disparity is 12 px everywhere.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Height and width of each image [px].
+    at : int
+        How far the texture has drifted to the left [px], up to 52.
+    """
+    height, width = shape
+    random = np.random.default_rng(0)
+    canvas = np.zeros((height, width + _MARGIN_PX, 3), np.float32)
+    for octave in (4, 8, 16, 32):
+        coarse = random.random((height // octave + 2, canvas.shape[1] // octave + 2, 3), np.float32)
+        size = canvas.shape[1], height
+        canvas += cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC) * octave
+    low, high = float(canvas.min()), float(canvas.max())
+    image = ((canvas - low) / (high - low) * 255).astype(np.uint8)
+    left = np.ascontiguousarray(image[:, at : at + width])
+    right = np.ascontiguousarray(image[:, at + _DISPARITY_PX : at + _DISPARITY_PX + width])
+    return StereoPair(left, right, "texture")
+
+
+def write_clip(path: Path, frames: int, shape: tuple[int, int]) -> Path:
+    """Write a side-by-side clip of a texture that drifts to and fro.
+
+    Parameters
+    ----------
+    path : Path
+        An .mp4 file.
+    frames : int
+        Its length.
+    shape : (int, int)
+        Height and width of each eye's image [px].
+    """
+    drift = _MARGIN_PX - _DISPARITY_PX
+    steps = [np.hstack((p.left, p.right)) for p in (texture_pair(shape, i) for i in range(drift))]
+    size = 2 * shape[1], shape[0]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30.0, size)
+    if not writer.isOpened():
+        raise UsageError(f"cannot write the clip {path}: OpenCV has no MPEG-4 encoder here")
+    for number in range(frames):
+        place = number % (2 * drift - 2)
+        writer.write(steps[min(place, 2 * drift - 2 - place)])
+    writer.release()
+    return path

@@ -43,7 +43,7 @@ class Setup:
     peers : tuple of (Path, shape or None)
         Other ONNX files; their height and width where they differ from `shape`.
     shape : (int, int)
-        Height and width of pictures and network [px].
+        Height and width of images and network [px].
     iters : int
         Where a file lets one choose.
     threads : tuple of int

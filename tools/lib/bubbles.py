@@ -1,4 +1,4 @@
-"""The pictures of a comparison: the bubble chart and the strip of details."""
+"""The images of a comparison: the bubble chart and the strip of details."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crestereo.types import DisparityMap
 from .advice import pareto_front
 from .charts import MARKERS, OKABE_ITO, new_figure, save_figure, tidy, time_axis
 from .comparison import Comparison, Subject, Trial
-from .contestants import Contestant
+from .methods import Method
 
 SMALLEST_BUBBLE = 40
 BUBBLE_PER_ITERATION = 14
@@ -30,9 +30,9 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
     """
     figure, axes = new_figure(8, 5.5)
     (axis,) = axes.ravel()
-    ordered = sorted(trials, key=lambda trial: trial.contestant.pixels)
-    sizes = dict.fromkeys(trial.contestant.shape_text for trial in ordered)
-    models = dict.fromkeys(trial.contestant.model for trial in trials)
+    ordered = sorted(trials, key=lambda trial: trial.method.pixels)
+    sizes = dict.fromkeys(trial.method.shape_text for trial in ordered)
+    models = dict.fromkeys(trial.method.model for trial in trials)
     colours = dict(zip(sizes, cycle(OKABE_ITO), strict=False))
     markers = dict(zip(models, cycle(MARKERS), strict=False))
     for trial in sorted(trials, key=_area, reverse=True):  # small ones on top
@@ -40,8 +40,8 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
             trial.ms,
             trial.quality_px,
             s=_area(trial),
-            color=colours[trial.contestant.shape_text],
-            marker=markers[trial.contestant.model],
+            color=colours[trial.method.shape_text],
+            marker=markers[trial.method.model],
             alpha=0.75,
             edgecolor="black",
             linewidth=0.6,
@@ -80,7 +80,7 @@ def _draw_front(axis: Any, front: Sequence[Trial]) -> list[Any]:
             weight="bold",
         )
     return [
-        _key(axis, _short_name(trial.contestant), color="black", marker=f"${number}$")
+        _key(axis, _short_name(trial.method), color="black", marker=f"${number}$")
         for number, trial in enumerate(front, start=1)
     ]
 
@@ -104,18 +104,18 @@ def _key(axis: Any, label: str, **style: Any) -> Any:
 
 
 def _iteration_keys(axis: Any, trials: Sequence[Trial]) -> list[Any]:
-    steps = sorted({t.contestant.iters for t in trials if t.contestant.iters is not None})
+    steps = sorted({t.method.iters for t in trials if t.method.iters is not None})
     sizes = [SMALLEST_BUBBLE + BUBBLE_PER_ITERATION * n for n in steps]
     return [_key(axis, str(n), color="grey", s=size) for n, size in zip(steps, sizes, strict=True)]
 
 
 def _area(trial: Trial) -> float:
-    return SMALLEST_BUBBLE + BUBBLE_PER_ITERATION * (trial.contestant.iters or 0)
+    return SMALLEST_BUBBLE + BUBBLE_PER_ITERATION * (trial.method.iters or 0)
 
 
-def _short_name(contestant: Contestant) -> str:
-    steps = "" if contestant.iters is None else f", {contestant.iters} it"
-    return f"{contestant.model}{steps}, {contestant.shape_text}"
+def _short_name(method: Method) -> str:
+    steps = "" if method.iters is None else f", {method.iters} it"
+    return f"{method.model}{steps}, {method.shape_text}"
 
 
 def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path | None:
@@ -130,25 +130,25 @@ def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path |
     if len(trials) < 2:
         return None
     best = comparison.disparities[comparison.best, subject.pair.name]
-    part = busiest_part(best if subject.truth is None else subject.truth)
+    part = busiest_part(best if subject.ground_truth is None else subject.ground_truth)
     low, high = np.nanpercentile(best[part], (1, 99))
-    maps = [(_caption(t), comparison.disparities[t.contestant, t.pair][part]) for t in trials]
-    if subject.truth is not None:
-        maps.append(("truth", subject.truth[part]))
+    maps = [(_caption(t), comparison.disparities[t.method, t.pair][part]) for t in trials]
+    if subject.ground_truth is not None:
+        maps.append(("ground truth", subject.ground_truth[part]))
     height, width = maps[0][1].shape
     columns = len(maps) + 1
     figure, axes = new_figure(2.0 * columns, 2.0 * height / width + 0.9, columns=columns)
     axes[0, 0].imshow(cv2.cvtColor(subject.pair.left[part], code=cv2.COLOR_BGR2RGB))
-    axes[0, 0].set_title("left picture", fontsize=9)
+    axes[0, 0].set_title("left image", fontsize=9)
     for axis, (caption, disparity) in zip(axes[0, 1:], maps, strict=True):
         axis.imshow(np.ma.masked_invalid(disparity), cmap="magma", vmin=low, vmax=high)
         axis.set_title(caption, fontsize=9)
     for axis in axes.ravel():
         axis.axis("off")
-    contestant = trials[0].contestant
+    method = trials[0].method
     figure.suptitle(
-        f"{subject.pair.name}: {contestant.model} at {contestant.shape_text} "
-        "(time and error are those of the whole picture)",
+        f"{subject.pair.name}: {method.model} at {method.shape_text} "
+        "(time and error are those of the whole image)",
         fontsize=10,
     )
     return save_figure(figure, path)
@@ -156,23 +156,23 @@ def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path |
 
 def _caption(trial: Trial) -> str:
     error = "" if math.isnan(trial.epe_px) else f"\nEPE {trial.epe_px:.2f} px"
-    return f"{trial.contestant.iters} iterations\n{trial.ms:.0f} ms{error}"
+    return f"{trial.method.iters} iterations\n{trial.ms:.0f} ms{error}"
 
 
 def _longest_row(trials: Sequence[Trial]) -> list[Trial]:
     """Return the trials of the network and size with most iteration counts, largest size."""
     rows: dict[tuple[Path | None, str], list[Trial]] = {}
     for trial in trials:
-        if trial.contestant.iters is not None:
-            rows.setdefault((trial.contestant.path, trial.contestant.shape_text), []).append(trial)
+        if trial.method.iters is not None:
+            rows.setdefault((trial.method.path, trial.method.shape_text), []).append(trial)
     if not rows:
         return []
-    _, row = max(rows.items(), key=lambda item: (len(item[1]), item[1][0].contestant.pixels))
-    return sorted(row, key=lambda trial: trial.contestant.iters or 0)
+    _, row = max(rows.items(), key=lambda item: (len(item[1]), item[1][0].method.pixels))
+    return sorted(row, key=lambda trial: trial.method.iters or 0)
 
 
 def busiest_part(disparity: DisparityMap) -> tuple[slice, slice]:
-    """Return the window, a third of the picture in height and width, with most depth edges."""
+    """Return the window, a third of the image in height and width, with most depth edges."""
     height, width = disparity.shape
     rows, columns = round(CROP_SHARE * height), round(CROP_SHARE * width)
     steps = np.abs(np.diff(np.nan_to_num(disparity), axis=1, prepend=disparity[:, :1]))

@@ -22,7 +22,7 @@ from crestereo.models import (
     parse_model_shape,
 )
 
-from .contestants import BASELINES, PRIORS, Contestant, baseline
+from .methods import BASELINES, PRIORS, Method, baseline, variants
 
 VERSIONS = ("lite", "init", "combined", "none")
 
@@ -50,7 +50,7 @@ def add_model_options(
     add("--threads", type=int, default=None, help="of the networks")
 
 
-def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
+def chosen_methods(options: argparse.Namespace) -> list[Method]:
     """Return what the options name: networks at every iters and shape, then baselines.
 
     Raises
@@ -72,10 +72,8 @@ def chosen_contestants(options: argparse.Namespace) -> list[Contestant]:
     elif options.model_version != "none":
         paths += [_published(options.model_version, n, shape) for n in iters for shape in shapes]
     paths += options.model_path
-    chosen: list[Contestant] = []
+    chosen: list[Method] = []
     if paths:
-        from .networks import variants  # late: loading the runtime takes a while  # noqa: PLC0415
-
         for path in paths:
             chosen += variants(path, iters, shapes, options.prior)
     chosen += baselines

@@ -16,36 +16,36 @@ from crestereo.formats import read_image
 from crestereo.types import DisparityMap, StereoPair
 from tools.lib.metrics import bad_rate, end_point_error
 
-from .contestants import Contestant, Runner
 from .datasets import find_scenes, load_scene
+from .methods import Method, Runner
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold one pair, with its truth where that is known."""
+    """Hold one pair, with its ground truth where that is known."""
 
     pair: StereoPair
     disparities: int
-    truth: DisparityMap | None = None
+    ground_truth: DisparityMap | None = None
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Hold what one contestant did on one pair, or on average over pairs.
+    """Hold what one method did on one pair, or on average over pairs.
 
     Parameters
     ----------
-    contestant : Contestant
+    method : Method
     pair : str
     ms : float
         Median time of a warm run [ms].
     difference_px : float
-        Mean distance from the best contestant's disparity [px of the left picture].
+        Mean distance from the best method's disparity [px of the left image].
     epe_px, bad2 : float
-        Error where the truth is known, else NaN.
+        Error where the ground truth is known, else NaN.
     """
 
-    contestant: Contestant
+    method: Method
     pair: str
     ms: float
     difference_px: float
@@ -65,30 +65,30 @@ class Comparison:
     Parameters
     ----------
     trials : list of Trial
-        One per contestant and pair.
+        One per method and pair.
     disparities : dict
-        The map of each contestant on each pair, by (contestant, pair name).
-    best : Contestant
-        Where truth is known the one of smallest mean error, else the slowest of the largest size.
+        The map of each method on each pair, by (method, pair name).
+    best : Method
+        The smallest mean error; without ground truth the slowest at the largest size.
     """
 
     trials: list[Trial]
-    disparities: dict[tuple[Contestant, str], DisparityMap]
-    best: Contestant
+    disparities: dict[tuple[Method, str], DisparityMap]
+    best: Method
 
 
 def subjects_from(paths: Sequence[Path], pairs: Sequence[Sequence[Path]]) -> list[Subject]:
-    """Read scenes with truth below the folders, and pairs of pictures without.
+    """Read scenes with ground truth below the folders, and pairs of images without.
 
     Raises
     ------
     SourceError
-        Something is missing or broken, or two pictures differ in size.
+        Something is missing or broken, or two images differ in size.
     """
     subjects = []
     for scene in (scene for path in paths for scene in find_scenes(path)):
         data = load_scene(scene)
-        subjects.append(Subject(data.pair, data.disparities, data.truth))
+        subjects.append(Subject(data.pair, data.disparities, data.ground_truth))
     for left_path, right_path in pairs:
         left, right = read_image(left_path), read_image(right_path)
         if left.shape != right.shape:
@@ -114,91 +114,91 @@ def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
 
 
 def compare(
-    runners: dict[Contestant, Runner],
+    runners: dict[Method, Runner],
     subjects: Sequence[Subject],
     runs: int,
     progress: Callable[[str], object],
 ) -> Comparison:
     """Run everything on everything.
 
-    The contestants take turns, round after round, so that a machine that is busy for a while
+    The methods take turns, round after round, so that a machine that is busy for a while
     slows all of them and not one; the round before the first is not counted.
     """
-    disparities: dict[tuple[Contestant, str], DisparityMap] = {}
-    seconds: dict[tuple[Contestant, str], list[float]] = {}
+    disparities: dict[tuple[Method, str], DisparityMap] = {}
+    seconds: dict[tuple[Method, str], list[float]] = {}
     for subject in subjects:
         for number in range(runs + 1):
-            for contestant, run in runners.items():
+            for method, run in runners.items():
                 progress(f"{subject.pair.name} round {number}/{runs}")
                 start = time.perf_counter()
                 result = run(subject.pair, subject.disparities)
-                key = (contestant, subject.pair.name)
+                key = (method, subject.pair.name)
                 if number == 0:
                     disparities[key] = result.disparity
                 else:
                     seconds.setdefault(key, []).append(time.perf_counter() - start)
     best = _best(list(runners), subjects, disparities, seconds)
     trials = [
-        _trial(contestant, subject, disparities, best, seconds)
+        _trial(method, subject, disparities, best, seconds)
         for subject in subjects
-        for contestant in runners
+        for method in runners
     ]
     return Comparison(trials, disparities, best)
 
 
 def _best(
-    contestants: list[Contestant],
+    methods: list[Method],
     subjects: Sequence[Subject],
-    disparities: dict[tuple[Contestant, str], DisparityMap],
-    seconds: dict[tuple[Contestant, str], list[float]],
-) -> Contestant:
-    known = [subject for subject in subjects if subject.truth is not None]
+    disparities: dict[tuple[Method, str], DisparityMap],
+    seconds: dict[tuple[Method, str], list[float]],
+) -> Method:
+    known = [subject for subject in subjects if subject.ground_truth is not None]
 
-    def error(contestant: Contestant) -> float:
+    def error(method: Method) -> float:
         return sum(
-            end_point_error(disparities[contestant, s.pair.name], s.truth)
+            end_point_error(disparities[method, s.pair.name], s.ground_truth)
             for s in known
-            if s.truth is not None
+            if s.ground_truth is not None
         )
 
-    def effort(contestant: Contestant) -> tuple[float, float]:
-        time_spent = sum(float(np.median(seconds[contestant, s.pair.name])) for s in subjects)
-        return contestant.pixels, time_spent
+    def effort(method: Method) -> tuple[float, float]:
+        time_spent = sum(float(np.median(seconds[method, s.pair.name])) for s in subjects)
+        return method.pixels, time_spent
 
-    return min(contestants, key=error) if known else max(contestants, key=effort)
+    return min(methods, key=error) if known else max(methods, key=effort)
 
 
 def _trial(
-    contestant: Contestant,
+    method: Method,
     subject: Subject,
-    disparities: dict[tuple[Contestant, str], DisparityMap],
-    best: Contestant,
-    seconds: dict[tuple[Contestant, str], list[float]],
+    disparities: dict[tuple[Method, str], DisparityMap],
+    best: Method,
+    seconds: dict[tuple[Method, str], list[float]],
 ) -> Trial:
     name = subject.pair.name
-    disparity = disparities[contestant, name]
-    truth = subject.truth
+    disparity = disparities[method, name]
+    ground_truth = subject.ground_truth
     return Trial(
-        contestant,
+        method,
         name,
-        1000 * float(np.median(seconds[contestant, name])),
+        1000 * float(np.median(seconds[method, name])),
         end_point_error(disparity, disparities[best, name]),
-        math.nan if truth is None else end_point_error(disparity, truth),
-        math.nan if truth is None else bad_rate(disparity, truth, 2.0),
+        math.nan if ground_truth is None else end_point_error(disparity, ground_truth),
+        math.nan if ground_truth is None else bad_rate(disparity, ground_truth, 2.0),
     )
 
 
 def average(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the mean of each contestant over the pairs, errors over those of known truth."""
-    contestants = list(dict.fromkeys(trial.contestant for trial in trials))
+    """Return the mean of each method over the pairs, errors over those of known truth."""
+    methods = list(dict.fromkeys(trial.method for trial in trials))
     pairs = len({trial.pair for trial in trials})
     means = []
-    for contestant in contestants:
-        own = [trial for trial in trials if trial.contestant == contestant]
+    for method in methods:
+        own = [trial for trial in trials if trial.method == method]
         known = [trial for trial in own if not math.isnan(trial.epe_px)]
         means.append(
             Trial(
-                contestant,
+                method,
                 f"average of {pairs} pairs" if pairs > 1 else own[0].pair,
                 float(np.mean([trial.ms for trial in own])),
                 float(np.mean([trial.difference_px for trial in own])),

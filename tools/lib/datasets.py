@@ -5,7 +5,7 @@ layout                what is looked for below the folder
 ====================  ==========================================================================
 Middlebury v3, 2014   ``SCENE/im0.png im1.png``, ``disp0GT.pfm`` (or ``disp0.pfm``),
                       ``mask0nocc.png``, ``calib.txt``
-ETH3D two-view        the same; the truth may lie in a neighbour folder called ``..._gt``
+ETH3D two-view        the same; the ground truth may lie in a neighbour folder called ``..._gt``
 KITTI 2015            ``image_2/N_10.png image_3/``, ``disp_occ_0/``, ``disp_noc_0/``
 KITTI 2012            ``colored_0/ colored_1/`` or ``image_0/ image_1/``, ``disp_occ/ disp_noc/``
 rendered samples      ``NAME_left.png NAME_right.png NAME_disparity.pfm``
@@ -32,7 +32,7 @@ From the row of weights (8 or 4) above the results table, https://vision.middleb
 """
 
 KITTI_FOLDERS = (
-    # left, right, truth of all pixels, truth of non-occluded pixels
+    # left, right, ground truth of all pixels, ground truth of non-occluded pixels
     ("image_2", "image_3", "disp_occ_0", "disp_noc_0"),
     ("colored_0", "colored_1", "disp_occ", "disp_noc"),
     ("image_0", "image_1", "disp_occ", "disp_noc"),
@@ -52,9 +52,9 @@ class Scene:
         Scene and the folder it belongs to.
     benchmark : {"middlebury", "middlebury v3", "kitti", "samples"}
         Whose rules average it.
-    left, right, truth : Path
+    left, right, ground truth : Path
     non_occluded : Path or None
-        Mask, or the truth of the non-occluded pixels (KITTI).
+        Mask, or the ground truth of the non-occluded pixels (KITTI).
     calibration : Path or None
     """
 
@@ -63,7 +63,7 @@ class Scene:
     benchmark: str
     left: Path
     right: Path
-    truth: Path
+    ground_truth: Path
     non_occluded: Path | None = None
     calibration: Path | None = None
 
@@ -76,13 +76,13 @@ class Scene:
 
 @dataclass(frozen=True)
 class SceneData:
-    """Hold the pictures and the truth of one scene.
+    """Hold the images and the ground truth of one scene.
 
     Parameters
     ----------
     pair : StereoPair
-    truth : (H, W) float32
-        Disparity of the left picture [px], NaN where unknown.
+    ground truth : (H, W) float32
+        Disparity of the left image [px], NaN where unknown.
     non_occluded : (H, W) bool or None
         Pixels that both cameras see; None where the data set does not tell.
     disparities : int
@@ -90,7 +90,7 @@ class SceneData:
     """
 
     pair: StereoPair
-    truth: DisparityMap
+    ground_truth: DisparityMap
     non_occluded: NDArray[np.bool_] | None
     disparities: int
 
@@ -123,19 +123,19 @@ def load_scene(scene: Scene) -> SceneData:
         A file is missing or broken, or the sizes do not agree.
     """
     left, right = read_image(scene.left), read_image(scene.right)
-    truth = read_disparity(scene.truth)
-    if left.shape != right.shape or left.shape[:2] != truth.shape:
+    ground_truth = read_disparity(scene.ground_truth)
+    if left.shape != right.shape or left.shape[:2] != ground_truth.shape:
         raise SourceError(
             f"the files of {scene.name} differ in size: left {left.shape[:2]}, "
-            f"right {right.shape[:2]}, truth {truth.shape}"
+            f"right {right.shape[:2]}, ground truth {ground_truth.shape}"
         )
-    if not np.isfinite(truth).any():
-        raise SourceError(f"{scene.truth} knows no disparity at all: nothing to measure against")
+    if not np.isfinite(ground_truth).any():
+        raise SourceError(f"{scene.ground_truth} has no valid disparity")
     return SceneData(
         StereoPair(left, right, f"{scene.group}/{scene.name}"),
-        truth,
-        _non_occluded(scene, truth),
-        _disparities(scene, truth),
+        ground_truth,
+        _non_occluded(scene, ground_truth),
+        _disparities(scene, ground_truth),
     )
 
 
@@ -145,7 +145,7 @@ def _middlebury(root: Path) -> list[Scene]:
         folder = left.parent
         beside = folder.parent.with_name(folder.parent.name + "_gt") / folder.name
         homes = [home for home in (folder, beside) if home.is_dir()]
-        truth = _first(homes, "disp0GT.pfm", "disp0.pfm") or folder / "disp0GT.pfm"
+        ground_truth = _first(homes, "disp0GT.pfm", "disp0.pfm") or folder / "disp0GT.pfm"
         v3 = any(re.fullmatch(r"MiddEval3.*|training[FHQ]", part.name) for part in folder.parents)
         scenes.append(
             Scene(
@@ -154,7 +154,7 @@ def _middlebury(root: Path) -> list[Scene]:
                 "middlebury v3" if v3 else "middlebury",
                 left,
                 folder / "im1.png",
-                truth,
+                ground_truth,
                 _first(homes, "mask0nocc.png"),
                 _first(homes, "calib.txt"),
             )
@@ -179,67 +179,69 @@ def _kitti(root: Path) -> list[Scene]:
             found.add(folder)
             scenes += [
                 Scene(
-                    truth.stem,
+                    ground_truth.stem,
                     base.name,
                     "kitti",
-                    base / left / truth.name,
-                    base / right / truth.name,
-                    truth,
-                    _first([base / non_occluded], truth.name),
+                    base / left / ground_truth.name,
+                    base / right / ground_truth.name,
+                    ground_truth,
+                    _first([base / non_occluded], ground_truth.name),
                 )
-                for truth in sorted(folder.glob("*_10.png"))
+                for ground_truth in sorted(folder.glob("*_10.png"))
             ]
     return scenes
 
 
 def _samples(root: Path) -> list[Scene]:
     scenes = []
-    for truth in sorted(root.rglob("*_disparity.pfm")):
-        name = truth.name.removesuffix("_disparity.pfm")
-        left, right = (truth.with_name(f"{name}_{side}.png") for side in ("left", "right"))
+    for ground_truth in sorted(root.rglob("*_disparity.pfm")):
+        name = ground_truth.name.removesuffix("_disparity.pfm")
+        left, right = (ground_truth.with_name(f"{name}_{side}.png") for side in ("left", "right"))
         if left.is_file():
-            scenes.append(Scene(name, truth.parent.name, "samples", left, right, truth))
+            scenes.append(
+                Scene(name, ground_truth.parent.name, "samples", left, right, ground_truth)
+            )
     return scenes
 
 
-def _non_occluded(scene: Scene, truth: DisparityMap) -> NDArray[np.bool_] | None:
+def _non_occluded(scene: Scene, ground_truth: DisparityMap) -> NDArray[np.bool_] | None:
     if scene.benchmark == "samples":
-        return seen_by_both(truth)
+        return seen_by_both(ground_truth)
     if scene.non_occluded is None:
         return None
     if scene.benchmark == "kitti":
         mask = np.isfinite(read_disparity(scene.non_occluded))
     else:
         mask = read_image(scene.non_occluded)[..., 0] == MASK_NON_OCCLUDED
-    if mask.shape != truth.shape:
-        raise SourceError(f"{scene.non_occluded} has not the size of the truth")
+    if mask.shape != ground_truth.shape:
+        raise SourceError(f"{scene.non_occluded} has not the size of the ground truth")
     return mask
 
 
-def seen_by_both(truth: DisparityMap) -> NDArray[np.bool_]:
-    """Return which pixels of the left picture the right camera sees, from dense exact truth.
+def seen_by_both(ground_truth: DisparityMap) -> NDArray[np.bool_]:
+    """Return which pixels of the left image the right camera sees, from dense exact truth.
 
-    A pixel at x with disparity d lies at x - d in the right picture. It is hidden where that is
+    A pixel at x with disparity d lies at x - d in the right image. It is hidden where that is
     outside, or where another pixel of its row lands within half a pixel of it and is nearer by
     more than one pixel of disparity.
     """
-    height, width = truth.shape
-    known = np.isfinite(truth)
-    disparity = np.where(known, truth, 0.0)
+    height, width = ground_truth.shape
+    known = np.isfinite(ground_truth)
+    disparity = np.where(known, ground_truth, 0.0)
     target = np.rint(np.arange(width) - disparity).astype(np.intp)
     inside = known & (target >= 0) & (target < width)
-    rows = np.broadcast_to(np.arange(height)[:, None], truth.shape)
-    nearest = np.full(truth.shape, -np.inf, np.float32)
+    rows = np.broadcast_to(np.arange(height)[:, None], ground_truth.shape)
+    nearest = np.full(ground_truth.shape, -np.inf, np.float32)
     np.maximum.at(nearest, (rows[inside], target[inside]), disparity[inside].astype(np.float32))
     front = nearest[rows, np.clip(target, 0, width - 1)]
     return np.asarray(inside & (disparity >= front - 1), np.bool_)
 
 
-def _disparities(scene: Scene, truth: DisparityMap) -> int:
+def _disparities(scene: Scene, ground_truth: DisparityMap) -> int:
     if scene.benchmark == "kitti":
         return KITTI_DISPARITIES
     if scene.calibration is not None:
         match = re.search(r"^ndisp\s*=\s*(\d+)", scene.calibration.read_text("utf-8"), re.MULTILINE)
         if match:
             return int(match[1])
-    return int(np.ceil(np.nanmax(truth))) + 1
+    return int(np.ceil(np.nanmax(ground_truth))) + 1

@@ -66,12 +66,12 @@ def draw_homography(
 
 def disturb(data: SceneData, homography: NDArray[np.float64]) -> DisturbedPair:
     """Move the right picture of a scene by `homography` and follow its truth."""
-    height, width = data.truth.shape
+    height, width = data.ground_truth.shape
     columns, rows = np.meshgrid(np.arange(width, dtype=float), np.arange(height, dtype=float))
-    points = np.stack([columns - data.truth, rows], axis=-1)  # (H, W, 2)
+    points = np.stack([columns - data.ground_truth, rows], axis=-1)  # (H, W, 2)
     match = transform(homography, points.reshape(-1, 2)).reshape(points.shape)
     inside = (match >= 0).all(axis=-1) & (match <= [width - 1, height - 1]).all(axis=-1)
-    seen = np.isfinite(data.truth) if data.non_occluded is None else data.non_occluded
+    seen = np.isfinite(data.ground_truth) if data.non_occluded is None else data.non_occluded
     right = cv2.warpPerspective(
         data.pair.right, homography, (width, height), flags=cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_CONSTANT,

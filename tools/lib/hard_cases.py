@@ -19,7 +19,7 @@ from crestereo.types import BGRImage, DisparityMap, StereoPair
 Field = NDArray[np.float32]
 
 HEIGHT, WIDTH = 360, 480
-MARGIN_PX = 64  # more than any disparity: what the right camera sees beyond the left picture
+MARGIN_PX = 64  # more than any disparity: what the right camera sees beyond the left image
 HORIZON = 200  # row where the floor meets the wall
 WALL_PX = 12.0
 NOISE_LEVELS = 1.5
@@ -32,7 +32,7 @@ class Layer:
     Parameters
     ----------
     colour : (HEIGHT, WIDTH + MARGIN_PX, 3) float32
-        BGR, 0..255, on the grid of the left picture.
+        BGR, 0..255, on the grid of the left image.
     cover : (HEIGHT, WIDTH + MARGIN_PX) float32
         How much of what is behind it hides, 0..1.
     disparity : (HEIGHT,) float32
@@ -49,35 +49,35 @@ class Layer:
 
 @dataclass(frozen=True)
 class HardCase:
-    """Hold a pair, its truth and what is hard about it."""
+    """Hold a pair, its ground truth and what is hard about it."""
 
     name: str
     what: str
     pair: StereoPair
-    truth: DisparityMap
+    ground_truth: DisparityMap
 
 
 def paint(layers: list[Layer]) -> tuple[BGRImage, BGRImage, DisparityMap]:
-    """Paint both views and the truth of the left one.
+    """Paint both views and the ground truth of the left one.
 
-    The truth is the disparity of the nearest surface, however much one can see through it.
+    The ground truth is the disparity of the nearest surface, however much one can see through it.
     """
     left = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     right = left.copy()
-    truth = np.full((HEIGHT, WIDTH), np.nan, np.float32)
+    ground_truth = np.full((HEIGHT, WIDTH), np.nan, np.float32)
     nothing = np.zeros(HEIGHT, np.float32)
     for layer in layers:
         inside = layer.disparity if layer.colour_disparity is None else layer.colour_disparity
         _add(left, layer, nothing, nothing)
         _add(right, layer, layer.disparity, inside)
         rows, columns = np.nonzero(layer.cover[:, :WIDTH] > 0)
-        truth[rows, columns] = layer.disparity[rows]
+        ground_truth[rows, columns] = layer.disparity[rows]
     rng = np.random.default_rng(7)
     views = [
         np.clip(view + rng.normal(0, NOISE_LEVELS, view.shape), 0, 255).astype(np.uint8)
         for view in (left, right)
     ]
-    return views[0], views[1], truth
+    return views[0], views[1], ground_truth
 
 
 def _add(view: Field, layer: Layer, shift: Field, colour_shift: Field) -> None:
@@ -86,11 +86,11 @@ def _add(view: Field, layer: Layer, shift: Field, colour_shift: Field) -> None:
     view += cover * (_sampled(layer.colour, colour_shift) - view)
 
 
-def _sampled(picture: Field, shift: Field) -> Field:
+def _sampled(image: Field, shift: Field) -> Field:
     """Return what is at x + shift, WIDTH wide."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     sampled = cv2.remap(
-        picture,
+        image,
         x + shift[:, None],
         y,
         interpolation=cv2.INTER_LINEAR,
@@ -167,7 +167,7 @@ def see_through() -> HardCase:
         Layer(_texture(7, (200, 200, 200), 10), pane, _constant(34)),
         Layer(_texture(8, (40, 50, 60)), frame, _constant(34)),
     ]
-    return _case("see-through", "a pane of glass; the truth is the pane", layers)
+    return _case("see-through", "a pane of glass; the ground truth is the pane", layers)
 
 
 def mirror() -> HardCase:
@@ -180,7 +180,7 @@ def mirror() -> HardCase:
         Layer(shown, glass, _constant(WALL_PX), colour_disparity=_constant(3)),
         Layer(_texture(10, (40, 70, 110)), frame, _constant(WALL_PX + 1)),
     ]
-    return _case("mirror", "it shows what is far behind it; the truth is the glass", layers)
+    return _case("mirror", "it shows what is far behind it; the ground truth is the glass", layers)
 
 
 def repeated_texture() -> HardCase:
@@ -194,19 +194,19 @@ def repeated_texture() -> HardCase:
 
 def light_difference() -> HardCase:
     """The right camera is two stops darker, vignetted and bluish, and sees a reflection."""
-    left, right, truth = paint(_room())
+    left, right, ground_truth = paint(_room())
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     distance = np.hypot(x / WIDTH - 0.5, y / HEIGHT - 0.5)
     light = np.clip(1.1 - 1.2 * distance, 0.2, 1)[..., None] * np.array([0.42, 0.3, 0.25])
     glare = 170 * np.exp(-(((x - 250) / 50) ** 2) - ((y - 90) / 40) ** 2)[..., None]
     darker = np.clip(right * light + glare, 0, 255).astype(np.uint8)
     pair = StereoPair(left, darker, "strong light difference")
-    return HardCase(pair.name, "one camera two stops darker, with a reflection", pair, truth)
+    return HardCase(pair.name, "one camera two stops darker, with a reflection", pair, ground_truth)
 
 
 def _case(name: str, what: str, layers: list[Layer]) -> HardCase:
-    left, right, truth = paint(layers)
-    return HardCase(name, what, StereoPair(left, right, name), truth)
+    left, right, ground_truth = paint(layers)
+    return HardCase(name, what, StereoPair(left, right, name), ground_truth)
 
 
 CASES: tuple[Callable[[], HardCase], ...] = (

@@ -1,12 +1,12 @@
-"""How far a disparity map is from the truth, counted the way the stereo benchmarks count.
+"""How far a disparity map is from the ground truth, counted the way the stereo benchmarks count.
 
 Conventions shared by every function here:
 
-- ``estimate`` and ``truth`` are (H, W) disparities in pixels of the same picture; a value that
+- ``estimate`` and ``ground truth`` are (H, W) disparities in pixels of the same image; a value that
   is not finite (NaN or infinity) is unknown.
-- Only pixels with a known truth are looked at, and of these only the ones in ``region``
+- Only pixels with a known ground truth are looked at, and of these only the ones in ``region``
   (a boolean (H, W) mask, for example the non-occluded pixels); ``None`` means all of them.
-- The error of a pixel is ``e = |estimate - truth|``; where the estimate is unknown, e is
+- The error of a pixel is ``e = |estimate - ground truth|``; where the estimate is unknown, e is
   infinite.
 - An estimate with unknown pixels is scored in one of two ways. ``unknown="wrong"``: an unknown
   pixel counts among the pixels and is a bad one (Middlebury's *total bad*). ``"ignored"``: it is
@@ -53,7 +53,7 @@ class Score:
     pixels : int
         Pixels the rates refer to.
     density : float
-        Share of the pixels with known truth for which there is an estimate.
+        Share of the pixels with known ground truth for which there is an estimate.
     epe_px, rms_px : float
         `end_point_error` and `root_mean_square`.
     bad : dict of float to float
@@ -76,19 +76,21 @@ class Score:
 
 
 def _errors(
-    estimate: DisparityMap, truth: DisparityMap, region: Mask | None
+    estimate: DisparityMap, ground_truth: DisparityMap, region: Mask | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the errors (infinite where unknown) and the truth of the pixels looked at."""
-    if estimate.shape != truth.shape or (region is not None and region.shape != truth.shape):
+    """Return the errors (infinite where unknown) and the ground truth of the pixels that count."""
+    if estimate.shape != ground_truth.shape or (
+        region is not None and region.shape != ground_truth.shape
+    ):
         raise UsageError(
-            "estimate, truth and region must have one shape, not "
-            f"{estimate.shape}, {truth.shape}, {truth.shape if region is None else region.shape}: "
+            "estimate, ground truth and region must have one shape, not "
+            f"{[a.shape for a in (estimate, ground_truth, region) if a is not None]}: "
             "resize the estimate first"
         )
     if region is not None and region.dtype != np.bool_:
         raise UsageError(f"region must be a mask of booleans, not of {region.dtype}")
-    looked_at = np.isfinite(truth) if region is None else np.isfinite(truth) & region
-    wanted = truth[looked_at].astype(np.float64)
+    looked_at = np.isfinite(ground_truth) if region is None else np.isfinite(ground_truth) & region
+    wanted = ground_truth[looked_at].astype(np.float64)
     got = estimate[looked_at].astype(np.float64)
     known = np.isfinite(got)
     errors = np.full(wanted.shape, np.inf)
@@ -101,7 +103,7 @@ def _mean(values: NDArray[np.float64] | NDArray[np.bool_]) -> float:
 
 
 def end_point_error(
-    estimate: DisparityMap, truth: DisparityMap, region: Mask | None = None
+    estimate: DisparityMap, ground_truth: DisparityMap, region: Mask | None = None
 ) -> float:
     """Return the mean of e over the estimated pixels [px].
 
@@ -110,21 +112,21 @@ def end_point_error(
     EPE, *avgerr* at Middlebury. Unknown estimates cannot enter a mean, so they are left out
     whichever way the rates count them [1]_.
     """
-    errors, _ = _errors(estimate, truth, region)
+    errors, _ = _errors(estimate, ground_truth, region)
     return _mean(errors[np.isfinite(errors)])
 
 
 def root_mean_square(
-    estimate: DisparityMap, truth: DisparityMap, region: Mask | None = None
+    estimate: DisparityMap, ground_truth: DisparityMap, region: Mask | None = None
 ) -> float:
     """Return the square root of the mean of e² over the estimated pixels [px]."""
-    errors, _ = _errors(estimate, truth, region)
+    errors, _ = _errors(estimate, ground_truth, region)
     return float(np.sqrt(_mean(errors[np.isfinite(errors)] ** 2)))
 
 
 def bad_rate(
     estimate: DisparityMap,
-    truth: DisparityMap,
+    ground_truth: DisparityMap,
     threshold_px: float,
     region: Mask | None = None,
     *,
@@ -134,26 +136,26 @@ def bad_rate(
 
     An error of exactly the threshold is not bad, as in both benchmarks' code.
     """
-    errors, _ = _errors(estimate, truth, region)
+    errors, _ = _errors(estimate, ground_truth, region)
     return _mean(_counted(errors, unknown) > threshold_px)
 
 
 def d1_rate(
     estimate: DisparityMap,
-    truth: DisparityMap,
+    ground_truth: DisparityMap,
     region: Mask | None = None,
     *,
     unknown: Unknown = "wrong",
 ) -> float:
     """Return the share of pixels with e > 3 px and e > 5 % of the true disparity: D1 [3]_."""
-    errors, wanted = _errors(estimate, truth, region)
+    errors, wanted = _errors(estimate, ground_truth, region)
     outlier = (errors > D1_ABSOLUTE_PX) & (errors > D1_RELATIVE * np.abs(wanted))
     return _mean(outlier if _counts_unknown(unknown) else outlier[np.isfinite(errors)])
 
 
 def error_quantile(
     estimate: DisparityMap,
-    truth: DisparityMap,
+    ground_truth: DisparityMap,
     quantile: float,
     region: Mask | None = None,
     *,
@@ -166,16 +168,18 @@ def error_quantile(
     Middlebury's A50, A90 and A99 are the quantiles 0.5, 0.9 and 0.99. No interpolation between
     pixels: the result is the error of a pixel, and infinite where too many are unknown.
     """
-    errors, _ = _errors(estimate, truth, region)
+    errors, _ = _errors(estimate, ground_truth, region)
     counted = _counted(errors, unknown)
     if not counted.size:
         return float("nan")
     return float(np.quantile(counted, quantile, method="inverted_cdf"))
 
 
-def density(estimate: DisparityMap, truth: DisparityMap, region: Mask | None = None) -> float:
-    """Return the share of the pixels with known truth for which there is an estimate."""
-    errors, _ = _errors(estimate, truth, region)
+def density(
+    estimate: DisparityMap, ground_truth: DisparityMap, region: Mask | None = None
+) -> float:
+    """Return the share of the pixels with known ground truth for which there is an estimate."""
+    errors, _ = _errors(estimate, ground_truth, region)
     return _mean(np.isfinite(errors))
 
 
@@ -191,7 +195,7 @@ def _counts_unknown(unknown: Unknown) -> bool:
 
 def score(
     estimate: DisparityMap,
-    truth: DisparityMap,
+    ground_truth: DisparityMap,
     region: Mask | None = None,
     *,
     unknown: Unknown = "wrong",
@@ -200,7 +204,7 @@ def score(
 
     Parameters
     ----------
-    estimate, truth : (H, W) float32
+    estimate, ground truth : (H, W) float32
         Disparities in pixels, not finite where unknown.
     region : (H, W) bool, optional
         Pixels to look at; default all.
@@ -212,19 +216,22 @@ def score(
     UsageError
         The shapes differ, the region is no mask, or none of its pixels has a known truth.
     """
-    errors, _ = _errors(estimate, truth, region)
+    errors, _ = _errors(estimate, ground_truth, region)
     if not errors.size:
         raise UsageError("the ground truth has no known pixel in this region: nothing to score")
     a50, a90, a99 = (
-        error_quantile(estimate, truth, q, region, unknown=unknown) for q in (0.5, 0.9, 0.99)
+        error_quantile(estimate, ground_truth, q, region, unknown=unknown) for q in (0.5, 0.9, 0.99)
     )
     return Score(
         pixels=_counted(errors, unknown).size,
-        density=density(estimate, truth, region),
-        epe_px=end_point_error(estimate, truth, region),
-        rms_px=root_mean_square(estimate, truth, region),
-        bad={t: bad_rate(estimate, truth, t, region, unknown=unknown) for t in BAD_THRESHOLDS_PX},
-        d1=d1_rate(estimate, truth, region, unknown=unknown),
+        density=density(estimate, ground_truth, region),
+        epe_px=end_point_error(estimate, ground_truth, region),
+        rms_px=root_mean_square(estimate, ground_truth, region),
+        bad={
+            t: bad_rate(estimate, ground_truth, t, region, unknown=unknown)
+            for t in BAD_THRESHOLDS_PX
+        },
+        d1=d1_rate(estimate, ground_truth, region, unknown=unknown),
         a50_px=a50,
         a90_px=a90,
         a99_px=a99,
@@ -237,7 +244,7 @@ def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
     Notes
     -----
     Middlebury v3 gives half weight to its hardest scenes; KITTI adds up pixels over all
-    pictures, which is a mean weighted by their number of pixels.
+    images, which is a mean weighted by their number of pixels.
     """
     if len(values) != len(weights) or not sum(weights) > 0:
         raise UsageError("a weighted mean needs one weight per value and a positive total weight")
@@ -269,7 +276,7 @@ def sparsification_curve(
     Notes
     -----
     Pixels of equal confidence enter together, in proportion, so the order in which they lie in
-    the picture has no influence.
+    the image has no influence.
     """
     if wrong.shape != confidence.shape or not wrong.size:
         raise UsageError("a sparsification curve needs one confidence for each of some pixels")

@@ -12,7 +12,7 @@ WALL_DISPARITY = 6.0
 
 
 def texture(seed: int, height: int, width: int) -> BGRImage:
-    """Return a picture full of detail at several scales."""
+    """Return a image full of detail at several scales."""
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width, 3), np.float32)
     for cells in (6, 16, 48, 120):
@@ -28,7 +28,7 @@ class Stage:
     ----------
     seed : int
     size : (int, int)
-        Height and width of the pictures.
+        Height and width of the images.
     cards : int
         Things before the wall, each at its own disparity.
     """
@@ -48,13 +48,13 @@ class Stage:
         camera: tuple[float, float] = (0.0, 0.0),
         moved: NDArray[np.float64] | None = None,
     ) -> tuple[BGRImage, NDArray[np.float32]]:
-        """Return the picture of one eye and the left disparity at its pixels.
+        """Return the image of one eye and the left disparity at its pixels.
 
         Parameters
         ----------
         right_eye : bool
         camera : (float, float)
-            Pixels by which the whole picture is moved.
+            Pixels by which the whole image is moved.
         moved : (cards, 2) float64, optional
             Pixels by which each card is moved.
         """
@@ -62,7 +62,7 @@ class Stage:
         eye = -1.0 if right_eye else 0.0
         layers = [(self.wall, (-width / 2, -height / 2), WALL_DISPARITY)]
         layers += list(zip(self.cards, self.places, self.disparities, strict=True))
-        picture = np.zeros((height, width, 3), np.uint8)
+        image = np.zeros((height, width, 3), np.uint8)
         disparity = np.zeros((height, width), np.float32)
         for k, (layer, place, near) in enumerate(layers):
             x, y = place[0] + camera[0] + eye * near, place[1] + camera[1]
@@ -72,13 +72,13 @@ class Stage:
             drawn = cv2.warpAffine(layer, move, (width, height), flags=cv2.INTER_LINEAR)
             there = np.full(layer.shape[:2], 255, np.uint8)
             shown = cv2.warpAffine(there, move, (width, height), flags=cv2.INTER_LINEAR) > 127
-            picture[shown], disparity[shown] = drawn[shown], near
-        return picture, disparity
+            image[shown], disparity[shown] = drawn[shown], near
+        return image, disparity
 
 
-def with_noise(picture: BGRImage, rng: np.random.Generator, grey: float = 2.0) -> BGRImage:
-    """Return the picture as a sensor would see it."""
-    noisy = picture + rng.normal(0, grey, picture.shape)
+def with_noise(image: BGRImage, rng: np.random.Generator, grey: float = 2.0) -> BGRImage:
+    """Return the image as a sensor would see it."""
+    noisy = image + rng.normal(0, grey, image.shape)
     return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
@@ -127,8 +127,8 @@ def two_recordings(
         step = rates[0] / rate
         for time in np.arange(start, min(start + kept, frames - 1 + step / 2) - 1e-9, step):
             x, y = _at(camera, time)
-            picture, _ = stage.view(eye, (x, y), None if moving_camera else _at(cards, time))
-            clip.append(with_noise(picture, rng))
+            image, _ = stage.view(eye, (x, y), None if moving_camera else _at(cards, time))
+            clip.append(with_noise(image, rng))
     return left, right
 
 

@@ -1,4 +1,4 @@
-"""One row per contestant and scene: measured, averaged, written as CSV, JSON and Markdown."""
+"""One row per method and scene: measured, averaged, written as CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tools.lib.metrics import (
     weighted_mean,
 )
 
-from .contestants import Contestant
 from .datasets import Scene, SceneData
+from .methods import Method
 
 SUREST_SHARE = 0.8
 CONFIDENCE_THRESHOLD_PX = 2.0
@@ -34,11 +34,11 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Record:
-    """Hold what one contestant did on one scene.
+    """Hold what one method did on one scene.
 
     Parameters
     ----------
-    contestant, scene
+    method, scene
     unknown : {"wrong", "ignored"}
         How pixels without an estimate were counted.
     figures : dict of str to float
@@ -49,29 +49,27 @@ class Record:
         confidence.
     """
 
-    contestant: Contestant
+    method: Method
     scene: Scene
     unknown: Unknown
     figures: Figures = field(repr=False)
     curve: tuple[float, ...] = field(default=(), repr=False)
 
 
-def measure(
-    contestant: Contestant, scene: Scene, data: SceneData, result: DisparityResult
-) -> list[Record]:
+def measure(method: Method, scene: Scene, data: SceneData, result: DisparityResult) -> list[Record]:
     """Score one estimate; with unknown pixels, once in each of the benchmarks' ways."""
-    truth = data.truth
-    dense = bool(np.isfinite(result.disparity[np.isfinite(truth)]).all())
+    ground_truth = data.ground_truth
+    dense = bool(np.isfinite(result.disparity[np.isfinite(ground_truth)]).all())
     ways: tuple[Unknown, ...] = ("wrong",) if dense else ("wrong", "ignored")
     records = []
     for unknown in ways:
-        figures = _named(score(result.disparity, truth, unknown=unknown), "")
+        figures = _named(score(result.disparity, ground_truth, unknown=unknown), "")
         if data.non_occluded is not None:
-            inner = score(result.disparity, truth, data.non_occluded, unknown=unknown)
+            inner = score(result.disparity, ground_truth, data.non_occluded, unknown=unknown)
             figures |= _named(inner, " nonocc")
         confidence, curve = _confidence(data, result)
         figures |= confidence | {"seconds": result.seconds}
-        records.append(Record(contestant, scene, unknown, figures, curve))
+        records.append(Record(method, scene, unknown, figures, curve))
     return records
 
 
@@ -91,12 +89,12 @@ def _named(result: Score, ending: str) -> Figures:
 
 
 def _confidence(data: SceneData, result: DisparityResult) -> tuple[Figures, tuple[float, ...]]:
-    """Return the figures of the confidence over all pixels of known truth, and its curve."""
+    """Return the figures of the confidence over all pixels of known ground truth, and its curve."""
     if result.confidence is None:
         return {}, ()
-    known = np.isfinite(data.truth)
+    known = np.isfinite(data.ground_truth)
     confidence = result.confidence[known]
-    errors = np.abs(result.disparity[known] - data.truth[known])
+    errors = np.abs(result.disparity[known] - data.ground_truth[known])
     wrong = ~(errors <= CONFIDENCE_THRESHOLD_PX)  # an unknown estimate is wrong too
     shares, rates = sparsification_curve(wrong, confidence)
     right = errors < PROMISED_PX
@@ -126,7 +124,7 @@ def mean_figures(
 def benchmark_weight(record: Record, name: str) -> float:
     """Return what the record's benchmark multiplies a figure by before adding up.
 
-    Middlebury v3 halves five scenes; KITTI adds up pixels, not pictures.
+    Middlebury v3 halves five scenes; KITTI adds up pixels, not images.
     """
     if record.scene.benchmark == "kitti":
         return record.figures["pixels nonocc" if name.endswith(" nonocc") else "pixels"]
@@ -154,11 +152,11 @@ def write_json(path: Path, records: Sequence[Record]) -> None:
 
 
 def _flat(record: Record) -> dict[str, str | float | int | None]:
-    contestant = record.contestant
+    method = record.method
     return {
-        "model": contestant.model,
-        "iters": contestant.iters,
-        "shape": contestant.shape_text,
+        "model": method.model,
+        "iters": method.iters,
+        "shape": method.shape_text,
         "group": record.scene.group,
         "scene": record.scene.name,
         "unknown": record.unknown,

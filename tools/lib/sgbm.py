@@ -35,7 +35,7 @@ def sgbm_disparity(
     mode: Mode = "full",
     filled: bool = True,
 ) -> DisparityMap:
-    """Estimate the disparity of the left picture.
+    """Estimate the disparity of the left image.
 
     Parameters
     ----------
@@ -55,12 +55,12 @@ def sgbm_disparity(
     Notes
     -----
     The matcher leaves the leftmost columns unknown because it would have to search outside of
-    the right picture; both are extended by repeating their left border so that it can.
+    the right image; both are extended by repeating their left border so that it can.
     """
     count = -(-disparities // 16) * 16
     wide = [
-        cv2.copyMakeBorder(picture, 0, 0, count, 0, borderType=cv2.BORDER_REPLICATE)
-        for picture in (left, right)
+        cv2.copyMakeBorder(image, 0, 0, count, 0, borderType=cv2.BORDER_REPLICATE)
+        for image in (left, right)
     ]
     matcher = _matcher(count, mode)
     disparity = matcher.compute(wide[0], wide[1])[:, count:].astype(np.float32) / FIXED_POINT
@@ -85,17 +85,17 @@ def _matcher(count: int, mode: Mode) -> cv2.StereoSGBM:
 
 
 def half_size_prior(left: BGRImage, right: BGRImage, disparities: int) -> DisparityMap:
-    """Estimate a first disparity quickly: the 3-way matcher on pictures of half the size.
+    """Estimate a first disparity quickly: the 3-way matcher on images of half the size.
 
     Returns
     -------
     (H, W) float32
-        On the grid of the pictures given, NaN where the matcher does not trust itself.
+        On the grid of the images given, NaN where the matcher does not trust itself.
     """
     height, width = left.shape[:2]
     small = [
-        cv2.resize(picture, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        for picture in (left, right)
+        cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        for image in (left, right)
     ]
     half = sgbm_disparity(
         small[0].astype(np.uint8),

@@ -41,21 +41,21 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_co
 
 
 def runs_of(records: Sequence[Record]) -> list[list[Record]]:
-    """Return the records of each contestant apart; where some kept holes, each way apart."""
+    """Return the records of each method apart; where some kept holes, each way apart."""
     runs: dict[tuple[object, str], list[Record]] = {}
     for record in records:
-        runs.setdefault((record.contestant, record.unknown), []).append(record)
+        runs.setdefault((record.method, record.unknown), []).append(record)
     return list(runs.values())
 
 
 def run_titles(record: Record, density: float | None = None) -> list[str]:
     """Return model, iterations and size of a run as the tables show them."""
-    contestant = record.contestant
-    model = contestant.model + ("" if contestant.prior == "none" else f" + {contestant.prior}")
+    method = record.method
+    model = method.model + ("" if method.prior == "none" else f" + {method.prior}")
     if record.unknown == "ignored":
         model += ", known only" if density is None else f", {density:.0f} % known"
-    iters = "" if contestant.iters is None else str(contestant.iters)
-    return [model, iters, contestant.shape_text]
+    iters = "" if method.iters is None else str(method.iters)
+    return [model, iters, method.shape_text]
 
 
 def summary_table(records: Sequence[Record], by_folder: bool = True) -> str:

@@ -139,7 +139,7 @@ def probe(
         "rounds": rounds,
     }
     done = subprocess.run(
-        [sys.executable, "-m", "tools.lib.probe", json.dumps(request)],
+        [sys.executable, "-m", "tools.lib.bare_network", json.dumps(request)],
         cwd=ROOT,
         capture_output=True,
         text=True,

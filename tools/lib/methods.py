@@ -1,11 +1,14 @@
-"""The networks among the contestants: those of this package, and one foreign interface."""
+"""Methods that estimate disparity, networks and classical matchers, behind one interface."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Protocol, TypeAlias, get_args
 
 import cv2
 import numpy as np
@@ -17,10 +20,106 @@ from crestereo.geometry import resize_disparity
 from crestereo.session import runtime_errors
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
 
-from .contestants import Contestant, Prior, Runner
-from .sgbm import half_size_prior
+from .sgbm import Mode, half_size_prior, sgbm_disparity
 
 GREY_MULTIPLE_PX = 64  # the sides of HITNet's input must be divisible by this
+
+BASELINES: dict[str, tuple[str, Mode, bool]] = {
+    "sgbm": ("SGBM", "full", True),
+    "sgbm-3way": ("SGBM 3-way", "3way", True),
+    "sgbm-holes": ("SGBM, holes kept", "full", False),
+}
+"""Name on the command line: name in tables, mode, holes filled."""
+
+Prior: TypeAlias = Literal["none", "sgbm", "previous"]
+PRIORS: tuple[Prior, ...] = get_args(Prior)
+
+
+class Runner(Protocol):
+    """Estimate the disparity of one pair after another."""
+
+    def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
+        """Return the estimate; ``disparities`` is how many a classical matcher searches."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """Name one way to estimate a disparity; `open_method` loads it.
+
+    Parameters
+    ----------
+    model : str
+        What the tables call it.
+    path : Path or None
+        The network; None for a baseline.
+    iters : int or None
+    shape : (int, int) or None
+        Size of the network's input, (height, width) [px]; None: that of the images.
+    prior : {"none", "sgbm", "previous"}
+        What the network starts from: nothing, the map of a classical matcher, or its own map of
+        the pair before in the same group.
+    """
+
+    model: str
+    path: Path | None = None
+    iters: int | None = None
+    shape: tuple[int, int] | None = None
+    prior: Prior = "none"
+
+    @property
+    def shape_text(self) -> str:
+        """Return "HxW", or "native" for the size of the images."""
+        return f"{self.shape[0]}x{self.shape[1]}" if self.shape else "native"
+
+    @property
+    def pixels(self) -> float:
+        """Return the number of pixels of the network's input; that of the images is infinite."""
+        return float(math.prod(self.shape)) if self.shape else math.inf
+
+
+def baseline(name: str) -> Method:
+    """Return a classical matcher by its name on the command line."""
+    if name not in BASELINES:
+        raise UsageError(f"the baseline {name!r} does not exist; choose of {', '.join(BASELINES)}")
+    return Method(BASELINES[name][0])
+
+
+def open_method(method: Method, *, device: str = "auto", threads: int | None = None) -> Runner:
+    """Load what it takes to run a method.
+
+    Raises
+    ------
+    ModelError
+        The network cannot be opened.
+    UsageError
+        It was to start from a prior and takes none.
+    """
+    if method.path is None:
+        settings = next(s for s in BASELINES.values() if s[0] == method.model)
+        return Sgbm(*settings)
+    return open_network(
+        method.path,
+        iters=method.iters,
+        shape=method.shape,
+        prior=method.prior,
+        device=device,
+        threads=threads,
+    )
+
+
+class Sgbm:
+    """Run OpenCV's semi-global matcher."""
+
+    def __init__(self, name: str, mode: Mode, filled: bool) -> None:
+        self._name, self._mode, self._filled = name, mode, filled
+
+    def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
+        """Return the matcher's map."""
+        start = time.perf_counter()
+        disparity = sgbm_disparity(
+            pair.left, pair.right, disparities, mode=self._mode, filled=self._filled
+        )
+        return DisparityResult(disparity, None, time.perf_counter() - start, self._name, "OpenCV")
 
 
 def variants(
@@ -28,7 +127,7 @@ def variants(
     iters: Sequence[int],
     shapes: Sequence[tuple[int, int] | None],
     prior: Prior,
-) -> list[Contestant]:
+) -> list[Method]:
     """Return a file at every iters and shape asked for, as far as it lets one choose.
 
     Raises
@@ -50,7 +149,7 @@ def variants(
             steps = [network.iters]
         if network.shape is not None:
             shapes = [network.shape]
-    return [Contestant(path.stem, path, n, shape, prior) for n in steps for shape in shapes]
+    return [Method(path.stem, path, n, shape, prior) for n in steps for shape in shapes]
 
 
 def open_network(
@@ -111,10 +210,10 @@ class Network:
 
 
 class StackedGrey:
-    """Run a network whose one input is both pictures in grey, as HITNet's is.
+    """Run a network whose one input is both images in grey, as HITNet's is.
 
     Input float32 [1, 2, H, W], left and right, 0..1, sides divisible by 64; output the disparity
-    in pixels of the input, [1, H, W, 1]. Pictures are extended to such sides by repeating their
+    in pixels of the input, [1, H, W, 1]. Images are extended to such sides by repeating their
     right and lower borders.
     """
 
@@ -143,13 +242,13 @@ class StackedGrey:
         return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 2
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
-        """Return the estimate at the pictures' own size."""
+        """Return the estimate at the images' own size."""
         start = time.perf_counter()
         height, width = self._shape or pair.left.shape[:2]
         below, beside = -height % GREY_MULTIPLE_PX, -width % GREY_MULTIPLE_PX
         planes = []
-        for picture in (pair.left, pair.right):
-            grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+        for image in (pair.left, pair.right):
+            grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
             fitted = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
             planes.append(
                 cv2.copyMakeBorder(fitted, 0, below, 0, beside, borderType=cv2.BORDER_REPLICATE)
