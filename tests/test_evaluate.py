@@ -150,13 +150,13 @@ def test_confidence_is_scored(tmp_path: Path, network: Path) -> None:
     left[:, mini.WIDTH // 2 : mini.WIDTH * 8 // 10, 2] = 200
     write_image(scene / "im0.png", left)
     _, (row,) = run(tmp_path / "data", *only(network))
-    assert float(row["bad-2 surest 80 %"]) == pytest.approx(100 * 30 / 80, abs=0.01)
+    assert float(row["bad-2 top 80 %"]) == pytest.approx(100 * 30 / 80, abs=0.01)
     # half are sure (250/255), of which half are right: the left quarter is occluded; 3/10 are
     # less sure and wrong; the rest is unsure and wrong
     by_hand = (0.5 * 250 / 255 - 0.25) + 0.3 * 200 / 255
-    assert float(row["calibration"]) == pytest.approx(100 * by_hand, abs=0.01)
+    assert float(row["ECE"]) == pytest.approx(100 * by_hand, abs=0.01)
     # mean height of the curve: 0 up to 1/2, then 1 - 1/(2s): integral 1/2 - ln(2) / 2
-    assert float(row["area"]) == pytest.approx(50 - 50 * np.log(2), abs=0.5)
+    assert float(row["AUSC"]) == pytest.approx(50 - 50 * np.log(2), abs=0.5)
 
 
 def stacked_grey_model(path: Path) -> Path:

@@ -1,1 +1,1 @@
-"""Programs over the package: each runs by itself, ``python tools/NAME.py --help``."""
+"""Command-line tools: ``python tools/NAME.py --help``."""

@@ -1,4 +1,4 @@
-"""Measure the speed and the memory of everything, as one table ready for a page.
+"""Measure speed and memory of the networks and the scripts.
 
 For example::
 
@@ -84,7 +84,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def as_records(rows: Sequence[Row]) -> list[dict[str, object]]:
-    """Return rows for JSON, which knows no NaN."""
+    """Return rows for JSON, NaN as null."""
     records = [dataclasses.asdict(row) for row in rows]
     return [
         {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()}
@@ -93,7 +93,7 @@ def as_records(rows: Sequence[Row]) -> list[dict[str, object]]:
 
 
 def describe_machine() -> str:
-    """Say in one line on what the figures were measured."""
+    """Return system, processor and versions as one line."""
     import onnxruntime  # noqa: PLC0415
 
     return (
@@ -180,7 +180,7 @@ def _chosen_parts(text: str) -> list[str]:
     chosen = [word.strip() for word in text.split(",") if word.strip()]
     unknown = [word for word in chosen if word not in known]
     if unknown:
-        raise UsageError(f"--only knows {', '.join(known)}, not {', '.join(unknown)}")
+        raise UsageError(f"--only takes {', '.join(known)}, not {', '.join(unknown)}")
     return chosen or known
 
 

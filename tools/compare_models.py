@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def published_files() -> list[Path]:
-    """Return the published networks that are in models/ and run by themselves."""
+    """Return the published networks in models/."""
     found = [(path, parse_file_name(path.name)) for path in sorted(MODELS_DIR.rglob("*.onnx"))]
     return [path for path, spec in found if spec is not None and spec.version != "next"]
 

@@ -78,13 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def chosen_scenes(dataset: Path, names: str) -> list[Scene]:
-    """Return the scenes of a data set, or those whose names are given, comma separated.
-
-    Raises
-    ------
-    SourceError
-        There are none, or not one of the named.
-    """
+    """Return the scenes of a data set, or the named ones."""
     scenes = find_scenes(dataset)
     wanted = {name.strip() for name in names.split(",") if name.strip()}
     missing = wanted - {scene.name for scene in scenes}

@@ -1,4 +1,4 @@
-"""Render the samples in input_files/: still pairs with exact ground truth, and short clips.
+"""Render the samples of input_files/.
 
 For example::
 
@@ -47,7 +47,7 @@ STILLS: dict[str, tuple[Callable[[Camera], Stage], float, float]] = {
     "room": (room_scene, 66, 0.20),
     "street": (street_scene, 60, 0.35),
 }
-# name: the film, and whether both eyes are packed side by side into one file
+# name: the clip, and whether both views are packed side by side into one file
 CLIPS: dict[str, tuple[Callable[[int, int], Clip], bool]] = {
     "clip1": (room_clip, False),
     "clip2": (table_clip, False),
@@ -74,13 +74,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def still_camera(field_of_view: float) -> Camera:
-    """Give the left camera of a still for a horizontal field of view in degrees."""
+    """Return the left camera for a horizontal field of view [degrees]."""
     focal = STILL_WIDTH / 2 / np.tan(np.radians(field_of_view) / 2)
     return Camera(STILL_HEIGHT, STILL_WIDTH, float(focal))
 
 
 def render_still(name: str) -> tuple[Sample, Camera, float]:
-    """Render a composed pair; also give its camera and baseline [m]."""
+    """Render a pair and return it with camera and baseline [m]."""
     compose, field_of_view, baseline = STILLS[name]
     camera = still_camera(field_of_view)
     stage = compose(fine_camera(camera))
@@ -89,7 +89,7 @@ def render_still(name: str) -> tuple[Sample, Camera, float]:
 
 
 def write_image(path: Path, image: BGRImage) -> None:
-    """Write a image as small as its format allows without visible loss."""
+    """Write a well compressed PNG or JPEG."""
     options = {
         ".png": [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, 1],
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, 90],
@@ -110,7 +110,7 @@ def write_still(folder: Path, name: str) -> None:
 
 
 def calibration_text(camera: Camera, baseline: float, disparities: int) -> str:
-    """Write a calibration in the format of Middlebury v3: lengths in px, the baseline in mm."""
+    """Return a calibration in the format of Middlebury v3."""
     f, cx, cy = camera.focal, camera.cx, camera.cy
     matrix = f"[{f:.3f} 0 {cx:.3f}; 0 {f:.3f} {cy:.3f}; 0 0 1]"
     return (
@@ -120,7 +120,7 @@ def calibration_text(camera: Camera, baseline: float, disparities: int) -> str:
 
 
 def write_phones(folder: Path) -> None:
-    """Write the table as two hand-held phones take it: unrectified, differently exposed."""
+    """Write the table as an unrectified, differently exposed phone pair."""
     sample, camera, _ = render_still("table")
     rng = np.random.default_rng(2)
     matrix = phone_matrix(camera, roll_degrees=0.7, zoom=1.06, shift_px=11.0)
@@ -138,7 +138,7 @@ def write_phones(folder: Path) -> None:
 def phone_matrix(
     camera: Camera, roll_degrees: float, zoom: float, shift_px: float
 ) -> NDArray[np.float64]:
-    """Turn and enlarge about the middle of the image, then move down."""
+    """Return the matrix that rotates, enlarges and shifts the right view."""
     centre = (camera.cx, camera.cy)
     matrix = np.asarray(cv2.getRotationMatrix2D(centre, roll_degrees, zoom), np.float64)
     matrix[1, 2] += shift_px
@@ -146,7 +146,7 @@ def phone_matrix(
 
 
 def write_clip(folder: Path, name: str) -> None:
-    """Write one film as two videos, or as one with both eyes side by side."""
+    """Write a clip as two videos or side by side."""
     make, packed = CLIPS[name]
     clip = make(CLIP_HEIGHT, CLIP_WIDTH)
     frames = list(tqdm(clip.frames(CLIP_FRAMES), total=CLIP_FRAMES, desc=name, unit="frame"))
@@ -158,7 +158,7 @@ def write_clip(folder: Path, name: str) -> None:
 
 
 def write_video(path: Path, frames: Iterator[BGRImage]) -> None:
-    """Write an MP4: H.264 where the ffmpeg program is installed, else MPEG-4 part 2 by OpenCV."""
+    """Write an MP4, H.264 if ffmpeg is installed, else MPEG-4 part 2."""
     first = next(frames)
     height, width = first.shape[:2]
     unfinished = path.with_suffix(".part.mp4")
@@ -181,7 +181,7 @@ def write_video(path: Path, frames: Iterator[BGRImage]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Render what is asked for."""
+    """Run the tool and return its exit code."""
     options = parse(arguments)
     try:
         options.output.mkdir(parents=True, exist_ok=True)

@@ -1,1 +1,1 @@
-"""What the measuring tools share."""
+"""Shared code of the tools."""

@@ -1,4 +1,4 @@
-"""Which trial to take: the Pareto front, the table and the sentences of advice."""
+"""Pareto front, table and recommendation of a comparison."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLOSE_ENOUGH = 0.05
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that no other beats in both time and quality, the fastest first."""
+    """Return the trials on the Pareto front of time and error."""
     front: list[Trial] = []
     for trial in sorted(trials, key=lambda trial: (trial.ms, trial.quality_px)):
         if not front or trial.quality_px < front[-1].quality_px:
@@ -28,17 +28,7 @@ def pareto_front(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def advice(trials: Sequence[Trial], budget_ms: float | None, scale_px: float) -> list[str]:
-    """Return what to take, in sentences.
-
-    Parameters
-    ----------
-    trials : sequence of Trial
-        One per method.
-    budget_ms : float or None
-        Time a pair may take.
-    scale_px : float
-        Mean disparity: the reference of "within 5 %" where no ground truth is known.
-    """
+    """Return the recommended settings as sentences."""
     best = min(trials, key=lambda trial: trial.quality_px)
     lines = []
     if budget_ms is not None:
@@ -66,13 +56,13 @@ def describe(trial: Trial) -> str:
 
 
 def settings_text(method: Method) -> str:
-    """Return for example "crestereo_lite, 5 iterations, 240x320"."""
+    """Return model, iterations and size as text."""
     steps = "" if method.iters is None else f", {method.iters} iterations"
     return f"{method.model}{steps}, {method.shape_text}"
 
 
 def trial_table(trials: Sequence[Trial]) -> str:
-    """Return a Markdown table, the fastest first; a star marks the Pareto front."""
+    """Return a Markdown table sorted by time, Pareto front starred."""
     front = pareto_front(trials)
     rows = []
     for trial in sorted(trials, key=lambda trial: trial.ms):

@@ -1,4 +1,4 @@
-"""Any ONNX file as a stopwatch sees it: inputs of the right form, and nothing around its run."""
+"""Run any ONNX file on made-up input, without pre- or post-processing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TYPES: dict[str, type[np.generic]] = {
 
 
 class Node(Protocol):
-    """Be an input as ONNX Runtime describes it; sides of any length have a name or None."""
+    """Input of a network as ONNX Runtime describes it."""
 
     name: str
     type: str
@@ -35,7 +35,7 @@ class Node(Protocol):
 
 
 class BareNetwork:
-    """Open an ONNX file and run it on made-up input.
+    """ONNX session with made-up input.
 
     Parameters
     ----------
@@ -85,23 +85,7 @@ class BareNetwork:
 def made_up_inputs(
     nodes: Sequence[Node], shape: tuple[int, int], iters: int
 ) -> dict[str, NDArray[Any]]:
-    """Return input for a network, made from nothing but the description of its inputs.
-
-    Parameters
-    ----------
-    nodes : sequence of Node
-        The inputs. Four-dimensional ones are images: open sides become 1, H and W in their
-        places; three channels are filled with 0 to 255, other numbers of them with 0 to 1.
-    shape : (int, int)
-        H and W [px].
-    iters : int
-        Value of every whole-number input.
-
-    Raises
-    ------
-    UsageError
-        An input is of a type or form that cannot be made up.
-    """
+    """Return random input that fits the description of a network's inputs."""
     random = np.random.default_rng(0)
     feed: dict[str, NDArray[Any]] = {}
     for node in nodes:
@@ -128,7 +112,7 @@ def image_shape(feed: dict[str, NDArray[Any]]) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Measure the network of a request and print its times and memory as JSON."""
+    """Measure the requested network and print time and memory as JSON."""
     request = json.loads(sys.argv[1])
     network = BareNetwork(
         Path(request["path"]),

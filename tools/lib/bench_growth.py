@@ -1,4 +1,4 @@
-"""How time and memory grow with resolution and iterations."""
+"""Measure time and memory against resolution and iterations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ITERS = (2, 5, 10, 20)
 
 @dataclass(frozen=True)
 class Point:
-    """Hold what one size and number of iterations took.
+    """Measurement of one size and iteration count.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Point:
     timing : Timing
         Of one run [s].
     peak_mb : float
-        Peak memory of a process that runs it [MB], NaN where the system does not tell.
+        Peak memory of a process that runs it [MB], NaN if unknown.
     """
 
     shape: tuple[int, int]
@@ -50,13 +50,13 @@ class Point:
 def measure_growth(
     setup: Setup, shapes: Sequence[tuple[int, int]] = SHAPES, iters: Sequence[int] = ITERS
 ) -> list[Point]:
-    """Run the network at every size and number of iterations, each in a process of its own."""
+    """Measure every size and iteration count in separate processes."""
     settings = [(shape, n) for shape in shapes for n in iters]
     return [_measure(setup, shape, n) for shape, n in tqdm(settings, desc="growth", disable=None)]
 
 
 def growth_rows(points: Sequence[Point]) -> list[Row]:
-    """Return a row for every point, and the exponents of the growth with resolution."""
+    """Return a row per point and the growth exponents."""
     rows = [
         Row(
             "inference",
@@ -77,7 +77,7 @@ def growth_rows(points: Sequence[Point]) -> list[Row]:
 
 
 def growth_chart(path: Path, points: Sequence[Point]) -> Path:
-    """Draw time and memory over resolution and over iterations, both axes logarithmic."""
+    """Plot time and memory over resolution and iterations, log-log."""
     figure, axes = new_figure(10, 6.5, 2, 2)
     quantities: list[tuple[str, Callable[[Point], float]]] = [
         ("time [ms]", lambda p: 1e3 * p.timing.median),
@@ -94,7 +94,7 @@ def growth_chart(path: Path, points: Sequence[Point]) -> Path:
             axis.set(xscale="log", yscale="log", xlabel=under, ylabel=label)
             _plain_ticks(axis)
             tidy(axis)
-            axis.legend(  # beside the curves, in their order from above
+            axis.legend(  # right of the curves, in their order
                 frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), reverse=True
             )
     return save_figure(figure, path)
@@ -126,7 +126,7 @@ def _draw(axis: Any, x: list[float], y: list[float], label: str) -> None:
 
 
 def _plain_ticks(axis: Any) -> None:
-    """Write plain numbers: below each point, and 1, 2, 5, 10... beside the curves."""
+    """Label the axes with plain numbers."""
     lines = axis.get_lines()
     places = sorted({float(x) for line in lines for x in line.get_xdata()})
     axis.set_xticks(places, [f"{place:.2g}" for place in places])
@@ -137,7 +137,7 @@ def _plain_ticks(axis: Any) -> None:
 
 
 def one_two_five(low: float, high: float) -> list[float]:
-    """Return the numbers of the series 1, 2, 5, 10... around a range, one beyond at each end."""
+    """Return the series 1, 2, 5, 10... that encloses a range."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     series = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
     first = max(i for i, step in enumerate(series) if step <= low)

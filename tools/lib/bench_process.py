@@ -1,4 +1,4 @@
-"""Measurements of whole programs: time to a prompt, wall time, memory."""
+"""Measure whole programs: time to a prompt, run time, memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,7 @@ _SAMPLE_EVERY_S = 0.05
 
 
 def seconds_to_text(command: Sequence[str], text: str) -> float:
-    """Start a program, and return how long it took to write a text; the program is ended then.
-
-    Raises
-    ------
-    UsageError
-        The program ends without having written it.
-    """
+    """Return the seconds until a program prints a text, then end it."""
     start = time.perf_counter()
     with subprocess.Popen(
         command,
@@ -48,21 +42,7 @@ def seconds_to_text(command: Sequence[str], text: str) -> float:
 
 
 def run_program(command: Sequence[str]) -> tuple[float, list[tuple[float, int]]]:
-    """Run a program to its end, with nothing to read.
-
-    Returns
-    -------
-    seconds : float
-        Wall time.
-    memory : list of (float, int)
-        Resident memory over time: seconds since the start, bytes. Empty where the system does not
-        tell.
-
-    Raises
-    ------
-    UsageError
-        It ends with an error.
-    """
+    """Run a program and return its time and memory samples."""
     start = time.perf_counter()
     memory: list[tuple[float, int]] = []
     with subprocess.Popen(
@@ -88,12 +68,12 @@ def run_program(command: Sequence[str]) -> tuple[float, list[tuple[float, int]]]
 
 
 def resident_bytes(pid: int) -> int | None:
-    """Return the resident memory of a process in bytes, None where the system does not tell."""
+    """Return the resident memory of a process in bytes, if known."""
     return _status_bytes(Path(f"/proc/{pid}/status"), "VmRSS")
 
 
 def peak_bytes() -> int | None:
-    """Return the largest resident memory this process ever had, None where nobody tells."""
+    """Return the peak resident memory of this process in bytes, if known."""
     # getrusage is no help on Linux: a child begins with the peak of the process that started it
     peak = _status_bytes(Path("/proc/self/status"), "VmHWM")
     if peak is not None or sys.platform == "win32":
@@ -104,13 +84,7 @@ def peak_bytes() -> int | None:
 
 
 def growth_bytes(memory: Sequence[tuple[float, int]]) -> int:
-    """Return how much memory grew between the second and the last fifth of a run.
-
-    Parameters
-    ----------
-    memory : sequence of (float, int)
-        Seconds and bytes, as `run_program` returns; loading and warming up is in the first fifth.
-    """
+    """Return the memory growth between second and last fifth of a run."""
     begin, end = memory[0][0], memory[-1][0]
     fifth = (end - begin) / 5
     early = sorted(size for at, size in memory if begin + fifth <= at <= begin + 2 * fifth)
@@ -121,15 +95,7 @@ def growth_bytes(memory: Sequence[tuple[float, int]]) -> int:
 def probe(
     path: Path, shape: tuple[int, int], *, iters: int, device: str, threads: int | None, rounds: int
 ) -> tuple[list[float], int | None]:
-    """Run a network in a process of its own.
-
-    Returns
-    -------
-    seconds : list of float
-        Time of each run.
-    peak : int or None
-        Peak memory of the process in bytes.
-    """
+    """Measure a network in a separate process."""
     request = {
         "path": str(path.resolve()),
         "shape": shape,

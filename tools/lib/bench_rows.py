@@ -1,4 +1,4 @@
-"""What each part of the benchmark measures, as rows of its table."""
+"""Measure each part of the benchmark as rows of its table."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SMALL_SHAPE = (96, 128)
 
 
 def start_rows(setup: Setup) -> list[Row]:
-    """Measure the time to the first prompt, and that of opening the network."""
+    """Measure the time to the first prompt and to load the network."""
     model = ["--model-path", str(setup.model.resolve())]
     command = [sys.executable, "image_depth_estimation.py", *model]
     seconds_to_text(command, PROMPT)  # the first start compiles the modules
@@ -47,7 +47,7 @@ def start_rows(setup: Setup) -> list[Row]:
 
 
 def stage_rows(setup: Setup) -> list[Row]:
-    """Measure the stages of one estimation, and the whole of it, in turn."""
+    """Measure the stages of one estimation, interleaved."""
     pair = texture_pair(setup.shape)
     estimator = _estimator(setup)
     fit = Fit.squash(setup.shape, setup.shape)
@@ -86,7 +86,7 @@ def video_rows(setup: Setup) -> list[Row]:
     """Measure the frame rate of the video script from file to file.
 
     The rate is that between a short and a long clip, so that starting up does not count; both are
-    long enough for the script to look at as many frames beforehand. The bare network is timed
+    long enough for the checks at the beginning of a video. The bare network is timed
     right before and after each pair of runs, and compared with that pair.
     """
     short = SHORT_CLIP_FRAMES
@@ -114,7 +114,7 @@ def video_rows(setup: Setup) -> list[Row]:
 
 
 def memory_rows(setup: Setup) -> list[Row]:
-    """Measure the peak memory of one network, and whether a long video makes it grow."""
+    """Measure peak memory and its growth over a long video."""
     _, peak = probe(
         setup.model,
         setup.shape,
@@ -128,7 +128,7 @@ def memory_rows(setup: Setup) -> list[Row]:
         _, samples = run_program(_video_command(setup, clip, SMALL_SHAPE))
         bar.update()
     if peak is None or not samples:
-        print("memory is not measured: this system does not tell it", file=sys.stderr)
+        print("memory is not measured: not available on this system", file=sys.stderr)
         return []
     setting = f"{setup.memory_frames} frames of {shape_text(SMALL_SHAPE)}"
     highest = max(size for _, size in samples)
@@ -140,7 +140,7 @@ def memory_rows(setup: Setup) -> list[Row]:
 
 
 def peer_rows(setup: Setup) -> list[Row]:
-    """Compare networks, each run of one beside a run of every other."""
+    """Compare the run time of networks, interleaved."""
     rows: list[Row] = []
     for device in setup.devices:
         for threads in setup.threads if device == "cpu" else setup.threads[:1]:
@@ -171,7 +171,7 @@ def _peer_rows(setup: Setup, device: str, threads: int) -> list[Row]:
 
 
 def _rate_row(what: str, setting: str, rates: Sequence[float], note: str = "") -> Row:
-    """Return the row of frame rates; its p90 is the rate that nine of ten runs reach."""
+    """Return the row of frame rates; p90 is the tenth percentile."""
     reached = float(np.percentile(rates, 10))
     return Row(what, setting, float(np.median(rates)), reached, "frames/s", note)
 
@@ -216,15 +216,7 @@ def _steps(name: str, count: int) -> Sequence[int] | tqdm:
 
 
 def texture_pair(shape: tuple[int, int], at: int = 0) -> StereoPair:
-    """Return a pair whose disparity is 12 px everywhere.
-
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of each image [px].
-    at : int
-        How far the texture has drifted to the left [px], up to 52.
-    """
+    """Return a pair whose disparity is 12 px everywhere."""
     height, width = shape
     random = np.random.default_rng(0)
     canvas = np.zeros((height, width + _MARGIN_PX, 3), np.float32)
@@ -240,17 +232,7 @@ def texture_pair(shape: tuple[int, int], at: int = 0) -> StereoPair:
 
 
 def write_clip(path: Path, frames: int, shape: tuple[int, int]) -> Path:
-    """Write a side-by-side clip of a texture that drifts to and fro.
-
-    Parameters
-    ----------
-    path : Path
-        An .mp4 file.
-    frames : int
-        Its length.
-    shape : (int, int)
-        Height and width of each eye's image [px].
-    """
+    """Write a side-by-side clip of a texture that drifts back and forth."""
     drift = _MARGIN_PX - _DISPARITY_PX
     steps = [np.hstack((p.left, p.right)) for p in (texture_pair(shape, i) for i in range(drift))]
     size = 2 * shape[1], shape[0]

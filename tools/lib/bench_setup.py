@@ -1,4 +1,4 @@
-"""What the benchmark measures with, and the rows of its table."""
+"""Settings and table rows of the benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .timing import Timing
 
 @dataclass(frozen=True)
 class Row:
-    """Hold one line of the table.
+    """Row of the table.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Setup:
-    """Hold what is measured, and how patiently.
+    """Settings of a benchmark.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Setup:
 
     @property
     def setting(self) -> str:
-        """Return the usual setting in words."""
+        """Return size, iterations and threads as text."""
         return f"{shape_text(self.shape)}, {self.iters} iterations, {threads_text(self.threads[0])}"
 
 
@@ -78,7 +78,7 @@ def shape_text(shape: tuple[int, int]) -> str:
 
 
 def time_row(what: str, setting: str, timing: Timing, note: str = "") -> Row:
-    """Return the row of a timing in seconds, in milliseconds."""
+    """Return the row of a timing, in milliseconds."""
     return Row(what, setting, 1e3 * timing.median, 1e3 * timing.p90, "ms", note)
 
 

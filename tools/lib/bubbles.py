@@ -1,4 +1,4 @@
-"""The images of a comparison: the bubble chart and the strip of details."""
+"""Draw the bubble chart and the strip of details of a comparison."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CROP_SHARE = 0.34  # of height and width
 
 
 def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
-    """Draw quality over time: size = iterations, colour = resolution, shape = model.
+    """Plot error over time: size = iterations, colour = resolution, marker = model.
 
     The line joins the Pareto front, whose members are numbered and named below.
     """
@@ -66,7 +66,7 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
 
 
 def _draw_front(axis: Any, front: Sequence[Trial]) -> list[Any]:
-    """Join the trials that nothing beats, number them and return what says which is which."""
+    """Draw the Pareto front and return its legend entries."""
     times, qualities = [trial.ms for trial in front], [trial.quality_px for trial in front]
     axis.plot(times, qualities, color="black", linewidth=1, linestyle="--", zorder=0)
     for number, trial in enumerate(front, start=1):
@@ -119,13 +119,7 @@ def _short_name(method: Method) -> str:
 
 
 def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path | None:
-    """Draw the busiest part of a pair at every iteration count of one network and size.
-
-    Returns
-    -------
-    Path or None
-        None when no network ran at more than one iteration count.
-    """
+    """Draw the most detailed part of a pair at every iteration count."""
     trials = _longest_row([t for t in comparison.trials if t.pair == subject.pair.name])
     if len(trials) < 2:
         return None
@@ -160,7 +154,7 @@ def _caption(trial: Trial) -> str:
 
 
 def _longest_row(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials of the network and size with most iteration counts, largest size."""
+    """Return the trials of the network and size with most iteration counts."""
     rows: dict[tuple[Path | None, str], list[Trial]] = {}
     for trial in trials:
         if trial.method.iters is not None:
@@ -172,7 +166,7 @@ def _longest_row(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def busiest_part(disparity: DisparityMap) -> tuple[slice, slice]:
-    """Return the window, a third of the image in height and width, with most depth edges."""
+    """Return the window with most depth edges."""
     height, width = disparity.shape
     rows, columns = round(CROP_SHARE * height), round(CROP_SHARE * width)
     steps = np.abs(np.diff(np.nan_to_num(disparity), axis=1, prepend=disparity[:, :1]))

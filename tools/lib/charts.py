@@ -1,4 +1,4 @@
-"""Charts drawn with matplotlib, in colours that colour-blind readers can tell apart.
+"""Charts in colours that colour-blind readers can distinguish.
 
 References
 ----------
@@ -33,12 +33,12 @@ NO_MATPLOTLIB = "charts need matplotlib; install it with pip install -r requirem
 
 
 def can_draw() -> bool:
-    """Tell whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
 def need_matplotlib() -> None:
-    """Raise UsageError where matplotlib is not installed; asked before anything is measured."""
+    """Raise UsageError if matplotlib is not installed."""
     if not can_draw():
         raise UsageError(NO_MATPLOTLIB)
 
@@ -46,13 +46,7 @@ def need_matplotlib() -> None:
 def new_figure(
     width_in: float, height_in: float, rows: int = 1, columns: int = 1
 ) -> tuple[Any, Any]:
-    """Return a matplotlib figure and its axes, without touching any window system.
-
-    Raises
-    ------
-    UsageError
-        Matplotlib is not installed.
-    """
+    """Return a matplotlib figure and its axes, without a window system."""
     need_matplotlib()
     from matplotlib.figure import Figure  # noqa: PLC0415 - an extra requirement
 
@@ -61,7 +55,7 @@ def new_figure(
 
 
 def check_chart(path: Path) -> None:
-    """Raise UsageError where no chart can be drawn into a file; asked before anything is measured.
+    """Raise UsageError if no chart can be written to this path.
 
     Its suffix must be of a kind that charts are written in, and matplotlib installed.
     """
@@ -71,7 +65,7 @@ def check_chart(path: Path) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG or JPEG, as its suffix says."""
+    """Write a figure as PNG or JPEG, by its suffix."""
     data = io.BytesIO()
     figure.savefig(data, format=path.suffix.removeprefix("."), dpi=DPI)
     write_bytes(path, data.getvalue())
@@ -79,14 +73,14 @@ def save_figure(figure: Figure, path: Path) -> Path:
 
 
 def tidy(axes: Any) -> None:
-    """Leave a light grid and no frame on the right and above."""
+    """Draw a light grid and remove the right and upper frame."""
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def time_axis(axis: Any) -> None:
-    """Make the x axis a logarithmic one of milliseconds, with plain numbers; after drawing."""
+    """Make the x axis logarithmic, in milliseconds; call after plotting."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter  # noqa: PLC0415
 
     first, last = axis.dataLim.intervalx
@@ -98,7 +92,7 @@ def time_axis(axis: Any) -> None:
 
 
 def evaluation_charts(folder: Path, records: Sequence[Record]) -> list[Path]:
-    """Draw the figures of an evaluation and return the files written."""
+    """Draw the charts of an evaluation and return their paths."""
     dense = [record for record in records if record.unknown == "wrong"]
     written = [_by_scene(folder, dense), _error_over_time(folder, dense)]
     if any(record.curve for record in dense):
@@ -107,7 +101,7 @@ def evaluation_charts(folder: Path, records: Sequence[Record]) -> list[Path]:
 
 
 def _by_scene(folder: Path, records: Sequence[Record]) -> Path:
-    """Draw bad-2 of every scene, one row per scene and one mark per run."""
+    """Plot bad-2 of every scene and run."""
     runs = runs_of(records)
     first = sorted(runs[0], key=lambda record: record.figures["bad-2"])
     places = {record.scene: i for i, record in enumerate(first)}
@@ -134,7 +128,7 @@ def _by_scene(folder: Path, records: Sequence[Record]) -> Path:
 
 
 def _error_over_time(folder: Path, records: Sequence[Record]) -> Path:
-    """Draw the mean error of every run over its mean time."""
+    """Plot mean error over mean time."""
     figure, axes = new_figure(8, 3.6, columns=2)
     for axis, name, unit in ((axes[0, 0], "EPE", "px"), (axes[0, 1], "bad-2", "%")):
         for i, run in enumerate(runs_of(records)):
@@ -157,7 +151,7 @@ def _error_over_time(folder: Path, records: Sequence[Record]) -> Path:
 
 
 def _sparsification(folder: Path, records: Sequence[Record]) -> Path:
-    """Draw bad-2 among the most confident pixels over their share."""
+    """Plot bad-2 of the most confident pixels over their share."""
     figure, axes = new_figure(6, 3.6)
     (axis,) = axes.ravel()
     for i, run in enumerate(runs_of([record for record in records if record.curve])):

@@ -1,4 +1,4 @@
-"""The options the measuring tools share, and how they end."""
+"""Shared command-line options and exit codes of the tools."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ VERSIONS = ("lite", "init", "combined", "none")
 def add_model_options(
     parser: argparse.ArgumentParser, *, iters: str, shapes: str, baselines: str = ""
 ) -> None:
-    """Add the options that say which networks run, at which iterations and sizes."""
+    """Add the options that select networks, iterations and sizes."""
     add = parser.add_argument
     add("--model-version", choices=VERSIONS, default="lite", help="none: only the others named")
     add(
@@ -51,15 +51,7 @@ def add_model_options(
 
 
 def chosen_methods(options: argparse.Namespace) -> list[Method]:
-    """Return what the options name: networks at every iters and shape, then baselines.
-
-    Raises
-    ------
-    UsageError
-        An option has an impossible value, or nothing is left to run.
-    ModelFileError
-        A network that was asked for is not there.
-    """
+    """Return the selected networks at every size and iteration count, then baselines."""
     iters = [_whole_number(text) for text in options.iters.split(",")]
     shapes = [
         None if text.strip() == "native" else parse_model_shape(text)
@@ -102,7 +94,7 @@ def _published(version: str, iters: int, shape: tuple[int, int] | None) -> Path:
 
 
 def check_free(paths: Iterable[Path | None], overwrite: bool) -> None:
-    """Raise UsageError if a file to write has no folder, or exists and may not be replaced."""
+    """Raise UsageError if a path cannot be written or exists already."""
     wanted = [path for path in paths if path is not None]
     for path in wanted:
         above = nearest_existing(path.parent)
@@ -114,7 +106,7 @@ def check_free(paths: Iterable[Path | None], overwrite: bool) -> None:
 
 
 def run_tool(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Run a tool as the scripts are run: an error becomes one sentence and its exit code.
+    """Run a tool; an error becomes one sentence and an exit code.
 
     ``--debug`` shows where it happened.
     """

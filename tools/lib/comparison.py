@@ -1,4 +1,4 @@
-"""Which network, iterations and size to take: times and errors side by side, and advice."""
+"""Compare time and error of networks, iterations and sizes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .methods import Method, Runner
 
 @dataclass(frozen=True)
 class Subject:
-    """Hold one pair, with its ground truth where that is known."""
+    """Pair with optional ground truth."""
 
     pair: StereoPair
     disparities: int
@@ -31,7 +31,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Trial:
-    """Hold what one method did on one pair, or on average over pairs.
+    """Result of one method on one pair, or averaged over pairs.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class Trial:
 
     @property
     def quality_px(self) -> float:
-        """Return the error where it is known, else the difference from the best."""
+        """Return the error if known, else the difference from the best."""
         return self.difference_px if math.isnan(self.epe_px) else self.epe_px
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Hold the outcome of a comparison.
+    """Result of a comparison.
 
     Parameters
     ----------
@@ -78,13 +78,7 @@ class Comparison:
 
 
 def subjects_from(paths: Sequence[Path], pairs: Sequence[Sequence[Path]]) -> list[Subject]:
-    """Read scenes with ground truth below the folders, and pairs of images without.
-
-    Raises
-    ------
-    SourceError
-        Something is missing or broken, or two images differ in size.
-    """
+    """Read scenes with ground truth, and image pairs without."""
     subjects = []
     for scene in (scene for path in paths for scene in find_scenes(path)):
         data = load_scene(scene)
@@ -102,7 +96,7 @@ def subjects_from(paths: Sequence[Path], pairs: Sequence[Sequence[Path]]) -> lis
 
 
 def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
-    """Number the pairs whose names occur before: maps and times are kept by name."""
+    """Number pairs of equal names."""
     seen: Counter[str] = Counter()
     named = []
     for subject in subjects:
@@ -119,7 +113,7 @@ def compare(
     runs: int,
     progress: Callable[[str], object],
 ) -> Comparison:
-    """Run everything on everything.
+    """Run every method on every pair.
 
     The methods take turns, round after round, so that a machine that is busy for a while
     slows all of them and not one; the round before the first is not counted.
@@ -189,7 +183,7 @@ def _trial(
 
 
 def average(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the mean of each method over the pairs, errors over those of known truth."""
+    """Return the mean of each method over the pairs."""
     methods = list(dict.fromkeys(trial.method for trial in trials))
     pairs = len({trial.pair for trial in trials})
     means = []

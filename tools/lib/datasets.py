@@ -1,4 +1,4 @@
-"""Stereo pairs with ground truth, found in the folders of the benchmarks as they are downloaded.
+"""Read Middlebury, ETH3D and KITTI folders and the rendered samples.
 
 ====================  ==========================================================================
 layout                what is looked for below the folder
@@ -44,7 +44,7 @@ MASK_NON_OCCLUDED = 255  # mask0nocc.png: 255 seen by both cameras, 128 occluded
 
 @dataclass(frozen=True)
 class Scene:
-    """Say where the files of one pair are.
+    """Files of one pair.
 
     Parameters
     ----------
@@ -69,14 +69,14 @@ class Scene:
 
     @property
     def weight(self) -> float:
-        """Return the weight of the scene in the averages of Middlebury v3, else 1."""
+        """Return the weight of the scene in its benchmark's averages."""
         hard = self.benchmark == "middlebury v3" and self.name in MIDDLEBURY_V3_HALF_WEIGHT
         return 0.5 if hard else 1.0
 
 
 @dataclass(frozen=True)
 class SceneData:
-    """Hold the images and the ground truth of one scene.
+    """Images and ground truth of one scene.
 
     Parameters
     ----------
@@ -84,9 +84,9 @@ class SceneData:
     ground truth : (H, W) float32
         Disparity of the left image [px], NaN where unknown.
     non_occluded : (H, W) bool or None
-        Pixels that both cameras see; None where the data set does not tell.
+        Pixels that both cameras see; None if the data set has no mask.
     disparities : int
-        Number of disparities to search, from 0 up: what the benchmark tells every method.
+        Number of disparities to search, from 0 up: the range given by the benchmark.
     """
 
     pair: StereoPair
@@ -96,13 +96,7 @@ class SceneData:
 
 
 def find_scenes(root: Path) -> list[Scene]:
-    """Return every scene below a folder, sorted by group and name.
-
-    Raises
-    ------
-    SourceError
-        There is no such folder, or no scene of a known layout in it.
-    """
+    """Return every scene below a folder, sorted by group and name."""
     if not root.is_dir():
         raise SourceError(f"{root} is not a folder: name the folder of a stereo data set")
     scenes = [*_middlebury(root), *_kitti(root), *_samples(root)]
@@ -115,13 +109,7 @@ def find_scenes(root: Path) -> list[Scene]:
 
 
 def load_scene(scene: Scene) -> SceneData:
-    """Read the files of a scene.
-
-    Raises
-    ------
-    SourceError
-        A file is missing or broken, or the sizes do not agree.
-    """
+    """Read the files of a scene."""
     left, right = read_image(scene.left), read_image(scene.right)
     ground_truth = read_disparity(scene.ground_truth)
     if left.shape != right.shape or left.shape[:2] != ground_truth.shape:
@@ -143,8 +131,8 @@ def _middlebury(root: Path) -> list[Scene]:
     scenes = []
     for left in sorted(root.rglob("im0.png")):
         folder = left.parent
-        beside = folder.parent.with_name(folder.parent.name + "_gt") / folder.name
-        homes = [home for home in (folder, beside) if home.is_dir()]
+        neighbour = folder.parent.with_name(folder.parent.name + "_gt") / folder.name
+        homes = [home for home in (folder, neighbour) if home.is_dir()]
         ground_truth = _first(homes, "disp0GT.pfm", "disp0.pfm") or folder / "disp0GT.pfm"
         v3 = any(re.fullmatch(r"MiddEval3.*|training[FHQ]", part.name) for part in folder.parents)
         scenes.append(
@@ -219,7 +207,7 @@ def _non_occluded(scene: Scene, ground_truth: DisparityMap) -> NDArray[np.bool_]
 
 
 def seen_by_both(ground_truth: DisparityMap) -> NDArray[np.bool_]:
-    """Return which pixels of the left image the right camera sees, from dense exact truth.
+    """Return the pixels of the left image that both cameras see.
 
     A pixel at x with disparity d lies at x - d in the right image. It is hidden where that is
     outside, or where another pixel of its row lands within half a pixel of it and is nearer by

@@ -1,4 +1,4 @@
-"""Five rendered pairs of what stereo matching finds hard, with exact ground truth.
+"""Render five pairs that are hard for stereo matching.
 
 A pair is made of upright layers, painted from back to front. The disparity of a layer may change
 from row to row (a floor) but not within a row, so that both views are sampled without any
@@ -27,7 +27,7 @@ NOISE_LEVELS = 1.5
 
 @dataclass(frozen=True)
 class Layer:
-    """Hold one upright surface.
+    """Upright surface.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class HardCase:
-    """Hold a pair, its ground truth and what is hard about it."""
+    """Pair with ground truth and the reason of its difficulty."""
 
     name: str
     what: str
@@ -58,7 +58,7 @@ class HardCase:
 
 
 def paint(layers: list[Layer]) -> tuple[BGRImage, BGRImage, DisparityMap]:
-    """Paint both views and the ground truth of the left one.
+    """Render both views and the ground truth of the left one.
 
     The ground truth is the disparity of the nearest surface, however much one can see through it.
     """
@@ -81,13 +81,13 @@ def paint(layers: list[Layer]) -> tuple[BGRImage, BGRImage, DisparityMap]:
 
 
 def _add(view: Field, layer: Layer, shift: Field, colour_shift: Field) -> None:
-    """Paint a layer over a view in place."""
+    """Paint a layer over a view, in place."""
     cover = _sampled(layer.cover, shift)[..., None]
     view += cover * (_sampled(layer.colour, colour_shift) - view)
 
 
 def _sampled(image: Field, shift: Field) -> Field:
-    """Return what is at x + shift, WIDTH wide."""
+    """Return the values at x + shift, WIDTH wide."""
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     sampled = cv2.remap(
         image,
@@ -100,7 +100,7 @@ def _sampled(image: Field, shift: Field) -> Field:
 
 
 def _texture(seed: int, tone: tuple[float, float, float], contrast: float = 24) -> Field:
-    """Return a mottled surface of about one colour: detail of every size, mostly in brightness."""
+    """Return a mottled surface with detail of every size."""
     rng = np.random.default_rng(seed)
     size = (HEIGHT, WIDTH + MARGIN_PX)
     total = np.zeros((*size, 3), np.float32)
@@ -123,13 +123,13 @@ def _box(top: int, bottom: int, left: int, right: int, cover: float = 1.0) -> Fi
 
 
 def _floor_disparity() -> Field:
-    """Return the floor's disparity by row: that of the wall at the horizon, growing downwards."""
+    """Return the disparity of the floor by row."""
     rows = np.arange(HEIGHT, dtype=np.float32)
     return np.asarray(WALL_PX + np.maximum(rows - HORIZON, 0) * np.float32(0.2), np.float32)
 
 
 def _room(wall: Field | None = None) -> list[Layer]:
-    """Return a wall, a floor and two boxes standing on it."""
+    """Return a wall, a floor and two boxes."""
     floor = _floor_disparity()
     everywhere = np.ones((HEIGHT, WIDTH + MARGIN_PX), np.float32)
     return [
@@ -143,7 +143,7 @@ def _room(wall: Field | None = None) -> list[Layer]:
 
 
 def thin_structures() -> HardCase:
-    """Wires, bars and leaves of one to four pixels before a wall."""
+    """Render wires, bars and leaves one to four pixels wide."""
     cover = np.zeros((HEIGHT, WIDTH + MARGIN_PX), np.float32)
     for i, x in enumerate(range(160, 370, 30)):
         cv2.line(cover, (x, 30), (x + 6 * (i % 3), 300), 1.0, thickness=1 + i % 4)
@@ -159,7 +159,7 @@ def thin_structures() -> HardCase:
 
 
 def see_through() -> HardCase:
-    """A pane of glass before a wall: three quarters of the light come from behind it."""
+    """Render a pane of glass that transmits three quarters of the light."""
     frame = _box(60, 300, 140, 360) - _box(70, 290, 150, 350)
     pane = _box(70, 290, 150, 350, cover=0.25)
     layers = [
@@ -171,7 +171,7 @@ def see_through() -> HardCase:
 
 
 def mirror() -> HardCase:
-    """A mirror on the wall shows things far behind it."""
+    """Render a mirror that shows distant things."""
     frame = _box(30, 190, 150, 340) - _box(38, 182, 158, 332)
     glass = _box(38, 182, 158, 332)
     shown = _texture(9, (190, 150, 110), 40)
@@ -184,7 +184,7 @@ def mirror() -> HardCase:
 
 
 def repeated_texture() -> HardCase:
-    """A panel of identical stripes, one end out of sight: every 14 px the match is as good."""
+    """Render stripes with a period of 14 px."""
     stripes = np.zeros((HEIGHT, WIDTH + MARGIN_PX, 3), np.float32)
     phase = np.arange(WIDTH + MARGIN_PX, dtype=np.float32) * (2 * np.pi / 14)
     stripes += (130 + 70 * np.sin(phase))[None, :, None]
@@ -193,7 +193,7 @@ def repeated_texture() -> HardCase:
 
 
 def light_difference() -> HardCase:
-    """The right camera is two stops darker, vignetted and bluish, and sees a reflection."""
+    """Render a right view two stops darker, with a reflection."""
     left, right, ground_truth = paint(_room())
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     distance = np.hypot(x / WIDTH - 0.5, y / HEIGHT - 0.5)

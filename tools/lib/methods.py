@@ -1,4 +1,4 @@
-"""Methods that estimate disparity, networks and classical matchers, behind one interface."""
+"""Run networks and classical matchers through one interface."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ PRIORS: tuple[Prior, ...] = get_args(Prior)
 
 
 class Runner(Protocol):
-    """Estimate the disparity of one pair after another."""
+    """Callable that estimates the disparity of a pair."""
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
-        """Return the estimate; ``disparities`` is how many a classical matcher searches."""
+        """Return the estimate; classical matchers search ``disparities`` values."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """Name one way to estimate a disparity; `open_method` loads it.
+    """Network or baseline with its settings.
 
     Parameters
     ----------
@@ -73,27 +73,19 @@ class Method:
 
     @property
     def pixels(self) -> float:
-        """Return the number of pixels of the network's input; that of the images is infinite."""
+        """Return the pixel count of the network's input, infinite for native size."""
         return float(math.prod(self.shape)) if self.shape else math.inf
 
 
 def baseline(name: str) -> Method:
-    """Return a classical matcher by its name on the command line."""
+    """Return a classical matcher by name."""
     if name not in BASELINES:
         raise UsageError(f"the baseline {name!r} does not exist; choose of {', '.join(BASELINES)}")
     return Method(BASELINES[name][0])
 
 
 def open_method(method: Method, *, device: str = "auto", threads: int | None = None) -> Runner:
-    """Load what it takes to run a method.
-
-    Raises
-    ------
-    ModelError
-        The network cannot be opened.
-    UsageError
-        It was to start from a prior and takes none.
-    """
+    """Load a method and return its runner."""
     if method.path is None:
         settings = next(s for s in BASELINES.values() if s[0] == method.model)
         return Sgbm(*settings)
@@ -108,13 +100,13 @@ def open_method(method: Method, *, device: str = "auto", threads: int | None = N
 
 
 class Sgbm:
-    """Run OpenCV's semi-global matcher."""
+    """Runner of OpenCV's semi-global matcher."""
 
     def __init__(self, name: str, mode: Mode, filled: bool) -> None:
         self._name, self._mode, self._filled = name, mode, filled
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
-        """Return the matcher's map."""
+        """Return the disparity found by the matcher."""
         start = time.perf_counter()
         disparity = sgbm_disparity(
             pair.left, pair.right, disparities, mode=self._mode, filled=self._filled
@@ -128,13 +120,7 @@ def variants(
     shapes: Sequence[tuple[int, int] | None],
     prior: Prior,
 ) -> list[Method]:
-    """Return a file at every iters and shape asked for, as far as it lets one choose.
-
-    Raises
-    ------
-    ModelFileError
-        There is no such file, or its interface is not known.
-    """
+    """Return an ONNX file at every size and iteration count it supports."""
     if not path.is_file():
         raise ModelFileError(f"there is no file {path}; name an ONNX file with --model-path")
     steps: Sequence[int | None] = iters
@@ -161,15 +147,7 @@ def open_network(
     device: str,
     threads: int | None,
 ) -> Runner:
-    """Open a file of this package's interfaces, or of the stacked grey one.
-
-    Raises
-    ------
-    ModelError
-        The file cannot be opened.
-    UsageError
-        The network was to start from a prior and takes none.
-    """
+    """Open a network of this package's interfaces or a stacked grey one."""
     try:
         network = CREStereo(path, iters=iters, model_shape=shape, device=device, threads=threads)
     except ModelFileError:
@@ -182,7 +160,7 @@ def open_network(
 
 
 class Network:
-    """Run a network of this package, from a prior if wanted."""
+    """Runner of a network of this package, with optional prior."""
 
     def __init__(self, network: CREStereo, prior: Prior) -> None:
         self._network = network
@@ -190,7 +168,7 @@ class Network:
         self._last: tuple[str, DisparityMap] | None = None
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
-        """Return the estimate; its time includes that of the prior."""
+        """Return the estimate, timed with its prior."""
         start = time.perf_counter()
         prior = self._start(pair, disparities)
         result = self._network.estimate(pair.left, pair.right, prior=prior)
@@ -210,7 +188,7 @@ class Network:
 
 
 class StackedGrey:
-    """Run a network whose one input is both images in grey, as HITNet's is.
+    """Runner of a network whose one input stacks both grey images (HITNet).
 
     Input float32 [1, 2, H, W], left and right, 0..1, sides divisible by 64; output the disparity
     in pixels of the input, [1, H, W, 1]. Images are extended to such sides by repeating their
@@ -242,16 +220,16 @@ class StackedGrey:
         return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 2
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
-        """Return the estimate at the images' own size."""
+        """Return the estimate at native size."""
         start = time.perf_counter()
         height, width = self._shape or pair.left.shape[:2]
-        below, beside = -height % GREY_MULTIPLE_PX, -width % GREY_MULTIPLE_PX
+        bottom, right = -height % GREY_MULTIPLE_PX, -width % GREY_MULTIPLE_PX
         planes = []
         for image in (pair.left, pair.right):
             grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
             fitted = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
             planes.append(
-                cv2.copyMakeBorder(fitted, 0, below, 0, beside, borderType=cv2.BORDER_REPLICATE)
+                cv2.copyMakeBorder(fitted, 0, bottom, 0, right, borderType=cv2.BORDER_REPLICATE)
             )
         stacked = np.stack(planes)[None].astype(np.float32) / 255
         (output,) = self._session.run(None, {self._session.get_inputs()[0].name: stacked})

@@ -1,17 +1,16 @@
-"""How far a disparity map is from the ground truth, counted the way the stereo benchmarks count.
+"""Error measures of the stereo benchmarks.
 
 Conventions shared by every function here:
 
-- ``estimate`` and ``ground truth`` are (H, W) disparities in pixels of the same image; a value that
+- ``estimate`` and ``ground_truth`` are (H, W) disparities in pixels of the same image; a value that
   is not finite (NaN or infinity) is unknown.
-- Only pixels with a known ground truth are looked at, and of these only the ones in ``region``
+- Only pixels with a known ground truth count, and of these only the ones in ``region``
   (a boolean (H, W) mask, for example the non-occluded pixels); ``None`` means all of them.
-- The error of a pixel is ``e = |estimate - ground truth|``; where the estimate is unknown, e is
-  infinite.
+- The error of a pixel is ``e = |estimate - ground_truth|``, infinite where the estimate is unknown.
 - An estimate with unknown pixels is scored in one of two ways. ``unknown="wrong"``: an unknown
   pixel counts among the pixels and is a bad one (Middlebury's *total bad*). ``"ignored"``: it is
   left out, and the density says how much was left out (KITTI's *Est* columns). KITTI's third
-  way, interpolation before scoring, is `crestereo.holes`.
+  way, interpolation before scoring, is `crestereo.geometry.fill_from_background`.
 - Rates are fractions, 0..1. A figure over no pixel at all is NaN.
 
 References
@@ -22,6 +21,9 @@ References
 .. [2] A. Geiger, P. Lenz, R. Urtasun, "Are we ready for Autonomous Driving? The KITTI Vision
        Benchmark Suite", CVPR 2012, with its development kit.
 .. [3] M. Menze, A. Geiger, "Object Scene Flow for Autonomous Vehicles", CVPR 2015: D1.
+.. [4] E. Ilg et al., "Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow",
+       ECCV 2018: sparsification curves.
+.. [5] C. Guo et al., "On Calibration of Modern Neural Networks", ICML 2017: ECE.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ D1_RELATIVE = 0.05
 
 @dataclass(frozen=True)
 class Score:
-    """Hold every figure of one estimate over one region.
+    """Error measures of one estimate over one region.
 
     Parameters
     ----------
@@ -78,7 +80,7 @@ class Score:
 def _errors(
     estimate: DisparityMap, ground_truth: DisparityMap, region: Mask | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the errors (infinite where unknown) and the ground truth of the pixels that count."""
+    """Return errors (infinite where unknown) and ground truth of valid pixels."""
     if estimate.shape != ground_truth.shape or (
         region is not None and region.shape != ground_truth.shape
     ):
@@ -132,7 +134,7 @@ def bad_rate(
     *,
     unknown: Unknown = "wrong",
 ) -> float:
-    """Return the share of pixels with e > threshold: *bad-t*, KITTI 2012's *Out-t*.
+    """Return bad-t, the share of pixels with e > threshold.
 
     An error of exactly the threshold is not bad, as in both benchmarks' code.
     """
@@ -147,7 +149,7 @@ def d1_rate(
     *,
     unknown: Unknown = "wrong",
 ) -> float:
-    """Return the share of pixels with e > 3 px and e > 5 % of the true disparity: D1 [3]_."""
+    """Return D1, the share with e > 3 px and > 5 % [3]_."""
     errors, wanted = _errors(estimate, ground_truth, region)
     outlier = (errors > D1_ABSOLUTE_PX) & (errors > D1_RELATIVE * np.abs(wanted))
     return _mean(outlier if _counts_unknown(unknown) else outlier[np.isfinite(errors)])
@@ -161,7 +163,7 @@ def error_quantile(
     *,
     unknown: Unknown = "wrong",
 ) -> float:
-    """Return the smallest error that at least this share of the pixels does not exceed [px].
+    """Return a quantile of the error [px].
 
     Notes
     -----
@@ -178,7 +180,7 @@ def error_quantile(
 def density(
     estimate: DisparityMap, ground_truth: DisparityMap, region: Mask | None = None
 ) -> float:
-    """Return the share of the pixels with known ground truth for which there is an estimate."""
+    """Return the share of valid pixels that have an estimate."""
     errors, _ = _errors(estimate, ground_truth, region)
     return _mean(np.isfinite(errors))
 
@@ -200,14 +202,14 @@ def score(
     *,
     unknown: Unknown = "wrong",
 ) -> Score:
-    """Return every figure of this module for one estimate.
+    """Return all error measures of one estimate.
 
     Parameters
     ----------
     estimate, ground truth : (H, W) float32
         Disparities in pixels, not finite where unknown.
     region : (H, W) bool, optional
-        Pixels to look at; default all.
+        Pixels that count; default all.
     unknown : {"wrong", "ignored"}
         How the rates and quantiles count pixels without an estimate.
 
@@ -258,7 +260,7 @@ def sparsification_curve(
     confidence: NDArray[np.float32],
     points: int = 100,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how much is wrong among the most confident pixels, for growing shares of them.
+    """Return the mean error of the most confident pixels, by share.
 
     Parameters
     ----------
@@ -290,7 +292,7 @@ def sparsification_curve(
 
 
 def area_under_curve(shares: NDArray[np.float64], means: NDArray[np.float64]) -> float:
-    """Return the area under a sparsification curve over 0..1: lower is better [1]_.
+    """Return the area under a sparsification curve (AUSC) [4]_.
 
     The mean height of the curve. A confidence that says nothing gives the overall mean m of
     what is wrong; a perfect one gives, for a bad-t rate m, ``m + (1 - m) ln(1 - m)``.
@@ -301,7 +303,7 @@ def area_under_curve(shares: NDArray[np.float64], means: NDArray[np.float64]) ->
 def calibration_error(
     right: NDArray[np.bool_], confidence: NDArray[np.float32], bins: int = 10
 ) -> float:
-    """Return how far the confidence is from the share of pixels that are right, on average [2]_.
+    """Return the expected calibration error (ECE) of the confidence [5]_.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Clips of a rendered scene, cards at several depths before a textured wall, cut where we know."""
+"""Render clips of cards at several depths before a textured wall."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WALL_DISPARITY = 6.0
 
 
 def texture(seed: int, height: int, width: int) -> BGRImage:
-    """Return a image full of detail at several scales."""
+    """Return a random image with detail at several scales."""
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width, 3), np.float32)
     for cells in (6, 16, 48, 120):
@@ -22,7 +22,7 @@ def texture(seed: int, height: int, width: int) -> BGRImage:
 
 
 class Stage:
-    """Be a scene that two cameras side by side look at, sharp at every subpixel position.
+    """Scene of cards before a wall, seen by a rectified stereo camera.
 
     Parameters
     ----------
@@ -44,28 +44,19 @@ class Stage:
 
     def view(
         self,
-        right_eye: bool,
+        right: bool,
         camera: tuple[float, float] = (0.0, 0.0),
         moved: NDArray[np.float64] | None = None,
     ) -> tuple[BGRImage, NDArray[np.float32]]:
-        """Return the image of one eye and the left disparity at its pixels.
-
-        Parameters
-        ----------
-        right_eye : bool
-        camera : (float, float)
-            Pixels by which the whole image is moved.
-        moved : (cards, 2) float64, optional
-            Pixels by which each card is moved.
-        """
+        """Return one view and the disparity at its pixels."""
         height, width = self.size
-        eye = -1.0 if right_eye else 0.0
+        shift = -1.0 if right else 0.0
         layers = [(self.wall, (-width / 2, -height / 2), WALL_DISPARITY)]
         layers += list(zip(self.cards, self.places, self.disparities, strict=True))
         image = np.zeros((height, width, 3), np.uint8)
         disparity = np.zeros((height, width), np.float32)
         for k, (layer, place, near) in enumerate(layers):
-            x, y = place[0] + camera[0] + eye * near, place[1] + camera[1]
+            x, y = place[0] + camera[0] + shift * near, place[1] + camera[1]
             if moved is not None and k > 0:
                 x, y = x + moved[k - 1, 0], y + moved[k - 1, 1]
             move = np.array([[1, 0, x], [0, 1, y]], np.float64)
@@ -77,13 +68,13 @@ class Stage:
 
 
 def with_noise(image: BGRImage, rng: np.random.Generator, grey: float = 2.0) -> BGRImage:
-    """Return the image as a sensor would see it."""
+    """Return the image with sensor noise."""
     noisy = image + rng.normal(0, grey, image.shape)
     return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
 def shaky_path(rng: np.random.Generator, frames: int, size_px: float) -> NDArray[np.float64]:
-    """Return where a hand-held camera is at each frame, (frames, 2)."""
+    """Return the position of a hand-held camera by frame, (frames, 2)."""
     speed = rng.normal(0, size_px, (frames + 8, 2))
     speed = np.apply_along_axis(lambda v: np.convolve(v, np.ones(3) / 3, "same"), 0, speed)
     path = np.cumsum(speed, axis=0)[:frames]
@@ -99,19 +90,9 @@ def two_recordings(
     kept: int = 60,
     rates: tuple[float, float] = (24.0, 24.0),
 ) -> tuple[list[BGRImage], list[BGRImage]]:
-    """Render both eyes of one clip and cut the right one so that it runs `offset` frames behind.
+    """Render two recordings, the right one `offset` frames behind.
 
     What happens in left frame i happens in right frame i * rates[1] / rates[0] + offset.
-
-    Parameters
-    ----------
-    seed, offset : int
-    moving_camera : bool
-        Otherwise the cards move before a still camera.
-    frames, kept : int
-        Length of the clip and, at most, of each recording, in frames of the left rate.
-    rates : (float, float)
-        Frames per second, left and right; the clip itself moves at the left rate.
     """
     rng = np.random.default_rng(seed)
     stage = Stage(seed)
@@ -120,14 +101,14 @@ def two_recordings(
     left: list[BGRImage] = []
     right: list[BGRImage] = []
     behind = offset * rates[0] / rates[1]
-    for clip, eye, start, rate in (
+    for clip, is_right, start, rate in (
         (left, False, max(behind, 0.0), rates[0]),
         (right, True, max(-behind, 0.0), rates[1]),
     ):
         step = rates[0] / rate
         for time in np.arange(start, min(start + kept, frames - 1 + step / 2) - 1e-9, step):
             x, y = _at(camera, time)
-            image, _ = stage.view(eye, (x, y), None if moving_camera else _at(cards, time))
+            image, _ = stage.view(is_right, (x, y), None if moving_camera else _at(cards, time))
             clip.append(with_noise(image, rng))
     return left, right
 

@@ -1,4 +1,4 @@
-"""One row per method and scene: measured, averaged, written as CSV, JSON and Markdown."""
+"""Records of an evaluation: measure, average, write as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tools.lib.metrics import (
 from .datasets import Scene, SceneData
 from .methods import Method
 
-SUREST_SHARE = 0.8
+CONFIDENT_SHARE = 0.8
 CONFIDENCE_THRESHOLD_PX = 2.0
 PROMISED_PX = 1.0  # the confidence is the probability of an error below this, seen by both cameras
 Figures = dict[str, float]
@@ -34,7 +34,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Record:
-    """Hold what one method did on one scene.
+    """Error measures of one method on one scene.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Record:
 
 
 def measure(method: Method, scene: Scene, data: SceneData, result: DisparityResult) -> list[Record]:
-    """Score one estimate; with unknown pixels, once in each of the benchmarks' ways."""
+    """Score one estimate, with unknown pixels counted both ways."""
     ground_truth = data.ground_truth
     dense = bool(np.isfinite(result.disparity[np.isfinite(ground_truth)]).all())
     ways: tuple[Unknown, ...] = ("wrong",) if dense else ("wrong", "ignored")
@@ -89,7 +89,7 @@ def _named(result: Score, ending: str) -> Figures:
 
 
 def _confidence(data: SceneData, result: DisparityResult) -> tuple[Figures, tuple[float, ...]]:
-    """Return the figures of the confidence over all pixels of known ground truth, and its curve."""
+    """Return the measures of the confidence and its sparsification curve."""
     if result.confidence is None:
         return {}, ()
     known = np.isfinite(data.ground_truth)
@@ -101,9 +101,9 @@ def _confidence(data: SceneData, result: DisparityResult) -> tuple[Figures, tupl
     if data.non_occluded is not None:
         right &= data.non_occluded[known]
     figures = {
-        "bad-2 surest 80 %": float(np.interp(SUREST_SHARE, shares, rates)),
-        "area": area_under_curve(shares, rates),
-        "calibration": calibration_error(right, confidence),
+        "bad-2 top 80 %": float(np.interp(CONFIDENT_SHARE, shares, rates)),
+        "AUSC": area_under_curve(shares, rates),
+        "ECE": calibration_error(right, confidence),
     }
     return {name: 100 * value for name, value in figures.items()}, tuple(rates.tolist())
 
@@ -122,7 +122,7 @@ def mean_figures(
 
 
 def benchmark_weight(record: Record, name: str) -> float:
-    """Return what the record's benchmark multiplies a figure by before adding up.
+    """Return the weight of a record in its benchmark's averages.
 
     Middlebury v3 halves five scenes; KITTI adds up pixels, not images.
     """
@@ -143,7 +143,7 @@ def write_csv(path: Path, records: Sequence[Record]) -> None:
 
 
 def write_json(path: Path, records: Sequence[Record]) -> None:
-    """Write a list with one object per record; a figure that is not finite is null."""
+    """Write a list of objects, non-finite values as null."""
     rows = [
         {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}
         for row in map(_flat, records)

@@ -1,4 +1,4 @@
-"""OpenCV's semi-global block matching, set up with care: the baseline every network must beat.
+"""Run OpenCV's semi-global block matching with tuned parameters.
 
 References
 ----------
@@ -37,20 +37,6 @@ def sgbm_disparity(
 ) -> DisparityMap:
     """Estimate the disparity of the left image.
 
-    Parameters
-    ----------
-    left, right : (H, W, 3) uint8
-    disparities : int
-        Number of disparities to search, from 0 up; rounded up to a multiple of 16.
-    mode : {"full", "3way"}
-        Dynamic programming along eight directions, or along three: four times faster.
-    filled : bool
-        Whether pixels that fail the checks are filled from the background.
-
-    Returns
-    -------
-    (H, W) float32
-        Pixels, NaN where unknown (only when not ``filled``, or when nothing was found).
 
     Notes
     -----
@@ -85,13 +71,7 @@ def _matcher(count: int, mode: Mode) -> cv2.StereoSGBM:
 
 
 def half_size_prior(left: BGRImage, right: BGRImage, disparities: int) -> DisparityMap:
-    """Estimate a first disparity quickly: the 3-way matcher on images of half the size.
-
-    Returns
-    -------
-    (H, W) float32
-        On the grid of the images given, NaN where the matcher does not trust itself.
-    """
+    """Estimate a coarse disparity with the 3-way matcher at half size."""
     height, width = left.shape[:2]
     small = [
         cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""Records as one table that can be read in a terminal and pasted into a page."""
+"""Format records as Markdown tables."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ COLUMNS = {
     "bad-2 nonocc": ("bad-2 nonocc", 1, 1),
     "D1": ("D1", 1, 1),
     "A90": ("A90", 2, 1),
-    "bad-2 surest 80 %": ("bad-2 surest 80 %", 1, 1),
-    "area": ("area", 2, 1),
-    "calibration": ("calibration", 1, 1),
+    "bad-2 top 80 %": ("bad-2 top 80 %", 1, 1),
+    "AUSC": ("AUSC", 2, 1),
+    "ECE": ("ECE", 1, 1),
     "seconds": ("ms", 0, 1000),
 }
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> str:
-    """Return a Markdown table padded to line up; all but the first columns to the right."""
+    """Return an aligned Markdown table, numbers to the right."""
     widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:
@@ -41,7 +41,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], text_co
 
 
 def runs_of(records: Sequence[Record]) -> list[list[Record]]:
-    """Return the records of each method apart; where some kept holes, each way apart."""
+    """Return the records grouped by method and treatment of unknown pixels."""
     runs: dict[tuple[object, str], list[Record]] = {}
     for record in records:
         runs.setdefault((record.method, record.unknown), []).append(record)
@@ -49,7 +49,7 @@ def runs_of(records: Sequence[Record]) -> list[list[Record]]:
 
 
 def run_titles(record: Record, density: float | None = None) -> list[str]:
-    """Return model, iterations and size of a run as the tables show them."""
+    """Return model, iterations and size of a run."""
     method = record.method
     model = method.model + ("" if method.prior == "none" else f" + {method.prior}")
     if record.unknown == "ignored":
@@ -59,7 +59,7 @@ def run_titles(record: Record, density: float | None = None) -> list[str]:
 
 
 def summary_table(records: Sequence[Record], by_folder: bool = True) -> str:
-    """Return means over all scenes; then over each folder, plain and as its benchmark weights."""
+    """Return a table of means over all scenes and over each folder."""
     shown = {
         name: column
         for name, column in COLUMNS.items()
@@ -91,7 +91,7 @@ def scene_table(records: Sequence[Record], figure: str) -> str:
 
 
 def defeats(records: Sequence[Record], figure: str) -> list[str]:
-    """Return, for every run but the first, a sentence on where it is better than the first.
+    """Return sentences on the scenes where other runs beat the first.
 
     "Better" is a smaller figure; the scenes come in the order of the distance.
     """
@@ -110,7 +110,7 @@ def defeats(records: Sequence[Record], figure: str) -> list[str]:
 
 
 def run_name(record: Record) -> str:
-    """Return what a run is called in headings and legends, for example "lite, 5 it, 480x640"."""
+    """Return the name of a run for headings and legends."""
     model, iters, size = run_titles(record)
     return ", ".join(
         [model, *([f"{iters} it"] if iters else []), *([size] if size != "native" else [])]

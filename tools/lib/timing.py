@@ -1,4 +1,4 @@
-"""Times that can be compared on a noisy machine: runs in turn, medians, and their ratios."""
+"""Interleaved time measurements for noisy machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SETTLE_S = 0.01
 
 @dataclass(frozen=True)
 class Timing:
-    """Hold repeated measurements of one thing.
+    """Repeated measurements.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ class Timing:
 
     @property
     def median(self) -> float:
-        """Return the middle value."""
+        """Return the median."""
         return float(np.median(self.values))
 
     @property
     def p90(self) -> float:
-        """Return the value that nine of ten measurements do not exceed."""
+        """Return the 90th percentile."""
         return float(np.percentile(self.values, 90))
 
 
@@ -43,7 +43,7 @@ def seconds_of(action: Callable[[], object]) -> float:
 
 
 def repeat(action: Callable[[], object], rounds: int, *, warmup: int = 1) -> Timing:
-    """Time an action again and again, after calls that do not count."""
+    """Time an action repeatedly, after warm-up calls."""
     for _ in range(warmup):
         action()
     return Timing(tuple(seconds_of(action) for _ in range(rounds)))
@@ -56,19 +56,7 @@ def interleave(
     warmup: int = 1,
     tick: Callable[[], object] = lambda: None,
 ) -> dict[str, Timing]:
-    """Time several actions in turn, so that a machine that slows down slows all of them.
-
-    Parameters
-    ----------
-    actions : mapping of str to callable
-        What to time; every round runs each once, and every round begins with the next one.
-    rounds : int
-        Measurements of each.
-    warmup : int
-        Calls of each before that do not count.
-    tick : callable
-        Called after every counted run.
-    """
+    """Time several actions in turn."""
     for action in actions.values():
         for _ in range(warmup):
             action()
@@ -84,6 +72,6 @@ def interleave(
 
 
 def growth_exponent(sizes: list[float], values: list[float]) -> float:
-    """Return the slope of values over sizes in a log-log plot: 1 is proportional, 0 constant."""
+    """Return the log-log slope of values over sizes."""
     slope, _ = np.polyfit(np.log(sizes), np.log(values), 1)
     return float(slope)
