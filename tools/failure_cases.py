@@ -1,4 +1,4 @@
-"""Measure the networks on five rendered pairs that are hard for stereo matching.
+"""Measure the networks on five difficult rendered pairs.
 
 For example::
 
@@ -78,7 +78,7 @@ def table(cases: Sequence[HardCase], maps: dict[str, list[DisparityMap]]) -> str
 
 
 def draw(cases: Sequence[HardCase], maps: dict[str, list[DisparityMap]]) -> Any:
-    """Return a figure with a row of images and maps for each case."""
+    """Return a figure with one row per case."""
     columns = 3 + len(maps)
     figure, axes = new_figure(2.4 * columns, 1.95 * len(cases), rows=len(cases), columns=columns)
     for i, case in enumerate(cases):

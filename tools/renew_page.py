@@ -1,6 +1,6 @@
-"""Run the commands of a Markdown page and update the output below each of them.
+"""Run the commands of a Markdown page and update their output.
 
-A command is a fenced block of its own, and its output is between two marks::
+A command is a separate fenced block, and its output is between two marks::
 
     ```sh
     python tools/evaluate.py DATASETS/middlebury --baseline sgbm
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="NAME=PATH",
-        help="folder that a name such as DATASETS stands for in the commands; repeatable",
+        help="replace a folder name such as DATASETS in the commands; repeatable",
     )
     options = parser.parse_args(arguments)
     folders = dict(_parse_folder(text) for text in options.folder)

@@ -1,4 +1,4 @@
-"""Measure the gain of starting each frame from the disparity of the frame before.
+"""Measure the gain of a warm start from the previous frame.
 
     python -m tools.warm_start models/crestereo_lite.onnx
 

@@ -105,7 +105,7 @@ def made_up_inputs(
 
 
 def image_shape(feed: dict[str, NDArray[Any]]) -> tuple[int, int]:
-    """Return height and width of the largest image in a network's input [px]."""
+    """Return the size of the largest image among the inputs [px]."""
     sizes = [array.shape[2:] for array in feed.values() if array.ndim == 4]
     height, width = max(sizes)
     return height, width

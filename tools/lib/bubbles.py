@@ -24,7 +24,7 @@ CROP_SHARE = 0.34  # of height and width
 
 
 def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
-    """Plot error over time: size = iterations, colour = resolution, marker = model.
+    """Plot error over time as a bubble chart.
 
     The line joins the Pareto front, whose members are numbered and named below.
     """

@@ -9,7 +9,7 @@ Conventions shared by every function here:
 - The error of a pixel is ``e = |estimate - ground_truth|``, infinite where the estimate is unknown.
 - An estimate with unknown pixels is scored in one of two ways. ``unknown="wrong"``: an unknown
   pixel counts among the pixels and is a bad one (Middlebury's *total bad*). ``"ignored"``: it is
-  left out, and the density says how much was left out (KITTI's *Est* columns). KITTI's third
+  left out, and the density is the share that remains (KITTI's *Est* columns). KITTI's third
   way, interpolation before scoring, is `crestereo.geometry.fill_from_background`.
 - Rates are fractions, 0..1. A figure over no pixel at all is NaN.
 
@@ -121,7 +121,7 @@ def end_point_error(
 def root_mean_square(
     estimate: DisparityMap, ground_truth: DisparityMap, region: Mask | None = None
 ) -> float:
-    """Return the square root of the mean of e² over the estimated pixels [px]."""
+    """Return the root mean square of e [px]."""
     errors, _ = _errors(estimate, ground_truth, region)
     return float(np.sqrt(_mean(errors[np.isfinite(errors)] ** 2)))
 
@@ -149,7 +149,7 @@ def d1_rate(
     *,
     unknown: Unknown = "wrong",
 ) -> float:
-    """Return D1, the share with e > 3 px and > 5 % [3]_."""
+    """Return D1, e > 3 px and > 5 % [3]_."""
     errors, wanted = _errors(estimate, ground_truth, region)
     outlier = (errors > D1_ABSOLUTE_PX) & (errors > D1_RELATIVE * np.abs(wanted))
     return _mean(outlier if _counts_unknown(unknown) else outlier[np.isfinite(errors)])
@@ -216,7 +216,7 @@ def score(
     Raises
     ------
     UsageError
-        The shapes differ, the region is no mask, or none of its pixels has a known truth.
+        The shapes differ, the region is no mask, or none of its pixels has a known ground truth.
     """
     errors, _ = _errors(estimate, ground_truth, region)
     if not errors.size:
@@ -294,7 +294,7 @@ def sparsification_curve(
 def area_under_curve(shares: NDArray[np.float64], means: NDArray[np.float64]) -> float:
     """Return the area under a sparsification curve (AUSC) [4]_.
 
-    The mean height of the curve. A confidence that says nothing gives the overall mean m of
+    The mean height of the curve. An uninformative confidence gives the overall mean m of
     what is wrong; a perfect one gives, for a bad-t rate m, ``m + (1 - m) ln(1 - m)``.
     """
     return float(np.average(means, weights=np.diff(shares, prepend=0.0)))

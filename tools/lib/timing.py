@@ -19,7 +19,7 @@ class Timing:
     Parameters
     ----------
     values : tuple of float
-        In seconds, or in another unit where the user of the class says so.
+        In seconds unless documented otherwise.
     """
 
     values: tuple[float, ...]
