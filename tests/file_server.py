@@ -77,6 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif start:
             status, body = 206, body[start:]
         self.send_response(status)
+        self.send_header("Connection", "close")
         if reply.location:
             self.send_header("Location", reply.location)
         if reply.etag:

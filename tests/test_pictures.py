@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
@@ -13,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crestereo.app import http_client
-from crestereo.app.http_client import ascii_url
+from crestereo.app.http import encoded
 from crestereo.app.images import open_picture, open_picture_pair
 from crestereo.app.sources import Kind, Source, parse_picture
 from crestereo.errors import SourceError
@@ -115,11 +113,11 @@ def test_an_address_may_be_written_in_any_letters(
 
 def test_a_server_may_be_named_in_any_letters() -> None:
     # both names are well known in Punycode
-    assert ascii_url("http://kim:비번@bücher.example:81/") == (
+    assert encoded("http://kim:비번@bücher.example:81/") == (
         "http://kim:%EB%B9%84%EB%B2%88@xn--bcher-kva.example:81/"
     )
-    assert ascii_url("https://도메인.한국") == "https://xn--hq1bm8jm9l.xn--3e0b707e"
-    assert ascii_url("http://[fe80::1]:81/가#나") == "http://[fe80::1]:81/%EA%B0%80#%EB%82%98"
+    assert encoded("https://도메인.한국") == "https://xn--hq1bm8jm9l.xn--3e0b707e/"
+    assert encoded("http://[fe80::1]:81/가#나") == "http://[fe80::1]:81/%EA%B0%80#%EB%82%98"
     with pytest.raises(SourceError, match=r"cannot load http://사진\.\.한국/a: "):
         open_picture(Source(Kind.WEB, "http://사진..한국/a"))
 
@@ -146,30 +144,6 @@ def test_a_password_is_not_sent_on_to_another_server(server: FileServer) -> None
         assert "Authorization" not in other.requests[0][1]
 
 
-def test_certificates_are_trusted_where_the_system_has_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As Python from python.org on macOS."""
-    empty = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    monkeypatch.setattr(ssl, "create_default_context", lambda: empty)
-    used = []
-
-    class Connection(http_client._SecureConnection):
-        def connect(self) -> None:
-            used.append(self._context)
-            raise ConnectionRefusedError
-
-    monkeypatch.setattr(http_client, "_SecureConnection", Connection)
-    http_client._trust.cache_clear()
-    try:
-        with pytest.raises(SourceError, match="cannot load https://example"):
-            open_picture(Source(Kind.WEB, "https://example.org/a.png"))
-    finally:
-        http_client._trust.cache_clear()
-    assert used == [empty]
-    assert len(empty.get_ca_certs()) > 10
-
-
 def test_a_server_that_does_not_tell_a_length_is_read_to_its_end(server: FileServer) -> None:
     server.replies["/picture"] = Reply(png(PICTURE), content_type="image/png", chunked=True)
     np.testing.assert_array_equal(open_picture(web(server)), PICTURE)
@@ -180,10 +154,10 @@ def test_a_server_that_does_not_tell_a_length_is_read_to_its_end(server: FileSer
     [
         (Reply(b"gone", status=404), "answers 404"),
         (Reply(b"oh", status=500), "answers 500"),
-        (Reply(b"<html>log in</html>", content_type="text/html"), "is a web page, not a picture"),
+        (Reply(b"<html>log in</html>", content_type="text/html"), "is a web page, not an image"),
         (Reply(b"noise" * 9, content_type="image/png"), "45 bytes that are not a picture"),
         (Reply(b"", content_type="image/png"), "not a picture"),
-        (Reply(png(PICTURE), content_type="image/png", cuts=[500]), "was cut off after"),
+        (Reply(png(PICTURE), content_type="image/png", cuts=[500]), "IncompleteRead"),
     ],
 )
 def test_an_answer_that_is_no_picture_says_so(
@@ -198,7 +172,7 @@ def test_an_answer_that_is_no_picture_says_so(
 
 def test_what_a_server_says_stays_in_one_line(server: FileServer) -> None:
     server.replies["/picture"] = Reply(status=302, location=f"{server.url}/picture")
-    with pytest.raises(SourceError, match="answers 302") as caught:
+    with pytest.raises(SourceError, match="redirects in a loop") as caught:
         open_picture(web(server))
     assert "\n" not in str(caught.value)
 

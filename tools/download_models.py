@@ -1,4 +1,4 @@
-"""Fetch, list and verify the published CREStereo models.
+"""Fetch and list the published CREStereo models.
 
 Examples
 --------
@@ -6,7 +6,6 @@ Examples
 
     python tools/download_models.py --iters 5 --model-shape 240x320,480x640 --model-version init
     python tools/download_models.py --list
-    python tools/download_models.py --verify
 """
 
 from __future__ import annotations
@@ -20,9 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from crestereo.app.download import fetch_models
-from crestereo.app.inventory import unfinished_downloads, verify_models
 from crestereo.app.script import run_script
-from crestereo.errors import ModelFileError, UsageError
+from crestereo.errors import UsageError
 from crestereo.models import (
     MODELS_DIR,
     PUBLISHED,
@@ -37,12 +35,10 @@ from crestereo.models import (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Do what the flags say; raise a CREStereoError where that cannot be."""
     flags = _parser().parse_args(arguments)
-    if (flags.list or flags.verify) and not flags.folder.is_dir():
+    if flags.list and not flags.folder.is_dir():
         raise UsageError(f"{flags.folder} is not a folder; check the path")
     if flags.list:
         _list_models(flags.folder)
-    elif flags.verify:
-        _verify(flags.folder)
     else:
         _fetch(_wanted(flags), flags.folder)
 
@@ -50,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="download_models.py",
-        description="Fetch, list and verify the published CREStereo models.",
+        description="Fetch and list the published CREStereo models.",
     )
     parser.add_argument("--iters", default="", metavar="N,...", help="2, 5, 10, 20; default: all")
     parser.add_argument(
@@ -61,9 +57,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--all", action="store_true", help="fetch everything that was published")
     parser.add_argument("--list", action="store_true", help="show what is published and present")
-    parser.add_argument(
-        "--verify", action="store_true", help="check digest and interface of what is present"
-    )
     parser.add_argument(
         "--folder", type=Path, default=MODELS_DIR, help="where models are kept; default: models/"
     )
@@ -111,21 +104,8 @@ def _list_models(folder: Path) -> None:
     for spec in _by_size(PUBLISHED):
         path = find_model(spec, folder)
         print(f"{file_name(spec):40} {path or '-'}")
-    for part, size in unfinished_downloads(folder):
-        print(f"{part.name:40} unfinished, {size / 1e6:.1f} MB so far")
-
-
-def _verify(folder: Path) -> None:
-    findings = verify_models(folder)
-    for finding in findings:
-        print(f"{finding.verdict:10}  {finding.path}: {finding.text}")
-    if not findings:
-        print(f"no published model is in {folder}")
-    wrong = [finding.path.name for finding in findings if finding.verdict == "wrong"]
-    if wrong:
-        raise ModelFileError(
-            f"{', '.join(wrong)} in {folder} must not be used; delete and fetch again"
-        )
+    for part in sorted(folder.glob("*.part")):
+        print(f"{part.name:40} unfinished, {part.stat().st_size / 1e6:.1f} MB so far")
 
 
 if __name__ == "__main__":

@@ -1,247 +1,335 @@
-"""The downloader: a published model appears under its name only when it is whole and right.
+"""Download of published models; a file gets its name only when it is whole and valid.
 
-Mirror after mirror is tried: the model's own file first, then the archives. Bytes grow in a part
-file that survives Ctrl-C, a kill and a cut line, and the next run goes on from it. Before a file
-gets its name it is compared with its known or first-seen digest and opened as a network of the
-interface and shape its name says. One program at a time works in a folder.
+Bytes collect in ``NAME.part``, which survives Ctrl-C, a kill and a cut connection; the next run
+resumes it by a Range request. One process at a time downloads into a folder.
+
+References
+----------
+Conversion 284_CREStereo of PINTO's model zoo (Apache-2.0), https://github.com/PINTO0309/PINTO_model_zoo;
+single files: release v0.1-crestereo of https://github.com/nburrus/stereodemo.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import json
 import os
 import shutil
-import sys
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import BadGzipFile
+from http import HTTPStatus
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
-from crestereo.app.digests import LOCK_FILE, expected_digest, remember_digest, sha256_of
-from crestereo.app.folder_lock import folder_lock
-from crestereo.app.http_client import PATIENCE, Patience
-from crestereo.app.mirrors import PUBLISHED_MIRRORS, Mirrors, archive_part_name
-from crestereo.app.progress import ByteBar
-from crestereo.app.transfer import (
-    MirrorError,
-    UnreachableError,
-    discard,
-    local_failure,
-    require_room,
-    transfer,
-)
-from crestereo.errors import DownloadError, ModelFileError
+from tqdm import tqdm
+
+from crestereo.app import http
+from crestereo.app.script import warn
+from crestereo.errors import DownloadError, ModelFileError, SourceError
 from crestereo.interface import check_model_file
 from crestereo.models import ModelSpec, check_published, file_name, find_model
 
-Report = Callable[[str], None]
-"""Takes one line for the user."""
+if TYPE_CHECKING:
+    import requests
+
+MAX_TRIES = 5
+"""A server that cuts the connection this often in one run is given up."""
+
+LOCK_NAME = ".download.lock"
+_CHUNK_BYTES = 4096  # what a cut connection loses at most
+_SINGLE_SHAPES = {
+    "init": {(180, 320), (240, 320), (480, 640), (720, 1280)},
+    "combined": {(240, 320), (480, 640), (720, 1280)},
+}
+"""What the release with single files holds, each for 2, 5, 10 and 20 iterations."""
+
+KNOWN_SHA256 = {
+    "crestereo_init_iter10_480x640.onnx": (
+        "ea67a517e61ff381b0b26beec72222f5ba4ef416a251d6e3e1d7224c6f7ba730"
+    ),
+}
+"""Digest of a third party's copy; another one is reported, not refused."""
 
 
-def say(line: str) -> None:
-    """Print a line for the user on stderr."""
-    print(line, file=sys.stderr)
-
-
-def fetch_model(
-    spec: ModelSpec,
-    folder: Path,
-    *,
-    report: Report = say,
-    mirrors: Mirrors = PUBLISHED_MIRRORS,
-    patience: Patience = PATIENCE,
-) -> Path:
-    """Return the file of a published model, downloaded when it is not in the folder yet.
+@dataclass(frozen=True)
+class Mirrors:
+    """Addresses of the published files.
 
     Parameters
     ----------
-    spec : ModelSpec
-        Published model.
-    folder : Path
-        Where models are kept; made when missing, searched below sub-folders too.
-    report : callable
-        Told in one line what is fetched from where; a progress bar appears at a terminal.
-    mirrors : Mirrors
-        Where to look.
-    patience : Patience
-        Deadlines for servers.
+    single : str
+        Folder of single files, ``<single>/<name>.onnx``.
+    archives : tuple of str
+        Folders of archives with every shape of one iteration count,
+        ``<archive>/resources_iter<n>.tar.gz``; tried in this order.
+    """
 
-    Returns
-    -------
-    Path
-        The ONNX file.
+    single: str
+    archives: tuple[str, ...]
+
+    def urls(self, spec: ModelSpec) -> list[str]:
+        """Return the addresses that may hold a model, the best first."""
+        single = spec.shape in _SINGLE_SHAPES.get(spec.version, set())
+        archives = [f"{folder}/resources_iter{spec.iters}.tar.gz" for folder in self.archives]
+        return [f"{self.single}/{file_name(spec)}"] * single + archives
+
+
+PUBLISHED_MIRRORS = Mirrors(
+    single="https://github.com/nburrus/stereodemo/releases/download/v0.1-crestereo",
+    archives=(
+        "https://s3.ap-northeast-2.wasabisys.com/pinto-model-zoo/284_CREStereo/tensorrt",
+        "https://s3.ap-northeast-2.wasabisys.com/pinto-model-zoo/284_CREStereo/non_tensorrt",
+    ),
+)
+
+
+class _MirrorError(DownloadError):
+    """An address that does not give the file; another one may."""
+
+
+def fetch_models(
+    specs: Iterable[ModelSpec], folder: Path, *, mirrors: Mirrors = PUBLISHED_MIRRORS
+) -> list[Path]:
+    """Return the files of published models, downloaded where the folder does not hold them.
 
     Raises
     ------
     UnknownModelError
         Such a model was never published.
     DownloadError
-        No mirror gave the file, or it cannot be written; says where a file put by hand belongs.
+        No mirror gave a file, or it cannot be written here; the others have been fetched.
     """
-    return fetch_models([spec], folder, report=report, mirrors=mirrors, patience=patience)[0]
-
-
-def fetch_models(
-    specs: Iterable[ModelSpec],
-    folder: Path,
-    *,
-    report: Report = say,
-    mirrors: Mirrors = PUBLISHED_MIRRORS,
-    patience: Patience = PATIENCE,
-) -> list[Path]:
-    """Return the files of several models; an archive that serves many is fetched once.
-
-    Everything that can be had is fetched before a failure is raised. Parameters and errors are
-    those of :func:`fetch_model`.
-    """
-    wanted = list(specs)
-    for spec in wanted:
-        check_published(spec)
+    wanted = [check_published(spec) for spec in specs]
     missing = [spec for spec in wanted if find_model(spec, folder) is None]
     if missing:
-        _fetch_missing(missing, folder.resolve(), report, mirrors, patience)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _locked(folder):
+                _fetch_missing(missing, folder, mirrors)
+        except OSError as exc:
+            raise _local_error(exc, folder) from exc
     found = [find_model(spec, folder) for spec in wanted]
     return [path for path in found if path is not None]
 
 
-def _fetch_missing(
-    specs: list[ModelSpec], folder: Path, report: Report, mirrors: Mirrors, patience: Patience
-) -> None:
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    from filelock import FileLock, Timeout  # noqa: PLC0415  slow to import
+
+    lock = FileLock(folder / LOCK_NAME)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        warn(f"another program is downloading into {folder}; waiting for it")
+        lock.acquire()
+    except NotImplementedError:  # a network folder without locks
+        warn(f"{folder} cannot be locked; start no second download meanwhile")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _fetch_missing(specs: list[ModelSpec], folder: Path, mirrors: Mirrors) -> None:
+    """Fetch what is missing; an archive that serves several models is fetched once."""
     failures: list[DownloadError] = []
     by_iters = attrgetter("iters")
-    waiting = f"another program is downloading into {folder}; waiting for it"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with folder_lock(folder, on_wait=lambda: report(waiting)):
-            for iters, group in groupby(sorted(specs, key=by_iters), key=by_iters):
-                # what the other program has fetched meanwhile is not missing any more
-                missing = {file_name(s): s for s in group if find_model(s, folder) is None}
-                try:
-                    _Group(iters, missing, folder, report, mirrors, patience).fetch()
-                except DownloadError as exc:
-                    failures.append(exc)
-    except OSError as exc:
-        names = ", ".join(map(file_name, specs))
-        raise DownloadError(f"{names} cannot be stored: {local_failure(exc, folder)}") from exc
+    for _, group in groupby(sorted(specs, key=by_iters), key=by_iters):
+        # another process may have fetched some while this one waited
+        missing = {file_name(s): s for s in group if find_model(s, folder) is None}
+        urls = {url: None for spec in missing.values() for url in mirrors.urls(spec)}
+        reasons: list[str] = []
+        silent: set[str] = set()
+        for url in sorted(urls, key=lambda url: url.endswith(".tar.gz")):
+            name = PurePosixPath(urlsplit(url).path).name
+            archive = name.endswith(".tar.gz")
+            if not missing or not (archive or name in missing) or urlsplit(url).netloc in silent:
+                continue
+            warn(f"downloading {url}")
+            try:
+                if archive:
+                    _fetch_archive(url, folder, missing)
+                else:
+                    part = folder / f"{name}.part"
+                    _transfer(url, part)
+                    _accept(part, missing[name])
+                    del missing[name]
+            except _MirrorError as exc:
+                reasons.append(f"{url}: {exc}")
+            except (DownloadError, OSError) as exc:  # a full disk: other mirrors do not help
+                local = exc if isinstance(exc, DownloadError) else _local_error(exc, folder)
+                reasons.append(f"{url}: {local}")
+                break
+            except SourceError as exc:  # no connection
+                reasons.append(str(exc))
+                silent.add(urlsplit(url).netloc)
+        if missing:
+            failures.append(
+                DownloadError(
+                    f"{', '.join(missing)} could not be downloaded ({'; '.join(reasons)}); try "
+                    f"again later, or put the file by hand into {folder}"
+                )
+            )
     if failures:
         raise DownloadError("; ".join(map(str, failures))) from failures[0]
 
 
-@dataclass
-class _Group:
-    """Fetch models of one iteration count into a folder that the caller has locked."""
-
-    iters: int
-    missing: dict[str, ModelSpec]
-    folder: Path
-    report: Report
-    mirrors: Mirrors
-    patience: Patience
-
-    def fetch(self) -> None:
-        """Try mirror after mirror until nothing is missing."""
-        archives = self.mirrors.archive_urls(self.iters)
-        reasons: list[str] = []
-        silent: set[str] = set()
-        for url, names in [*self._single_urls(), *((url, set(self.missing)) for url in archives)]:
-            wanted = names & self.missing.keys()
-            if not wanted or urlsplit(url).netloc in silent:
-                continue
-            self.report(f"downloading {url}")
-            try:
-                if url in archives:
-                    self._fetch_archive(url)
-                else:
-                    self._fetch_single(url, *wanted)
-            except UnreachableError as exc:
-                silent.add(urlsplit(url).netloc)
-                reasons.append(f"{url}: {exc}")
-            except MirrorError as exc:
-                reasons.append(f"{url}: {exc}")
-            except DownloadError as exc:  # of this machine: other mirrors do not help
-                raise self._failure([f"{url}: {exc}"]) from exc
-        if self.missing:
-            raise self._failure(reasons)
-        for url in archives:  # a piece of an archive that another mirror made needless
-            discard(self.folder / archive_part_name(url))
-
-    def _single_urls(self) -> list[tuple[str, set[str]]]:
-        urls = ((self.mirrors.single_url(spec, n), {n}) for n, spec in self.missing.items())
-        return [(url, names) for url, names in urls if url is not None]
-
-    def _failure(self, reasons: list[str]) -> DownloadError:
-        return DownloadError(
-            f"{', '.join(self.missing)} could not be downloaded ({'; '.join(reasons)}); "
-            f"try again later, or put the file by hand into {self.folder}"
-        )
-
-    def _fetch_single(self, url: str, name: str) -> None:
-        part = self.folder / f"{name}.part"
-        self._transfer(url, part, name)
-        self._accept(part, name, url)
-
-    def _fetch_archive(self, url: str) -> None:
-        archive = self.folder / archive_part_name(url)
-        self._transfer(url, archive, archive.stem)
-        try:
-            problems = self._unpack(archive, url)
-        except (tarfile.TarError, BadGzipFile, EOFError, zlib.error) as exc:
-            discard(archive)
-            raise MirrorError("is not a whole .tar.gz archive") from exc
-        except OSError as exc:
-            raise local_failure(exc, archive) from exc
-        discard(archive)
-        if self.missing:
-            raise MirrorError("; ".join(problems) or f"does not hold {', '.join(self.missing)}")
-
-    def _unpack(self, archive: Path, url: str) -> list[str]:
-        """Take what is missing out of an archive, by base name: none of its paths is used."""
-        problems: list[str] = []
+def _fetch_archive(url: str, folder: Path, missing: dict[str, ModelSpec]) -> None:
+    """Take the missing models out of an archive by base name: none of its paths is used."""
+    *_, place, name = PurePosixPath(urlsplit(url).path).parts
+    archive = folder / f"{place}_{name}.part"
+    _transfer(url, archive)
+    problems: list[str] = []
+    try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
-                name = PurePosixPath(member.name).name
-                if name not in self.missing or not member.isfile():
+                model = PurePosixPath(member.name).name
+                if model not in missing or not member.isfile():
                     continue
-                part = self.folder / f"{name}.part"
-                discard(part)
-                require_room(self.folder, member.size)
+                part = folder / f"{model}.part"
+                _require_room(folder, member.size)
+                with part.open("wb") as file:
+                    shutil.copyfileobj(cast("IO[bytes]", tar.extractfile(member)), file)
                 try:
-                    with part.open("wb") as file:
-                        shutil.copyfileobj(cast("IO[bytes]", tar.extractfile(member)), file)
-                    self._accept(part, name, url)
-                except MirrorError as exc:
+                    _accept(part, missing[model])
+                    del missing[model]
+                except _MirrorError as exc:
                     problems.append(str(exc))
-                finally:
-                    discard(part)
-        return problems
+    except (tarfile.TarError, BadGzipFile, EOFError, zlib.error) as exc:
+        for damaged in (archive, *(folder / f"{model}.part" for model in missing)):
+            _discard(damaged)
+        raise _MirrorError("is not a whole .tar.gz archive") from exc
+    _discard(archive)
+    if missing:
+        raise _MirrorError("; ".join(problems) or f"does not hold {', '.join(missing)}")
 
-    def _transfer(self, url: str, part: Path, label: str) -> None:
-        with ByteBar(label) as bar:
-            transfer(url, part, patience=self.patience, progress=bar)
 
-    def _accept(self, part: Path, name: str, url: str) -> None:
-        """Give a part file its name, or remove it when it is not what it should be."""
-        sha256 = sha256_of(part)
-        expected = expected_digest(name, self.folder)
+def _accept(part: Path, spec: ModelSpec) -> None:
+    """Give a part file its name, or remove it when it is not the network of that name."""
+    name = file_name(spec)
+    try:
+        check_model_file(part, spec)
+    except ModelFileError as exc:
+        _discard(part)
+        raise _MirrorError(str(exc)) from exc
+    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    if KNOWN_SHA256.get(name, digest) != digest:
+        warn(f"{name} has SHA-256 {digest}, another one than the copy known to this program")
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(part.with_name(name))
+    _discard(part)
+
+
+def _transfer(url: str, part: Path) -> None:
+    """Fetch an address into a part file, resuming what is there of the same version.
+
+    Raises
+    ------
+    DownloadError
+        The address does not give the file, or it cannot be written here.
+    SourceError
+        There is no connection.
+    """
+    version = _version_of(part, url)
+    for attempt in range(MAX_TRIES):
+        # Without a version the file may be another one since an earlier run, not within this one.
+        have = part.stat().st_size if part.exists() and (version or attempt) else 0
+        headers = {"Accept-Encoding": "identity"}
+        if have:
+            headers["Range"] = f"bytes={have}-"
+            if version:
+                headers["If-Range"] = version
         try:
-            if expected not in {None, sha256}:
-                raise ModelFileError(
-                    f"its SHA-256 is {sha256} and not {expected} as known or seen first "
-                    f"(recorded in {LOCK_FILE}; remove its entry there to take this file)"
-                )
-            check_model_file(part, self.missing[name])
-        except ModelFileError as exc:
-            discard(part)
-            raise MirrorError(str(exc)) from exc
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        size = part.stat().st_size
-        remember_digest(name, self.folder, sha256=sha256, size=size, url=url)
-        part.replace(self.folder / name)
-        discard(part)
-        del self.missing[name]
+            with http.get(url, headers) as response:
+                _receive(response, url, part, have)
+            break
+        except http.StatusError as exc:
+            if exc.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
+                raise _MirrorError(str(exc)) from exc
+            _discard(part)
+        except SourceError:
+            received = part.stat().st_size if part.exists() else 0
+            if received == have or attempt == MAX_TRIES - 1:
+                raise
+            version = _version_of(part, url)
+    with part.open("rb") as file:
+        beginning = file.read(512).lstrip()
+    if not beginning or beginning.startswith(b"<"):
+        _discard(part)
+        raise _MirrorError(
+            "answers with a web page instead of the file"
+            if beginning
+            else "answers with an empty file"
+        )
+
+
+def _receive(response: requests.Response, url: str, part: Path, have: int) -> None:
+    """Append the body of a response to a part file; an answer with all of it replaces the file."""
+    if url.startswith("https:") and not response.url.startswith("https:"):
+        raise _MirrorError(f"redirects to the unprotected address {response.url}")
+    if "html" in response.headers.get("Content-Type", ""):
+        raise _MirrorError("answers with a web page instead of the file")
+    resumed = response.status_code == HTTPStatus.PARTIAL_CONTENT
+    if resumed and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        _discard(part)
+        raise _MirrorError("answers with another part of the file than was asked for")
+    have = have if resumed else 0
+    length = response.headers.get("Content-Length", "")
+    total = have + int(length) if length.isdigit() else None
+    if not resumed:
+        _discard(part)
+        _require_room(part.parent, total or 0)
+        _origin_path(part).write_text(json.dumps({"url": url, "version": _version(response)}))
+    bar = tqdm(desc=part.stem, initial=have, total=total, unit="B", unit_scale=True, disable=None)
+    with part.open("ab") as file, bar:
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def _version(response: requests.Response) -> str:
+    """Return what names this version in If-Range; a weak tag may not (RFC 9110)."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified", "")
+
+
+def _origin_path(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _version_of(part: Path, url: str) -> str:
+    """Return the recorded version of a part file, empty when it is of another or unknown origin."""
+    try:
+        origin = json.loads(_origin_path(part).read_text())
+        return str(origin["version"]) if origin["url"] == url else ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _origin_path(part).unlink(missing_ok=True)
+
+
+def _require_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DownloadError(
+            f"the disk of {folder} is too full: {needed / 1e6:.0f} MB are needed, "
+            f"{free / 1e6:.0f} MB are free"
+        )
+
+
+def _local_error(exc: OSError, folder: Path) -> DownloadError:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DownloadError(f"the disk of {folder} is full (what was received is kept)")
+    return DownloadError(f"{folder} cannot be written: {exc.strerror or exc}")

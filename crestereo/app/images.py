@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import importlib
 import io
 import time
 from types import FunctionType, SimpleNamespace
 
-from crestereo.app.http_client import Patience, loading, open_url
+from crestereo.app import http
 from crestereo.app.sources import Kind, Source, pair_name
 from crestereo.app.video import DeadlineError, call_within
 from crestereo.errors import SourceError
@@ -19,8 +18,6 @@ from crestereo.types import BGRImage, StereoPair
 DEADLINE_S = 15.0
 SIZE_LIMIT_BYTES = 100_000_000
 _CHUNK_BYTES = 1 << 16
-# Hosts of pictures turn away programs that do not call themselves a browser.
-_HEADERS = {"User-Agent": "Mozilla/5.0 (compatible; crestereo)", "Accept": "image/*,*/*;q=0.5"}
 
 
 def open_picture(
@@ -90,30 +87,23 @@ def check_same_size(left: tuple[int, int], right: tuple[int, int]) -> None:
 def _fetch(url: str, deadline_s: float, size_limit: int) -> bytes:
     """Return the body of an address, or raise SourceError saying why not."""
     end = time.monotonic() + deadline_s
-    patience = Patience(deadline_s, deadline_s)
-    with loading(url), open_url(url, _HEADERS, patience) as response:
-        kind = response.headers.get_content_type()
-        if kind.startswith("text/") and kind != "text/plain":
-            raise SourceError(f"{url} is a web page, not a picture; give the picture's address")
-        return _read_body(response, url, end, size_limit)
-
-
-def _read_body(response: http.client.HTTPResponse, url: str, end: float, size_limit: int) -> bytes:
     too_large = SourceError(
-        f"{url} is larger than {size_limit / 1e6:g} MB; save the picture and give its path"
+        f"{url} is larger than {size_limit / 1e6:g} MB; save the image and give its path"
     )
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdigit() and int(announced) > size_limit:
-        raise too_large
-    body = bytearray()
-    while chunk := response.read1(_CHUNK_BYTES):
-        body += chunk
-        if len(body) > size_limit:
+    with http.get(url, {"Accept": "image/*,*/*;q=0.5"}, read_s=deadline_s) as response:
+        kind = response.headers.get("Content-Type", "").lower()
+        if kind.startswith("text/") and not kind.startswith("text/plain"):
+            raise SourceError(f"{url} is a web page, not an image; give the image's address")
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced) > size_limit:
             raise too_large
-        if time.monotonic() > end:  # nobody waits any more: do not go on in the background
-            raise DeadlineError("the deadline has passed")
-    if announced.isdigit() and len(body) < int(announced):
-        raise SourceError(f"{url} was cut off after {len(body)} of {announced} bytes; try again")
+        body = bytearray()
+        for chunk in response.iter_content(_CHUNK_BYTES):
+            body += chunk
+            if len(body) > size_limit:
+                raise too_large
+            if time.monotonic() > end:  # the caller has given up: stop the thread
+                raise DeadlineError("the deadline has passed")
     return bytes(body)
 
 

@@ -48,9 +48,9 @@ def check_model(settings: ImageSettings, folder: Path = MODELS_DIR) -> LoadModel
 def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path) -> CREStereo:
     path = choice.path
     if path is None:
-        from crestereo.app.download import fetch_model  # noqa: PLC0415  heavy
+        from crestereo.app.download import fetch_models  # noqa: PLC0415  heavy
 
-        path = fetch_model(choice.spec, folder)
+        path = fetch_models([choice.spec], folder)[0]
     estimator = _open(path, settings, settings.iters, settings.model_shape)
     say(f"{choice.note}; runs on {estimator.provider}")
     return estimator

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from crestereo.app.http_client import Patience, RefusedError, ascii_url, loading, open_url
+from crestereo.app import http
 from crestereo.app.sources import Kind, Source
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
@@ -379,7 +379,7 @@ def open_video(source: Source, target_height: int) -> Video:
         return _opened(source, lambda: cv2.VideoCapture(path), "is it a video, and complete?")
     if source.kind is Kind.WEB and not _is_video(name):
         return _open_site(source, target_height)
-    address = ascii_url(name) if source.kind is Kind.WEB else name
+    address = http.encoded(name) if source.kind is Kind.WEB else name
     return _opened(source, lambda: open_address(address), "check the address and the network")
 
 
@@ -418,11 +418,10 @@ def _opened(
 def _is_video(url: str) -> bool:
     """Return whether an address is a video itself, or raise SourceError when it is not there."""
     named = PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES
-    headers = {"User-Agent": "Mozilla/5.0 (compatible; crestereo)"}
     try:
-        with loading(url), open_url(url, headers, Patience(DEADLINE_S, DEADLINE_S)) as response:
-            kind = str(response.headers.get_content_type())
-    except RefusedError as exc:
+        with http.get(url, read_s=DEADLINE_S) as response:
+            kind = response.headers.get("Content-Type", "").partition(";")[0].lower()
+    except http.StatusError as exc:
         if exc.code == HTTPStatus.UNAUTHORIZED and "@" in urlsplit(url).netloc:
             return True  # FFmpeg knows more ways to log in
         if named:
