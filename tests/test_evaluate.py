@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import shutil
@@ -20,6 +21,7 @@ from crestereo.types import StereoPair
 from tests import mini_datasets as mini
 from tests.tiny_models import init_model, lite_model, save_graph
 from tools import evaluate
+from tools.lib.cli import add_model_options, chosen_methods
 from tools.lib.datasets import find_scenes, load_scene, seen_by_both
 from tools.lib.methods import BASELINES, Method, open_method
 from tools.lib.sgbm import half_size_prior, sgbm_disparity
@@ -454,3 +456,22 @@ def test_sgbm_reaches_its_known_figures(tmp_path: Path) -> None:
     assert figures["bad-2 nonocc"] == pytest.approx(8.9, abs=0.5)
     assert figures["bad-1"] == pytest.approx(17.3, abs=0.5)
     assert np.mean([float(row["EPE"]) for row in rows]) == pytest.approx(1.64, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [((240, 320), "240x320"), (1.0, "native"), (1.5, "1.5x"), (2.0, "2x")]
+)
+def test_a_size_is_named_as_it_is_given(size: tuple[int, int] | float, text: str) -> None:
+    parser = argparse.ArgumentParser()
+    add_model_options(parser, iters="5", shapes=text)
+    (method,) = chosen_methods(parser.parse_args([]))
+    assert (method.size, method.size_text) == (size, text)
+
+
+def test_images_are_enlarged_to_a_multiple_of_their_size(tmp_path: Path) -> None:
+    # given a network and images of 64x96, when it works at 1.5 times their size
+    path = lite_model(tmp_path / "lite.onnx")
+    pair = StereoPair(*(np.zeros((64, 96, 3), np.uint8) for _ in range(2)), "pair")
+    result = open_method(Method("lite", path, 2, 1.5))(pair, 16)
+    # then the disparity has the size of the images
+    assert result.disparity.shape == (64, 96)

@@ -58,7 +58,7 @@ def describe(trial: Trial) -> str:
 def settings_text(method: Method) -> str:
     """Return model, iterations and size as text."""
     steps = "" if method.iters is None else f", {method.iters} iterations"
-    return f"{method.model}{steps}, {method.shape_text}"
+    return f"{method.model}{steps}, {method.size_text}"
 
 
 def trial_table(trials: Sequence[Trial]) -> str:
@@ -71,7 +71,7 @@ def trial_table(trials: Sequence[Trial]) -> str:
             [
                 trial.method.model,
                 "" if trial.method.iters is None else str(trial.method.iters),
-                trial.method.shape_text,
+                trial.method.size_text,
                 f"{trial.ms:.0f}",
                 f"{trial.difference_px:.2f}",
                 f"{trial.epe_px:.2f}" if known else "",
@@ -96,6 +96,6 @@ def write_trials(path: Path, trials: Sequence[Trial]) -> None:
         for t in own:
             numbers = (t.ms, t.difference_px, t.epe_px, t.bad2)
             cells = ["" if math.isnan(value) else f"{value:.6g}" for value in numbers]
-            settings = [t.method.model, t.method.iters, t.method.shape_text]
+            settings = [t.method.model, t.method.iters, t.method.size_text]
             writer.writerow([name, *settings, *cells, int(t in front)])
     write_bytes(path, text.getvalue().encode())

@@ -31,7 +31,7 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
     figure, axes = new_figure(8, 5.5)
     (axis,) = axes.ravel()
     ordered = sorted(trials, key=lambda trial: trial.method.pixels)
-    sizes = dict.fromkeys(trial.method.shape_text for trial in ordered)
+    sizes = dict.fromkeys(trial.method.size_text for trial in ordered)
     models = dict.fromkeys(trial.method.model for trial in trials)
     colours = dict(zip(sizes, cycle(OKABE_ITO), strict=False))
     markers = dict(zip(models, cycle(MARKERS), strict=False))
@@ -40,7 +40,7 @@ def bubble_chart(path: Path, trials: Sequence[Trial]) -> Path:
             trial.ms,
             trial.quality_px,
             s=_area(trial),
-            color=colours[trial.method.shape_text],
+            color=colours[trial.method.size_text],
             marker=markers[trial.method.model],
             alpha=0.75,
             edgecolor="black",
@@ -115,7 +115,7 @@ def _area(trial: Trial) -> float:
 
 def _short_name(method: Method) -> str:
     steps = "" if method.iters is None else f", {method.iters} it"
-    return f"{method.model}{steps}, {method.shape_text}"
+    return f"{method.model}{steps}, {method.size_text}"
 
 
 def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path | None:
@@ -141,7 +141,7 @@ def detail_strip(path: Path, comparison: Comparison, subject: Subject) -> Path |
         axis.axis("off")
     method = trials[0].method
     figure.suptitle(
-        f"{subject.pair.name}: {method.model} at {method.shape_text} "
+        f"{subject.pair.name}: {method.model} at {method.size_text} "
         "(time and error are those of the whole image)",
         fontsize=10,
     )
@@ -158,7 +158,7 @@ def _longest_row(trials: Sequence[Trial]) -> list[Trial]:
     rows: dict[tuple[Path | None, str], list[Trial]] = {}
     for trial in trials:
         if trial.method.iters is not None:
-            rows.setdefault((trial.method.path, trial.method.shape_text), []).append(trial)
+            rows.setdefault((trial.method.path, trial.method.size_text), []).append(trial)
     if not rows:
         return []
     _, row = max(rows.items(), key=lambda item: (len(item[1]), item[1][0].method.pixels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from crestereo.models import (
     parse_model_shape,
 )
 
-from .methods import BASELINES, PRIORS, Method, baseline, variants
+from .methods import BASELINES, NATIVE, PRIORS, Method, Size, baseline, variants
 
 VERSIONS = ("lite", "init", "combined", "none")
 
@@ -37,7 +38,9 @@ def add_model_options(
         "--model-path", type=Path, action="append", default=[], help="another ONNX file; repeatable"
     )
     add("--iters", default=iters, help="iterations, comma separated")
-    add("--model-shape", default=shapes, help="HxW or native, comma separated")
+    add(
+        "--model-shape", default=shapes, help="HxW, native or a multiple like 1.5x, comma separated"
+    )
     add("--baseline", default=baselines, help=f"comma separated: {', '.join(BASELINES)}")
     add(
         "--prior",
@@ -53,21 +56,18 @@ def add_model_options(
 def chosen_methods(options: argparse.Namespace) -> list[Method]:
     """Return the selected networks at every size and iteration count, then baselines."""
     iters = [_whole_number(text) for text in options.iters.split(",")]
-    shapes = [
-        None if text.strip() == "native" else parse_model_shape(text)
-        for text in options.model_shape.split(",")
-    ]
+    sizes = [_size(text.strip()) for text in options.model_shape.split(",")]
     baselines = [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
     paths: list[Path] = []
     if options.model_version == "lite":
         paths.append(MODELS_DIR / BUNDLED_NAME)
     elif options.model_version != "none":
-        paths += [_published(options.model_version, n, shape) for n in iters for shape in shapes]
+        paths += [_published(options.model_version, n, size) for n in iters for size in sizes]
     paths += options.model_path
     chosen: list[Method] = []
     if paths:
         for path in paths:
-            chosen += variants(path, iters, shapes, options.prior)
+            chosen += variants(path, iters, sizes, options.prior)
     chosen += baselines
     if not chosen:
         raise UsageError("nothing to measure: name a --model-version, --model-path or --baseline")
@@ -81,10 +81,17 @@ def _whole_number(text: str) -> int:
         raise UsageError(f"--iters takes whole numbers like 2,5,10, not {text!r}") from exc
 
 
-def _published(version: str, iters: int, shape: tuple[int, int] | None) -> Path:
-    if shape is None:
+def _size(text: str) -> Size:
+    if text == "native":
+        return NATIVE
+    multiple = re.fullmatch(r"(\d+(?:\.\d+)?)x", text)
+    return float(multiple[1]) if multiple else parse_model_shape(text)
+
+
+def _published(version: str, iters: int, size: Size) -> Path:
+    if not isinstance(size, tuple):
         raise UsageError(f"the {version} models have a fixed size: give --model-shape HxW")
-    spec = check_published(ModelSpec(version, iters, *shape))
+    spec = check_published(ModelSpec(version, iters, *size))
     path = find_model(spec)
     if path is None:
         raise ModelFileError(

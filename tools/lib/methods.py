@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, get_args
+from typing import Any, Literal, Protocol, TypeAlias, get_args
 
 import cv2
 import numpy as np
@@ -30,6 +31,10 @@ BASELINES: dict[str, tuple[str, Mode, bool]] = {
     "sgbm-holes": ("SGBM, holes kept", "full", False),
 }
 """Name on the command line: name in tables, mode, holes filled."""
+
+Size: TypeAlias = tuple[int, int] | float
+"""Height and width of the network's input [px], or a multiple of the image's own size."""
+NATIVE: Size = 1.0
 
 Prior: TypeAlias = Literal["none", "sgbm", "previous"]
 PRIORS: tuple[Prior, ...] = get_args(Prior)
@@ -53,8 +58,8 @@ class Method:
     path : Path or None
         The network; None for a baseline.
     iters : int or None
-    shape : (int, int) or None
-        Size of the network's input, (height, width) [px]; None: that of the images.
+    size : (int, int) or float
+        Height and width of the network's input [px], or a multiple of the image's own size.
     prior : {"none", "sgbm", "previous"}
         What the network starts from: nothing, the map of a classical matcher, or its own map of
         the pair before in the same group.
@@ -63,18 +68,20 @@ class Method:
     model: str
     path: Path | None = None
     iters: int | None = None
-    shape: tuple[int, int] | None = None
+    size: Size = NATIVE
     prior: Prior = "none"
 
     @property
-    def shape_text(self) -> str:
-        """Return "HxW", or "native" for the size of the images."""
-        return f"{self.shape[0]}x{self.shape[1]}" if self.shape else "native"
+    def size_text(self) -> str:
+        """Return "HxW", "native" or for example "1.5x"."""
+        if isinstance(self.size, tuple):
+            return f"{self.size[0]}x{self.size[1]}"
+        return "native" if self.size == NATIVE else f"{self.size:g}x"
 
     @property
     def pixels(self) -> float:
-        """Return the pixel count of the network's input, infinite for native size."""
-        return float(math.prod(self.shape)) if self.shape else math.inf
+        """Return the pixel count of the network's input, infinite where images decide it."""
+        return float(math.prod(self.size)) if isinstance(self.size, tuple) else math.inf
 
 
 def baseline(name: str) -> Method:
@@ -92,7 +99,7 @@ def open_method(method: Method, *, device: str = "auto", threads: int | None = N
     return open_network(
         method.path,
         iters=method.iters,
-        shape=method.shape,
+        size=method.size,
         prior=method.prior,
         device=device,
         threads=threads,
@@ -117,7 +124,7 @@ class Sgbm:
 def variants(
     path: Path,
     iters: Sequence[int],
-    shapes: Sequence[tuple[int, int] | None],
+    sizes: Sequence[Size],
     prior: Prior,
 ) -> list[Method]:
     """Return an ONNX file at every size and iteration count it supports."""
@@ -134,44 +141,59 @@ def variants(
         if network.kind != "lite":
             steps = [network.iters]
         if network.shape is not None:
-            shapes = [network.shape]
-    return [Method(path.stem, path, n, shape, prior) for n in steps for shape in shapes]
+            sizes = [network.shape]
+    return [Method(path.stem, path, n, size, prior) for n in steps for size in sizes]
 
 
 def open_network(
     path: Path,
     *,
     iters: int | None,
-    shape: tuple[int, int] | None,
+    size: Size,
     prior: Prior,
     device: str,
     threads: int | None,
 ) -> Runner:
     """Open a network of this package's interfaces or a stacked grey one."""
+    settings: dict[str, Any] = {"iters": iters, "device": device, "threads": threads}
+    shape = size if isinstance(size, tuple) else None
     try:
-        network = CREStereo(path, iters=iters, model_shape=shape, device=device, threads=threads)
+        network = CREStereo(path, model_shape=shape, **settings)
     except ModelFileError:
         if not StackedGrey.fits(path):
             raise
-        return StackedGrey(path, shape, threads)
+        return StackedGrey(path, size, threads)
     if prior != "none" and not network.accepts_prior:
-        raise UsageError(f"{path.name} takes no prior; leave --prior out")
-    return Network(network, prior)
+        raise UsageError(f"{path.name} takes no prior; omit --prior")
+    if isinstance(size, tuple) or size == NATIVE:
+        return Network(lambda image_shape: network, prior)
+    factor = size
+
+    @functools.cache
+    def enlarged(image_shape: tuple[int, int]) -> CREStereo:
+        height, width = (round(factor * side) for side in image_shape)
+        return CREStereo(path, model_shape=(height, width), **settings)
+
+    return Network(enlarged, prior)
 
 
 class Network:
-    """Runner of a network of this package, with optional prior."""
+    """Runner of a network of this package, with optional prior.
 
-    def __init__(self, network: CREStereo, prior: Prior) -> None:
-        self._network = network
+    ``network_for`` returns the network for images of a height and width.
+    """
+
+    def __init__(self, network_for: Callable[[tuple[int, int]], CREStereo], prior: Prior) -> None:
+        self._network_for = network_for
         self._prior = prior
         self._last: tuple[str, DisparityMap] | None = None
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
         """Return the estimate, timed with its prior."""
+        network = self._network_for(pair.left.shape[:2])
         start = time.perf_counter()
         prior = self._start(pair, disparities)
-        result = self._network.estimate(pair.left, pair.right, prior=prior)
+        result = network.estimate(pair.left, pair.right, prior=prior)
         self._last = (pair.name, result.disparity)
         return dataclasses.replace(result, seconds=time.perf_counter() - start)
 
@@ -195,14 +217,14 @@ class StackedGrey:
     right and lower borders.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int] | None, threads: int | None) -> None:
+    def __init__(self, path: Path, size: Size, threads: int | None) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
         )
-        self._shape = shape
+        self._size = size
         self._name = path.name
 
     @staticmethod
@@ -220,14 +242,19 @@ class StackedGrey:
         return len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[1] == 2
 
     def __call__(self, pair: StereoPair, disparities: int) -> DisparityResult:
-        """Return the estimate at native size."""
+        """Return the estimate on the grid of the images."""
         start = time.perf_counter()
-        height, width = self._shape or pair.left.shape[:2]
+        if isinstance(self._size, tuple):
+            height, width = self._size
+        else:
+            height, width = (round(self._size * side) for side in pair.left.shape[:2])
         bottom, right = -height % GREY_MULTIPLE_PX, -width % GREY_MULTIPLE_PX
+        larger = height > pair.left.shape[0]
+        interpolation = cv2.INTER_CUBIC if larger else cv2.INTER_AREA
         planes = []
         for image in (pair.left, pair.right):
             grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-            fitted = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
+            fitted = cv2.resize(grey, (width, height), interpolation=interpolation)
             planes.append(
                 cv2.copyMakeBorder(fitted, 0, bottom, 0, right, borderType=cv2.BORDER_REPLICATE)
             )

@@ -156,7 +156,7 @@ def _flat(record: Record) -> dict[str, str | float | int | None]:
     return {
         "model": method.model,
         "iters": method.iters,
-        "shape": method.shape_text,
+        "shape": method.size_text,
         "group": record.scene.group,
         "scene": record.scene.name,
         "unknown": record.unknown,

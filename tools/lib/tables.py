@@ -55,7 +55,7 @@ def run_titles(record: Record, density: float | None = None) -> list[str]:
     if record.unknown == "ignored":
         model += ", known only" if density is None else f", {density:.0f} % known"
     iters = "" if method.iters is None else str(method.iters)
-    return [model, iters, method.shape_text]
+    return [model, iters, method.size_text]
 
 
 def summary_table(records: Sequence[Record], by_folder: bool = True) -> str:
