@@ -4,10 +4,9 @@ Answer its two prompts with files or web addresses. The headline is the distance
 histograms, which does not see where a colour is; the two lines below it do.
 """
 
-from crestereo.app.prompts import FIRST_IMAGE, SECOND_IMAGE, ask_pair
+from crestereo.app.commands import compare_images
 from crestereo.app.script import run_script
-from crestereo.app.settings import CommonSettings, read_flags
-from crestereo.app.sources import parse_picture
+from crestereo.app.settings import CommonSettings, read_settings
 
 # -------------------------------------------------------------------------------------------------
 first_sample = "input_files/table_left.png"  # offered as the answer to the first prompt
@@ -16,12 +15,8 @@ second_sample = "input_files/table_right.png"  # and to the second
 
 
 def main() -> None:
-    _, given = read_flags(CommonSettings(), __doc__, ("image1", "image2"))
-    samples = (first_sample, second_sample)
-    first, second = ask_pair((FIRST_IMAGE, SECOND_IMAGE), given, parse_picture, samples)
-    from crestereo.app.run_image import compare_pictures  # noqa: PLC0415  slow to import: after the prompts
-
-    compare_pictures(first, second)
+    settings, given = read_settings(CommonSettings, globals(), __doc__, ("image1", "image2"))
+    compare_images(settings, given, (first_sample, second_sample))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass
 from numbers import Integral
@@ -120,11 +121,38 @@ def parse_model_shape(text: str) -> tuple[int, int]:
 ChannelOrder: TypeAlias = Literal["BGR", "RGB"]
 CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("BGR", "RGB")
 
-MODELS_DIR = Path(__file__).resolve().parent.parent / "models"
-"""Folder of the models: in the checkout, whatever the current folder is."""
-
 BUNDLED_NAME = "crestereo_lite.onnx"
 """File name of the network that ships with the program."""
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def models_dir() -> Path:
+    """Return the folder of the models: ``models/`` of a checkout, else the user's cache folder."""
+    checkout = _PACKAGE.parent / "models"
+    if (checkout / BUNDLED_NAME).is_file():
+        return checkout
+    import platformdirs  # noqa: PLC0415  needed outside a checkout only
+
+    return Path(platformdirs.user_cache_dir("crestereo", appauthor=False)) / "models"
+
+
+def bundled_model() -> Path:
+    """Return the path of the network that ships with the program.
+
+    Raises
+    ------
+    ModelFileError
+        The installation lacks it.
+    """
+    places = (_PACKAGE.parent / "models" / BUNDLED_NAME, _PACKAGE / "models" / BUNDLED_NAME)
+    for place in places:
+        if place.is_file():
+            return place
+    raise ModelFileError(
+        f"the bundled network {BUNDLED_NAME} is missing from {places[0].parent}; install again"
+    )
+
 
 PUBLISHED_ITERS = (2, 5, 10, 20)
 _INIT_SHAPES = ((120, 160), (160, 240), (180, 320), (240, 320), (360, 640), (480, 640), (720, 1280))
@@ -179,10 +207,18 @@ def recorded_channel_order(path: Path) -> ChannelOrder:
     return PUBLISHED_CHANNEL_ORDER if known else DEFAULT_CHANNEL_ORDER
 
 
-def find_model(spec: ModelSpec, folder: Path = MODELS_DIR) -> Path | None:
-    """Find the file of a network in a folder or below it, the least deep first."""
+def find_model(spec: ModelSpec, folder: Path | None = None) -> Path | None:
+    """Return the file of a network in a folder or below it, the least deep one."""
     wanted = file_name(spec)
-    found = [path for path in folder.rglob(wanted) if path.is_file()]
+    visited: set[str] = set()
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder or models_dir(), followlinks=True):
+        real = os.path.realpath(place)
+        if real in visited:  # a link to a folder above
+            folders.clear()
+        elif wanted in names:
+            found.append(Path(place) / wanted)
+        visited.add(real)
     return min(found, key=lambda path: (len(path.parts), path), default=None)
 
 
@@ -227,7 +263,7 @@ class ModelChoice:
 
 
 def choose_model(
-    version: str, iters: int, model_shape: tuple[int, int], folder: Path = MODELS_DIR
+    version: str, iters: int, model_shape: tuple[int, int], folder: Path | None = None
 ) -> ModelChoice:
     """Choose the network for the user's settings.
 
@@ -265,30 +301,15 @@ def choose_model(
         spec = check_published(ModelSpec(version, iters, height, width))
         return ModelChoice(spec, find_model(spec, folder), f"model: {file_name(spec)}")
     if version == "lite":
-        return _bundled(iters, model_shape, folder, "")
+        return _bundled(iters, model_shape)
     for kind in _AUTO_ORDER:
         spec = ModelSpec(kind, iters, height, width)
         path = find_model(spec, folder) if spec in PUBLISHED else None
         if path is not None:
-            return ModelChoice(
-                spec, path, f'model: {path.name}; version = "lite" takes the faster bundled one'
-            )
-    return _bundled(iters, model_shape, folder, _how_to_get_published(iters, model_shape))
+            return ModelChoice(spec, path, f"model: {path.name}")
+    return _bundled(iters, model_shape)
 
 
-def _how_to_get_published(iters: int, model_shape: tuple[int, int]) -> str:
-    kinds = [k for k in _AUTO_ORDER if ModelSpec(k, iters, *model_shape) in PUBLISHED]
-    if kinds:
-        return f'; version = "{kinds[0]}" downloads the slower published CREStereo'
-    return "; the published CREStereo does not exist for these iters and model_shape"
-
-
-def _bundled(iters: int, shape: tuple[int, int], folder: Path, hint: str) -> ModelChoice:
-    spec = ModelSpec("lite", iters, *shape)
-    path = find_model(spec, folder)
-    if path is None:
-        raise ModelFileError(
-            f"the bundled network {BUNDLED_NAME} is not in {folder}; it belongs to the checkout, "
-            "so fetch it again with git"
-        )
-    return ModelChoice(spec, path, f"model: {BUNDLED_NAME}, {count_iters(iters)}{hint}")
+def _bundled(iters: int, shape: tuple[int, int]) -> ModelChoice:
+    note = f"model: {BUNDLED_NAME}, {count_iters(iters)}"
+    return ModelChoice(ModelSpec("lite", iters, *shape), bundled_model(), note)

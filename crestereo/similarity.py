@@ -37,6 +37,11 @@ class Difference:
     pixels: float
     resized: bool
 
+    @property
+    def contradicted(self) -> bool:
+        """Return whether the histogram calls images alike that differ in brightness."""
+        return self.histogram < 0.2 and self.pixels > 0.35
+
 
 def compare(first: BGRImage, second: BGRImage) -> Difference:
     """Measure all three distances; see `Difference`.

@@ -134,11 +134,16 @@ class SyncFinding:
     def __str__(self) -> str:
         """Return a line for the user."""
         if not self.believed:
-            return "videos in step: taken as they are, their motion does not tell"
+            measured = (
+                ""
+                if math.isnan(self.measured_frames)
+                else (f", measured {self.measured_frames:+.1f}")
+            )
+            return f"sync: offset not found (too little shared motion{measured}), using 0 frames"
         late = f"right video {abs(self.offset_frames):.1f} frames "
         late += "behind" if self.offset_frames > 0 else "ahead"
-        text = "in step already" if round(self.offset_frames) == 0 else late
-        return f"videos in step: {text} ({100 * self.confidence:.0f} % sure)"
+        text = "already synchronized" if round(self.offset_frames) == 0 else late
+        return f"sync: {text} ({100 * self.confidence:.0f} % sure)"
 
 
 def find_offset(
@@ -146,6 +151,7 @@ def find_offset(
     right_frames: Sequence[BGRImage],
     fps_left: float,
     fps_right: float,
+    times_s: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> SyncFinding:
     """Find the offset between two recordings, within three seconds.
 
@@ -155,6 +161,8 @@ def find_offset(
         The beginning of both videos, ten seconds or so, every frame; 480 px wide is enough.
     fps_left, fps_right : float
         Frames per second.
+    times_s : (sequence of float, sequence of float), optional
+        Times of the frames of uneven recordings, from 0 on and rising.
 
     Returns
     -------
@@ -166,12 +174,21 @@ def find_offset(
     UsageError
         If a frame rate is not a positive number.
     """
-    found = offset_of_signals(
-        motion_signals(left_frames), motion_signals(right_frames), fps_left, fps_right
-    )
-    counts = len(left_frames), len(right_frames)
+    rates, frames = (fps_left, fps_right), (left_frames, right_frames)
+    even = [np.arange(len(i)) / fps for i, fps in zip(frames, rates, strict=True)]
+    times = [list(at_s) for at_s in times_s or even]
+    signals = [
+        at_constant_rate(motion_signals(images), at_s, fps)
+        for images, at_s, fps in zip(frames, times, rates, strict=True)
+    ]
+    found = offset_of_signals(signals[0], signals[1], fps_left, fps_right)
+    counts = len(signals[0]) + 1, len(signals[1]) + 1
     places = pairs_to_verify(found, counts, fps_right / fps_left)
-    return verified(found, ((left_frames[i], right_frames[k]) for i, k in places))
+
+    def shown(side: int, place: int) -> BGRImage:
+        return frames[side][int(np.abs(np.asarray(times[side]) - place / rates[side]).argmin())]
+
+    return verified(found, ((shown(0, i), shown(1, k)) for i, k in places))
 
 
 def pairs_to_verify(

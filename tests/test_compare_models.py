@@ -242,7 +242,7 @@ def test_published_files_in_models_take_part(
     init_model(models / "deep" / "crestereo_init_iter5_240x320.onnx", (240, 320))
     init_model(models / "crestereo_next_iter5_240x320.onnx", (240, 320))
     (models / "notes.onnx").write_bytes(b"")
-    monkeypatch.setattr(compare_models, "MODELS_DIR", models)
+    monkeypatch.setattr(compare_models, "models_dir", lambda: models)
     assert [p.name for p in compare_models.published_files()] == [
         "crestereo_init_iter5_240x320.onnx"
     ]

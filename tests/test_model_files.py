@@ -6,7 +6,7 @@ import pytest
 
 from crestereo import ModelFileError, ModelSpec, UnknownModelError, UsageError
 from crestereo.models import (
-    MODELS_DIR,
+    models_dir,
     PUBLISHED,
     VERSIONS,
     check_published,
@@ -58,7 +58,7 @@ def test_channel_order_goes_by_the_record():
 
 def test_models_belong_to_the_checkout_whatever_the_current_folder(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert Path(__file__).parents[1] / "models" == MODELS_DIR
+    assert Path(__file__).parents[1] / "models" == models_dir()
 
 
 def test_files_are_found_below_the_folder_the_least_deep_first(tmp_path):

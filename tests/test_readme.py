@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 from crestereo.app import prompts
-from crestereo.models import MODELS_DIR, choose_model
+from crestereo.models import choose_model
 from tests.app_helpers import (
     COMPARE,
     IMAGE,
@@ -206,7 +206,7 @@ def test_what_is_shown_is_what_is_printed(
     number: int, words: tuple[str, ...], whole: bool, place: Place
 ) -> None:
     """Numbers may differ: they are those of another machine or of an earlier network."""
-    if choose_model("auto", 5, (480, 640), MODELS_DIR).spec.version != "lite":
+    if choose_model("auto", 5, (480, 640)).spec.version != "lite":
         pytest.skip("a downloaded network in models/ goes before the bundled one")
     shown = without_numbers(blocks(ENGLISH, "text")[number])
     stdout = place.run((".venv/bin/python", *words)).stdout

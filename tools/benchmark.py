@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 from crestereo.errors import UsageError
 from crestereo.formats import write_bytes
-from crestereo.models import BUNDLED_NAME, MODELS_DIR, check_iters, parse_model_shape
+from crestereo.models import bundled_model, check_iters, parse_model_shape
 from crestereo.session import check_is_file
 from tools.lib.bench_growth import ITERS, SHAPES, growth_chart, growth_rows, measure_growth
 from tools.lib.bench_rows import (
@@ -114,7 +114,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=Path, default=MODELS_DIR / BUNDLED_NAME, help="the network of the program")
+    add("--model", type=Path, default=bundled_model(), help="the network of the program")
     add(
         "--model-path",
         action="append",

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 from crestereo.errors import UsageError
 from crestereo.formats import write_bytes
-from crestereo.models import MODELS_DIR, parse_file_name
+from crestereo.models import models_dir, parse_file_name
 from tools.lib.advice import advice, trial_table, write_trials
 from tools.lib.bubbles import bubble_chart, detail_strip
 from tools.lib.charts import NO_MATPLOTLIB, can_draw
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def published_files() -> list[Path]:
     """Return the published networks in models/."""
-    found = [(path, parse_file_name(path.name)) for path in sorted(MODELS_DIR.rglob("*.onnx"))]
+    found = [(path, parse_file_name(path.name)) for path in sorted(models_dir().rglob("*.onnx"))]
     return [path for path, spec in found if spec is not None and spec.version != "next"]
 
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import SourceError, UsageError
-from crestereo.models import BUNDLED_NAME, MODELS_DIR
+from crestereo.models import bundled_model
 from tools.lib.alignment_tasks import (
     Estimate,
     Row,
@@ -68,7 +68,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--scenes", type=int, default=0, help="only so many; 0: all")
     parser.add_argument("--clips", type=int, default=10, help="of either kind for the task sync")
     parser.add_argument("--no-network", action="store_true", help="row errors and verdicts only")
-    parser.add_argument("--model-path", type=Path, default=MODELS_DIR / BUNDLED_NAME)
+    parser.add_argument("--model-path", type=Path, default=bundled_model())
     parser.add_argument("--iters", type=int, default=5, help="of the network")
     parser.add_argument("--threads", type=int, default=None, help="of the network")
     return parser.parse_args(arguments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crestereo.alignment.bars import Bars
 from crestereo.alignment.check import PairCheck, check_pair, choose_shift
 from crestereo.alignment.epipolar import Homography, transform
 from crestereo.errors import SourceError, UsageError
@@ -240,28 +241,27 @@ def _warp(
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """Hold a pair that a network can match.
+    """A pair that a network can match.
 
     Parameters
     ----------
     left, right : (H', W', 3) uint8
-        The pictures as given where nothing was to do, else warped onto a common canvas.
-    plan : AlignmentPlan
-        What was done.
+        The given images where nothing had to be done, else cropped or warped onto one canvas.
+    plan : AlignmentPlan, optional
+        How they were warped.
+    bars : Bars
+        What was cropped before.
     """
 
     left: BGRImage
     right: BGRImage
-    plan: AlignmentPlan
-
-    @property
-    def check(self) -> PairCheck:
-        """Return what the pair looked like."""
-        return self.plan.check
+    plan: AlignmentPlan | None = None
+    bars: Bars = field(default_factory=Bars)
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
-        """Bring the disparity of the aligned pair back to the left picture, see the plan."""
-        return self.plan.restore(disparity)
+        """Return the disparity of the aligned pair on the grid of the given left image."""
+        restored = disparity if self.plan is None else self.plan.restore(disparity)
+        return self.bars.restore(restored) if self.bars else restored
 
 
 def align_pair(left: BGRImage, right: BGRImage, *, check: PairCheck | None = None) -> AlignedPair:

@@ -1,16 +1,19 @@
-"""Look at pairs before the network does: black bars, alignment, order of the eyes.
+"""Turn each pair into one that the network can match, and report how in one sentence.
 
-The core says what it found; here it becomes a sentence for the user and a `PreparedPair`.
+A video keeps its alignment until the rows of the pairs disagree with it for some time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import cv2
 import numpy as np
 
 from crestereo.alignment import (
+    AlignedPair,
     AlignmentPlan,
     Bars,
     PairCheck,
@@ -22,198 +25,191 @@ from crestereo.alignment import (
 )
 from crestereo.alignment.check import REFERENCE_WIDTH_PX, too_few
 from crestereo.alignment.matches import WorkingCopies, match_copies
+from crestereo.app.script import debug, warn
 from crestereo.app.settings import AUTO, ImageSettings, UnifiedVideoSettings
-from crestereo.errors import CREStereoError
-from crestereo.types import BGRImage, DisparityMap, StereoPair
+from crestereo.types import BGRImage, StereoPair
+
+CHECKED_PAIRS = 3  # the one with the most matches decides
+RETRY_AFTER = 25  # frames, where the pairs so far did not show an alignment
+CHECK_EVERY = 250  # frames, ten seconds of most videos
+CHECK_SIDE_PX = 480  # long side of the copies for that check
+MISFIT_PX = 1.5  # median vertical disparity, at a width of 640 px, that the alignment may leave
+BETTER = 0.5  # share of it that a new alignment may leave
+MISFITS = 3  # checks in a row with a misfit before the alignment is replaced
+SURE = 0.98  # confidence from which swapped views are reported or corrected
+NOT_METRIC = (
+    "metres are only approximate: aligning the images leaves a constant in all disparities unknown"
+)
+
+Result = TypeVar("Result")
 
 
-def _as_it_is(disparity: DisparityMap) -> DisparityMap:
-    return disparity
+def advise(what: str, step: Callable[[], Result], otherwise: Result) -> Result:
+    """Return the result of a step that only advises; its failure is reported and ends nothing."""
+    try:
+        return step()
+    except (cv2.error, ArithmeticError, ValueError, IndexError, np.linalg.LinAlgError) as exc:
+        warn(f"{what} could not be checked; the run continues without it")
+        debug(f"{what}: {type(exc).__name__}: {' '.join(str(exc).split())}")
+        return otherwise
 
 
 @dataclass(frozen=True)
-class PreparedPair:
-    """Hold a pair as the network shall see it.
+class ReadyPair:
+    """A pair on its way to the network.
 
     Parameters
     ----------
     original : StereoPair
-        The pair as it is shown; disparity is wanted on the grid of its left picture.
-    pair : StereoPair
-        The pair as the network sees it.
-    undo : callable
-        Brings the disparity of `pair` onto the grid of the left picture of `original`.
-    note : str
-        One line for the user about what was done; empty where nothing was.
-    doubt : str
-        One line about what cannot be relied on because of it; empty where all can.
+        As it is shown; disparity is wanted on the grid of its left image.
+    aligned : AlignedPair
+        As the network gets it.
+    note, doubt : str
+        What was done and what is doubtful because of it, a sentence each; empty where nothing is.
     """
 
     original: StereoPair
-    pair: StereoPair
-    undo: Callable[[DisparityMap], DisparityMap] = _as_it_is
+    aligned: AlignedPair
     note: str = ""
     doubt: str = ""
 
 
-Prepare = Callable[[StereoPair], PreparedPair]
-"""Makes a pair ready for the network; called in one thread, pair after pair."""
-
-
-def prepare_nothing(pair: StereoPair) -> PreparedPair:
-    """Let the network see a pair as it came."""
-    return PreparedPair(pair, pair)
-
-
-CHECKED_PAIRS = 3  # of these the one with the most matches gives the model
-LOOK_AGAIN_AFTER = 25  # frames, where the beginning did not tell (a film fades in)
-LOOK_EVERY = 250  # frames, ten seconds of most videos: whether the cameras still stand alike
-LOOK_SIDE_PX = 480  # long side of what is looked at then: a tenth of a second
-MISFIT_PX = 1.5  # rows apart, median, of a picture 640 px wide: the model does not fit any more
-BETTER = 0.5  # of these rows: what a new model may leave of them
-MISFITS = 3  # looks in a row at which it is so, before the new model is taken
-NOT_METRIC = (
-    "metres are only approximate: the pictures had to be aligned, which leaves a constant "
-    "in all disparities unknown"
-)
-WARN_FROM = 0.98  # confidence from which a swap is proposed unasked
-
-
-def prepare_pictures(settings: ImageSettings) -> Prepare:
-    """Return what makes a pair of pictures ready."""
-    return _Preparer(settings, Bars(), still=True)
-
-
-def prepare_video(settings: ImageSettings, beginning: Sequence[StereoPair]) -> Prepare:
-    """Return what makes the pairs of a video ready, all in the same way until the cameras move.
+class Aligner:
+    """Alignment of one image pair or of all pairs of a video, called in one thread.
 
     Parameters
     ----------
     settings : ImageSettings
     beginning : sequence of StereoPair
-        Some pairs spread over the beginning; empty for cameras, whose first pair is looked at.
+        Pairs of a video that decide; by default the first pair that comes.
+    still : bool
+        There is only one pair.
     """
-    bars = Bars()
-    if beginning and settings.align == AUTO:
-        bars = find_bars([pair.left for pair in beginning], [pair.right for pair in beginning])
-    return _Preparer(settings, bars, beginning)
-
-
-@dataclass(frozen=True)
-class _Undo:
-    """Bring a disparity back through alignment and bars."""
-
-    plan: AlignmentPlan
-    bars: Bars
-
-    def __call__(self, disparity: DisparityMap) -> DisparityMap:
-        restored = self.plan.restore(disparity)
-        return self.bars.restore(restored) if self.bars else restored
-
-
-class _Preparer:
-    """Decide once how pairs are prepared, then prepare each; decide again where that misfits."""
 
     def __init__(
-        self,
-        settings: ImageSettings,
-        bars: Bars,
-        beginning: Sequence[StereoPair] = (),
-        *,
-        still: bool = False,
+        self, settings: ImageSettings, beginning: Sequence[StereoPair] = (), *, still: bool = False
     ) -> None:
         self._settings = settings
-        self._metric = settings.calibration is not None or settings.baseline_m is not None
-        self._bars = bars
-        self._beginning = list(beginning)
         self._still = still
+        self._beginning = [self._ordered(pair) for pair in beginning]
+        self._bars = Bars()
+        if settings.align == AUTO and self._beginning:
+            views = [[p.left for p in self._beginning], [p.right for p in self._beginning]]
+            self._bars = advise("bars", lambda: find_bars(*views), Bars())
         self._plan: AlignmentPlan | None = None
+        self._swapped = False
         self._note = ""
         self._wait = 0
         self._misfits = 0
 
-    def __call__(self, pair: StereoPair) -> PreparedPair:
-        """Return the pair as the network shall see it."""
+    def __call__(self, pair: StereoPair) -> ReadyPair:
+        """Return a pair as the network gets it."""
         original = self._ordered(pair)
         if self._settings.align != AUTO:
-            return PreparedPair(original, original)
-        left, right = self._bars.crop(original.left), self._bars.crop(original.right)
-        if self._plan is None or (not self._plan.check.usable and self._wait <= 0):
+            return ReadyPair(original, AlignedPair(original.left, original.right))
+        if self._wait <= 0:
             self._decide(original)
-        elif self._wait <= 0:
-            self._look_again(StereoPair(left, right, pair.name), self._plan)
         self._wait -= 1
-        plan = self._plan
-        if plan is None:
-            return PreparedPair(original, original)
-        seen = StereoPair(*plan.apply(left, right), pair.name)
-        warped = plan.check.verdict is Verdict.ALIGNED  # a shift alone is taken back exactly
-        doubt = NOT_METRIC if warped and self._metric else ""
-        return PreparedPair(original, seen, _Undo(plan, self._bars), self._note, doubt)
+        if self._swapped:
+            original = original.exchanged()
+        views = self._bars.crop(original.left), self._bars.crop(original.right)
+        if self._plan is None:
+            return ReadyPair(original, AlignedPair(*views, bars=self._bars), self._note)
+        aligned = AlignedPair(*self._plan.apply(*views), self._plan, self._bars)
+        warped = self._plan.check.verdict is Verdict.ALIGNED  # a shift alone is undone exactly
+        metric = self._settings.calibration is not None or self._settings.baseline_m is not None
+        return ReadyPair(original, aligned, self._note, NOT_METRIC if warped and metric else "")
 
     def _ordered(self, pair: StereoPair) -> StereoPair:
-        # The halves of one video are exchanged where they are cut.
-        exchanged = self._settings.swap is True and not isinstance(
-            self._settings, UnifiedVideoSettings
-        )
-        return pair.exchanged() if exchanged else pair
+        # The views of one video are exchanged where its frames are split.
+        unified = isinstance(self._settings, UnifiedVideoSettings)
+        return pair.exchanged() if self._settings.swap is True and not unified else pair
 
     def _decide(self, pair: StereoPair) -> None:
-        pairs = [self._ordered(p) for p in self._beginning] or [pair]
+        if self._plan is not None and self._plan.check.usable:
+            plan = self._plan
+            advise("alignment", lambda: self._check_again(pair, plan), None)
+            return
+        self._wait = RETRY_AFTER
+        best = advise("alignment", lambda: self._best_check(pair), None)
+        if best is None:
+            return
+        check, checked = best
+        if check.usable:
+            self._wait = CHECK_EVERY
+        if check.usable or not self._note:  # what was not found is reported once
+            nothing: list[str] = []
+            remarks = advise("left/right order", lambda: self._check_order(checked, check), nothing)
+            if self._swapped:
+                check = check_pair(self._bars.crop(checked.right), self._bars.crop(checked.left))
+            self._take(check, remarks)
+
+    def _best_check(self, pair: StereoPair) -> tuple[PairCheck, StereoPair]:
+        pairs = self._beginning or [pair]
         self._beginning = []
         step = max(1, len(pairs) // CHECKED_PAIRS)
-        best: PairCheck | None = None
-        looked_at = pair
-        for candidate in pairs[::step][:CHECKED_PAIRS]:
-            check = check_pair(self._bars.crop(candidate.left), self._bars.crop(candidate.right))
-            if best is None or (check.usable, check.matches) > (best.usable, best.matches):
-                best, looked_at = check, candidate
-        if best is None:
-            raise CREStereoError("there is no pair to look at")
-        self._wait = LOOK_EVERY if best.usable else LOOK_AGAIN_AFTER
-        if best.usable or not self._note:  # once said, that it did not tell is not said again
-            self._take(best, self._swap_note(looked_at, best))
+        checks = [
+            (check_pair(self._bars.crop(p.left), self._bars.crop(p.right)), p)
+            for p in pairs[::step][:CHECKED_PAIRS]
+        ]
+        return max(checks, key=lambda each: (each[0].usable, each[0].matches))
 
-    def _look_again(self, pair: StereoPair, plan: AlignmentPlan) -> None:
-        """Take another model where the present one has misfitted at several looks in a row."""
-        self._wait = LOOK_EVERY
-        rows_px = _rows_apart_px(*plan.apply(pair.left, pair.right))
-        check = check_pair(pair.left, pair.right) if rows_px > MISFIT_PX else plan.check
+    def _check_again(self, pair: StereoPair, plan: AlignmentPlan) -> None:
+        """Replace the alignment where it has misfitted at several checks in a row."""
+        self._wait = CHECK_EVERY
+        if self._swapped:
+            pair = pair.exchanged()
+        left, right = self._bars.crop(pair.left), self._bars.crop(pair.right)
+        rows_px = _vertical_disparity_px(*plan.apply(left, right))
+        check = check_pair(left, right) if rows_px > MISFIT_PX else plan.check
         most_px = BETTER * rows_px * check.shape[1] / REFERENCE_WIDTH_PX
         if rows_px <= MISFIT_PX or not check.usable or check.residual_px > most_px:
             self._misfits = 0
             return
         self._misfits += 1
         if self._misfits < MISFITS:
-            self._wait = LOOK_AGAIN_AFTER
+            self._wait = RETRY_AFTER
             return
         self._misfits = 0
-        self._take(check, ["from here on the cameras stand otherwise"])
+        self._take(check, ["cameras moved: alignment re-estimated"])
 
     def _take(self, check: PairCheck, remarks: list[str]) -> None:
         self._plan = plan_alignment(check, still=self._still)
+        debug(f"pair check: {check}")
         notes = [str(self._bars)] if self._bars else []
-        notes.append(f"pair check: {check}")
+        notes.append(_sentence(check))
         if self._plan.shift_px:
-            notes.append(f"range moved by {self._plan.shift_px} px for the network")
+            notes.append(f"disparity range shifted by {self._plan.shift_px} px for the network")
         self._note = "; ".join([*notes, *remarks])
 
-    def _swap_note(self, pair: StereoPair, check: PairCheck) -> list[str]:
+    def _check_order(self, pair: StereoPair, check: PairCheck) -> list[str]:
+        """Detect swapped views; those of a still image are exchanged."""
         if self._settings.swap is not None or isinstance(self._settings, UnifiedVideoSettings):
             return []
         finding = detect_swap(self._bars.crop(pair.left), self._bars.crop(pair.right), check=check)
-        if not finding.swapped or finding.confidence < WARN_FROM:
+        if not finding.swapped or finding.confidence < SURE:
             return []
         sure = f"{100 * finding.confidence:.0f} % sure"
-        return [f"left and right look swapped ({sure}): --swap exchanges them"]
+        if not self._still:
+            return [f"WARNING: left and right look swapped ({sure}); --swap exchanges them"]
+        self._swapped = True
+        return [f"left and right were swapped ({sure}) and are exchanged; --no-swap prevents it"]
 
 
-def _rows_apart_px(left: BGRImage, right: BGRImage) -> float:
-    """Return the median difference of rows of points that match, 0 where too few do.
+def _sentence(check: PairCheck) -> str:
+    if check.verdict is Verdict.RECTIFIED:
+        return "pair: rectified"
+    if check.verdict is Verdict.ALIGNED:
+        return (
+            f"pair: corrected (vertical disparity {check.vertical_offset_px:.1f} px -> "
+            f"{check.residual_px:.1f} px, roll {check.roll_deg:+.1f} deg, zoom {check.zoom:.3f})"
+        )
+    return f"WARNING: {check.verdict.value} ({check.matches} matches); the map may be wrong"
 
-    In pixels of a picture `REFERENCE_WIDTH_PX` wide.
-    """
-    found = match_copies(WorkingCopies.of(left, right, LOOK_SIDE_PX))
+
+def _vertical_disparity_px(left: BGRImage, right: BGRImage) -> float:
+    """Return the median vertical disparity at a width of `REFERENCE_WIDTH_PX`, 0 if unknown."""
+    found = match_copies(WorkingCopies.of(left, right, CHECK_SIDE_PX))
     if too_few(found):
         return 0.0
     rows = np.abs(found.left - found.right)[:, 1]

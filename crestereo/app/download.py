@@ -11,6 +11,7 @@ single files: release v0.1-crestereo of https://github.com/nburrus/stereodemo.
 
 from __future__ import annotations
 
+import argparse
 import errno
 import hashlib
 import json
@@ -18,7 +19,7 @@ import os
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from gzip import BadGzipFile
@@ -33,9 +34,17 @@ from tqdm import tqdm
 
 from crestereo.app import http
 from crestereo.app.script import warn
-from crestereo.errors import DownloadError, ModelFileError, SourceError
+from crestereo.errors import DownloadError, ModelFileError, SourceError, UsageError
 from crestereo.interface import check_model_file
-from crestereo.models import ModelSpec, check_published, file_name, find_model
+from crestereo.models import (
+    PUBLISHED,
+    ModelSpec,
+    check_published,
+    file_name,
+    find_model,
+    models_dir,
+    parse_model_shape,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -333,3 +342,63 @@ def _local_error(exc: OSError, folder: Path) -> DownloadError:
     if exc.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DownloadError(f"the disk of {folder} is full (what was received is kept)")
     return DownloadError(f"{folder} cannot be written: {exc.strerror or exc}")
+
+
+def run_download(argv: Sequence[str] | None = None) -> None:
+    """Fetch or list published models as the command-line flags ask.
+
+    Raises
+    ------
+    UsageError
+        The flags name nothing, or nothing that was published.
+    DownloadError
+        A model cannot be fetched.
+    """
+    parser = argparse.ArgumentParser(
+        prog="crestereo download", description="Download published CREStereo models."
+    )
+    parser.add_argument("--iters", default="", metavar="N,...", help="2, 5, 10, 20; default: all")
+    parser.add_argument(
+        "--model-shape", default="", metavar="HxW,...", help="default: every published shape"
+    )
+    parser.add_argument(
+        "--model-version", default="", metavar="V,...", help="init, combined; default: both"
+    )
+    parser.add_argument("--all", action="store_true", help="fetch everything that was published")
+    parser.add_argument("--list", action="store_true", help="show what is published and present")
+    parser.add_argument("--folder", type=Path, default=models_dir(), help="folder of the models")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    flags = parser.parse_args(argv)
+    if flags.list:
+        for spec in sorted(PUBLISHED, key=_order):
+            print(f"{file_name(spec):40} {find_model(spec, flags.folder) or '-'}")
+        return
+    for path in fetch_models(_wanted(flags), flags.folder):
+        print(path)
+
+
+def _wanted(flags: argparse.Namespace) -> list[ModelSpec]:
+    """Return the published models that the flags name; an omitted flag means every value."""
+    versions, shapes, iters = (
+        [part.strip() for part in text.split(",") if part.strip()]
+        for text in (flags.model_version, flags.model_shape, flags.iters)
+    )
+    if not (versions or shapes or iters or flags.all):
+        raise UsageError("name --iters, --model-shape or --model-version, or give --all")
+    if not all(text.isdecimal() for text in iters):
+        raise UsageError(f"--iters takes whole numbers separated by commas, not {flags.iters!r}")
+    sizes = {parse_model_shape(shape) for shape in shapes}
+    wanted = [
+        spec
+        for spec in sorted(PUBLISHED, key=_order)
+        if (not versions or spec.version in versions)
+        and (not iters or spec.iters in {int(n) for n in iters})
+        and (not sizes or spec.shape in sizes)
+    ]
+    if not wanted:
+        raise UsageError("no published model fits these flags; --list shows all of them")
+    return wanted
+
+
+def _order(spec: ModelSpec) -> tuple[str, int, int, int]:
+    return spec.version, spec.iters, spec.height, spec.width

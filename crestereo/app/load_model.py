@@ -11,7 +11,7 @@ from crestereo.app.script import say
 from crestereo.app.settings import ImageSettings
 from crestereo.app.sources import expand_home
 from crestereo.errors import ModelFileError
-from crestereo.models import MODELS_DIR, ModelChoice, choose_model, iters_in_name
+from crestereo.models import ModelChoice, choose_model, iters_in_name, models_dir
 from crestereo.session import check_installed, check_is_file
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ LoadModel = Callable[[], "CREStereo"]
 """Opens the chosen network and says in one line what runs it."""
 
 
-def check_model(settings: ImageSettings, folder: Path = MODELS_DIR) -> LoadModel:
+def check_model(settings: ImageSettings, folder: Path | None = None) -> LoadModel:
     """Choose the network for the settings and return what opens it.
 
     Nothing is opened or downloaded yet: what could fail by a slip in the settings fails here, the
@@ -45,12 +45,12 @@ def check_model(settings: ImageSettings, folder: Path = MODELS_DIR) -> LoadModel
     return partial(_open_own, path, settings)
 
 
-def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path) -> CREStereo:
+def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path | None) -> CREStereo:
     path = choice.path
     if path is None:
         from crestereo.app.download import fetch_models  # noqa: PLC0415  heavy
 
-        path = fetch_models([choice.spec], folder)[0]
+        path = fetch_models([choice.spec], folder or models_dir())[0]
     estimator = _open(path, settings, settings.iters, settings.model_shape)
     say(f"{choice.note}; runs on {estimator.provider}")
     return estimator

@@ -1,4 +1,4 @@
-"""Questions at the terminal: the words, forgiving answers, defaults and what is asked again."""
+"""Questions at the terminal: texts, defaults, forgiving answers, repeated on a wrong one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from crestereo.app.script import end_line, say, show_prompt, warn
+from crestereo.app.script import say, show_prompt, warn
 from crestereo.app.sources import Source, expand_home, partner_of
 from crestereo.errors import CREStereoError, UsageError
 
@@ -25,41 +26,43 @@ SWAP = "Swap left and right(y/n) : "
 FIRST_IMAGE = "Image1 : "
 SECOND_IMAGE = "Image2 : "
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The checkout, where the samples are."""
+
 Answer = TypeVar("Answer")
 
 
 def ask(
     prompt: str,
     check: Callable[[str], Answer],
+    given: str | None = None,
     *,
     default: str | None = None,
 ) -> Answer:
-    """Ask until the answer is one that `check` takes.
+    """Return the checked answer to a question; at a terminal a wrong one is asked again.
 
     Parameters
     ----------
     prompt : str
-        What to ask, word for word.
+        Text of the question.
     check : callable
-        Turns the cleaned answer into what is wanted, or raises a `CREStereoError` that says what
-        is wrong with it.
+        Turns the cleaned answer into the wanted object, or raises a `CREStereoError`.
+    given : str, optional
+        Answer from the command line: nothing is asked.
     default : str, optional
-        Taken for an empty answer and at the end of the input; named on a line above the prompt.
-
-    Returns
-    -------
-    object
-        What `check` returned.
+        Taken for an empty answer and at the end of the input; shown on the line above the prompt.
 
     Raises
     ------
     UsageError
-        When the input ends and there is no default.
+        The input ends and there is no default.
     CREStereoError
-        What `check` raised, when nobody sits at a terminal who could answer again.
+        From `check`, where no terminal can answer again.
     """
+    if given is not None:
+        return check(clean_answer(given))
     if default is not None:
-        say(f"(empty answer: {default})")
+        say(f"Press Enter for {default}")
     while True:
         answer = _read_answer(prompt)
         if answer is None and default is None:
@@ -79,13 +82,13 @@ def ask(
 
 
 def ask_yes_no(prompt: str, *, default: bool | None = None) -> bool:
-    """Ask a question that yes or no answers; see `ask`."""
+    """Ask a question that is answered by yes or no; see `ask`."""
     shown = None if default is None else ("y" if default else "n")
     return ask(prompt, parse_yes_no, default=shown)
 
 
 def parse_yes_no(text: str) -> bool:
-    """Read y, yes, n or no in any case, or raise UsageError."""
+    """Parse y, yes, n or no in any case."""
     answer = text.strip().lower()
     if answer in ("y", "yes"):
         return True
@@ -94,20 +97,50 @@ def parse_yes_no(text: str) -> bool:
     raise UsageError(f"{text!r} is neither yes nor no; answer y or n")
 
 
+def sample(path: str) -> str | None:
+    """Return the path of a sample from the current folder; None outside a checkout."""
+    found = ROOT / path
+    if not found.is_file():
+        return None
+    try:
+        nearby = os.path.relpath(found)
+    except ValueError:  # Windows: on another drive
+        return str(found)
+    return str(found) if nearby.startswith("..") else nearby
+
+
+def partner_or_sample(left: Source, samples: tuple[str, str]) -> str | None:
+    """Return the default for the second prompt: the second sample, or the partner by name."""
+    if left.text == sample(samples[0]):
+        return sample(samples[1])
+    return partner_of(left.text)
+
+
 def clean_answer(text: str) -> str:
     """Return a path or address without what dragging and pasting adds to it.
 
-    Spaces and quotes around it go, ``file://`` addresses become paths, ``~`` the home folder, and
-    the backslashes that a terminal puts before spaces and brackets go unless the path has them.
+    Spaces and quotes around it go, ``file://`` addresses become paths, ``~`` the home folder;
+    escaping backslashes of a terminal go unless the path has them. A name typed in another
+    Unicode normalization than the file's (macOS decomposes Korean) becomes the file's.
     """
     answer = _without_quotes(text.strip().strip("\u200b\ufeff"))
     if answer.lower().startswith("file:"):
-        return _path_of_file_url(answer)
-    if answer.startswith("~"):
-        return expand_home(answer)
-    if os.name != "nt" and "\\" in answer and not Path(answer).exists():
-        return re.sub(r"\\(.)", r"\1", answer)
-    return answer
+        answer = _path_of_file_url(answer)
+    elif answer.startswith("~"):
+        answer = expand_home(answer)
+    elif re.match(r"[A-Za-z]:\\", answer) and os.name != "nt":
+        return answer  # a path of Windows: the error names it as it was typed
+    elif os.name != "nt" and "\\" in answer and not _exists(answer):
+        answer = re.sub(r"\\(.)", r"\1", answer)
+    forms = (answer, *(unicodedata.normalize(form, answer) for form in ("NFC", "NFD")))
+    return next((form for form in forms if _exists(form)), answer)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a name that is too long, or holds a NUL
+        return False
 
 
 def _without_quotes(answer: str) -> str:
@@ -125,7 +158,7 @@ def _without_quotes(answer: str) -> str:
 def _path_of_file_url(url: str) -> str:
     parts = urlsplit(url)
     path = unquote(parts.path)
-    if path[2:3] == ":":  # file:///C:/pictures/left.png
+    if path[2:3] == ":":  # file:///C:/images/left.png
         path = path[1:]
     elif parts.netloc not in ("", "localhost"):
         path = f"//{parts.netloc}{path}"
@@ -137,80 +170,17 @@ def _read_answer(prompt: str) -> str | None:
     try:
         line = input(show_prompt(prompt))
     except EOFError:
-        end_line()
+        say("")
         return None
     except UnicodeDecodeError as exc:
         raise UsageError(
             "the answer is not text in this terminal's encoding; set PYTHONUTF8=1"
         ) from exc
     answer = clean_answer(line)
-    if not _at_terminal():  # a pipe does not show what it answers: show it, as a terminal does
-        end_line(answer)
+    if not _at_terminal():  # echo what a pipe answers, as a terminal does
+        say(answer)
     return answer
 
 
 def _at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
-
-
-ROOT = Path(__file__).resolve().parents[2]
-"""The checkout, where the samples are."""
-
-Parse = Callable[[str], Source]
-
-
-def ask_source(prompt: str, given: str | None, parse: Parse, default: str | None = None) -> Source:
-    """Return the source named on the command line, else the one that is asked for.
-
-    Parameters
-    ----------
-    prompt : str
-        What to ask.
-    given : str or None
-        From the command line.
-    parse : callable
-        `sources.parse_picture` or `sources.parse_video`.
-    default : str, optional
-        Offered for an empty answer.
-    """
-    if given is not None:
-        return parse(clean_answer(given))
-    return ask(prompt, parse, default=default)
-
-
-def ask_pair(
-    prompts: tuple[str, str],
-    given: Sequence[str | None],
-    parse: Parse,
-    samples: tuple[str, str],
-) -> tuple[Source, Source]:
-    """Return the two sources of a pair; see `ask_source`.
-
-    Parameters
-    ----------
-    prompts : (str, str)
-        What to ask for left and right.
-    given : sequence of (str or None)
-        Left and right from the command line.
-    parse : callable
-        `sources.parse_picture` or `sources.parse_video`.
-    samples : (str, str)
-        Offered where they are there; paths below the checkout. For another left one the file that
-        goes with it by its name is offered.
-    """
-    left_sample, right_sample = (sample(path) for path in samples)
-    left = ask_source(prompts[0], given[0], parse, left_sample)
-    partner = right_sample if left.text == left_sample else partner_of(left.text)
-    return left, ask_source(prompts[1], given[1], parse, partner)
-
-
-def sample(path: str) -> str | None:
-    """Return where a sample is, seen from the current folder; None where it is not there."""
-    found = ROOT / path
-    if not found.is_file():
-        return None
-    try:
-        nearby = os.path.relpath(found)
-    except ValueError:  # Windows: on another drive
-        return str(found)
-    return str(found) if nearby.startswith("..") else nearby

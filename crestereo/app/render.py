@@ -1,114 +1,111 @@
-"""What a window shows and a picture file holds: the left picture beside its coloured depth."""
+"""Draw results: the left image beside its coloured depth, for files and for the window."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from crestereo.camera import CameraConfig
 from crestereo.colormap import RangeSmoother, colorize, colorize_depth
-from crestereo.geometry import disparity_to_depth
+from crestereo.geometry import disparity_to_depth, fill_from_background
 from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage, DepthMap, DisparityMap
 
 WINDOW_SIZE_PX = (800, 1600)
-"""Height and width a view is shrunk to fit in: drawing 24 megapixels would not answer keys."""
+"""Height and width a view fits into: drawing 24 megapixels would delay the keys."""
+
+READABLE_WIDTH_PX = 480
+"""Width to which half of a view is enlarged, by 4 at most."""
+
+ASSUMED_BASELINE_M, ASSUMED_FOV_DEG = 0.065, 70.0
+"""Camera assumed where `max_distance` is set without one: human eyes, a phone."""
+
+UNKNOWN_GREY = 96
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Colour bar of a view: what its near and far end stand for."""
+
+    colormap: str
+    near: float
+    far: float
+    unit: str
 
 
 @dataclass(frozen=True)
 class View:
-    """Hold what a window shows.
+    """Content of the window.
 
     Parameters
     ----------
-    picture : (h, w, 3) uint8
-        The left picture, alone or with its depth to the right of it.
+    image : (h, w, 3) uint8
+        The left image beside its coloured depth.
     note : str
-        A word written on it.
+        A word shown with it.
     disparity : (H, W) float32, optional
-        What the mouse reads [px], on the grid of the left picture as it was given.
+        Values shown for the mouse [px], on the grid of the left image.
     depth : (H, W) float32, optional
-        The same place in metres, where there is a camera.
+        The same in metres, where there is a camera.
+    legend : Legend, optional
     """
 
-    picture: BGRImage
+    image: BGRImage
     note: str = ""
     disparity: DisparityMap | None = None
     depth: DepthMap | None = None
+    legend: Legend | None = None
 
     def describe(self, x: int, y: int) -> str:
-        """Return the value under a pixel of `picture`, empty where there is none."""
-        if self.disparity is None:
-            return ""
-        height, width = self.picture.shape[:2]
-        if not (0 <= x < width and 0 <= y < height):
+        """Return the value under a pixel of `image`, empty where there is none."""
+        height, width = self.image.shape[:2]
+        if self.disparity is None or not (0 <= x < width and 0 <= y < height):
             return ""
         rows, columns = self.disparity.shape
         half = width // 2
         row = min(y * rows // height, rows - 1)
         column = min((x % half) * columns // half, columns - 1)
         value = self.disparity[row, column]
-        place = f"({column}, {row})"
         if not np.isfinite(value):
-            return f"{place} unknown"
-        text = f"{place} disparity {value:.1f} px"
+            return f"({column}, {row}) unknown"
+        text = f"({column}, {row}) disparity {value:.1f} px"
         depth = np.nan if self.depth is None else self.depth[row, column]
         return f"{text}, {depth:.2f} m" if np.isfinite(depth) else text
 
 
-def side_by_side(left: BGRImage, colored: BGRImage) -> BGRImage:
-    """Return the left picture and its coloured depth beside each other."""
-    return np.hstack((left, colored))
-
-
-def window_half(picture: BGRImage) -> BGRImage:
-    """Return a picture that fits into half of a view, never enlarged."""
-    height, width = picture.shape[:2]
-    scale = min(WINDOW_SIZE_PX[0] / height, WINDOW_SIZE_PX[1] / 2 / width)
-    if scale >= 1:
-        return picture
-    return resize_image(picture, (max(round(height * scale), 1), max(round(width * scale), 1)))
-
-
-def waiting_view(left: BGRImage) -> View:
-    """Return what is shown before the first result: the left picture, dark beside it."""
-    half = window_half(left)
-    return View(side_by_side(half, np.zeros_like(half)), note="estimating")
-
-
 @dataclass(frozen=True)
 class Painted:
-    """Hold a map and its colours.
+    """A coloured map.
 
     Parameters
     ----------
     colored : (H, W, 3) uint8
-        BGR, near bright, unknown black.
+        BGR, near bright; guesses hatched, unknown grey.
     depth : (H, W) float32 or None
         Metres, NaN where unknown; None without a camera.
-    span : (float, float)
-        What the darkest and the brightest colour stand for: disparity [px], or depth [m] where
-        depth is coloured.
+    legend : Legend
     """
 
     colored: BGRImage
     depth: DepthMap | None
-    span: tuple[float, float]
+    legend: Legend
 
 
 class Painter:
-    """Colour one map after another without flicker.
+    """Colours of one map after another, without flicker.
 
     Parameters
     ----------
     colormap : str
         A name of `colormap.COLORMAPS`.
     camera : CameraConfig, optional
-        Where there is one, depth is known too.
+        Adds depth in metres.
     max_distance_m : float, optional
-        Distance of the darkest colour [m]; where it and a camera are given the colours show depth,
-        else disparity.
+        Far end of the colours [m], with an assumed camera where there is none; by default the
+        range of the scene.
     """
 
     def __init__(
@@ -120,17 +117,78 @@ class Painter:
         self._colormap = colormap
         self._camera = camera
         self._max_distance_m = max_distance_m
-        self._range = RangeSmoother()  # the calm of a video is the one thing kept between frames
+        self._range = RangeSmoother()  # the only state between frames
 
     def paint(self, disparity: DisparityMap) -> Painted:
-        """Colour a disparity (H, W) [px]."""
-        camera, farthest, colormap = self._camera, self._max_distance_m, self._colormap
-        depth = None if camera is None else disparity_to_depth(disparity, camera)
-        if depth is not None and farthest is not None:
-            colored = colorize_depth(depth, max_distance_m=farthest, colormap=colormap)
-            return Painted(colored, depth, (farthest, 0.0))
+        """Colour a disparity (H, W) [px].
+
+        Unknown pixels, seen by one camera only, take the background next to them, hatched; rows
+        without any known pixel are grey.
+        """
+        depth = None if self._camera is None else disparity_to_depth(disparity, self._camera)
+        known = np.isfinite(disparity)
+        filled = disparity if known.all() else fill_from_background(disparity)
+        colored, legend = self._colored(disparity, filled)
+        if not known.all():
+            colored = _with_unknown(colored, known)
+        return Painted(colored, depth, legend)
+
+    def _colored(self, disparity: DisparityMap, filled: DisparityMap) -> tuple[BGRImage, Legend]:
+        colormap, far_m = self._colormap, self._max_distance_m
+        if far_m is not None:
+            camera = self._camera or assumed_camera(disparity.shape[1])
+            depth = disparity_to_depth(filled, camera)
+            unit = "m" if self._camera is not None else ""
+            legend = Legend(colormap, 0.0, far_m, unit)
+            return colorize_depth(depth, max_distance_m=far_m, colormap=colormap), legend
         self._range = self._range.updated(disparity)
         low, high = self._range.bounds
-        return Painted(
-            colorize(disparity, low=low, high=high, colormap=colormap), depth, (low, high)
-        )
+        legend = Legend(colormap, high, low, "px")
+        if self._camera is not None:
+            near, far = disparity_to_depth(np.array([[high, low]], np.float32), self._camera)[0]
+            legend = Legend(colormap, float(near), float(far), "m")
+        return colorize(filled, low=low, high=high, colormap=colormap), legend
+
+
+def assumed_camera(width_px: int) -> CameraConfig:
+    """Return the camera assumed for images of a width where none is known."""
+    focal_px = width_px / 2 / math.tan(math.radians(ASSUMED_FOV_DEG) / 2)
+    return CameraConfig(ASSUMED_BASELINE_M, focal_px, width_px)
+
+
+def _with_unknown(colored: BGRImage, known: NDArray[np.bool_]) -> BGRImage:
+    height, width = known.shape
+    period = max(4, width // 160)
+    stripes = (np.arange(height)[:, None] + np.arange(width)) % period < period // 2
+    result: BGRImage = colored.copy()
+    guessed = ~known
+    result[guessed & stripes] = result[guessed & stripes] // 3 + UNKNOWN_GREY // 2
+    result[~known.any(axis=1)] = UNKNOWN_GREY
+    return result
+
+
+def side_by_side(left: BGRImage, colored: BGRImage) -> BGRImage:
+    """Return the left image and its coloured depth in one."""
+    return np.hstack((left, colored))
+
+
+def window_half(image: BGRImage) -> BGRImage:
+    """Return an image that fits into half of a view; small ones are enlarged."""
+    height, width = image.shape[:2]
+    scale = min(WINDOW_SIZE_PX[0] / height, WINDOW_SIZE_PX[1] / 2 / width)
+    scale = min(scale, max(1.0, min(READABLE_WIDTH_PX / width, 4.0)))
+    shape = max(round(height * scale), 1), max(round(width * scale), 1)
+    return image if shape == (height, width) else resize_image(image, shape)
+
+
+def waiting_view(left: BGRImage) -> View:
+    """Return the view before the first result."""
+    half = window_half(left)
+    return View(side_by_side(half, np.full_like(half, UNKNOWN_GREY)), note="estimating")
+
+
+def result_view(left: BGRImage, disparity: DisparityMap, painted: Painted) -> View:
+    """Return the view of a result."""
+    halves = window_half(left), window_half(painted.colored)
+    note = "relative depth" if painted.depth is None else ""
+    return View(side_by_side(*halves), note, disparity, painted.depth, painted.legend)

@@ -1,4 +1,4 @@
-"""The command line: flags made from a script's settings, and errors made into sentences."""
+"""Border of the program: messages, signals, and exceptions turned into exit codes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ from typing import Any, NoReturn
 
 from crestereo.errors import CREStereoError, UsageError
 
+INTERRUPTED, TERMINATED, BUG = 130, 143, 70
+_ONE_REQUEST_S = 1.0  # a key that bounces repeats Ctrl-C within 20 ms
+_INSTALL = (
+    "install requirements.txt into the environment that runs this, and libgl1 and libglib2.0-0 on "
+    "a bare Debian or Ubuntu"
+)
 _output = {"json": False}
 """Whether standard output is reserved for the JSON summary."""
 
@@ -28,50 +34,53 @@ def reserve_stdout(for_json: bool) -> None:
 
 
 def say(text: str) -> None:
-    """Write a sentence; where nobody reads any more the work goes on without."""
-    with suppress(OSError):  # for example a pipe into `head`, or a terminal that was closed
+    """Print a sentence; a closed output stream is ignored."""
+    with suppress(OSError):  # for example a pipe into `head`, or a closed terminal
         print(text, file=sys.stderr if _output["json"] else sys.stdout, flush=True)
 
 
-def answer(text: str) -> None:
-    """Write what the user asked for, which no file holds; with JSON the summary holds it.
-
-    Raises
-    ------
-    UsageError
-        When it cannot be written, for example to a disk that is full.
-    """
-    if _output["json"]:
-        say(text)
-        return
-    with _unwritable():
-        print(text, flush=True)
-
-
 def warn(text: str) -> None:
-    """Write a sentence that must be seen even where the output is kept in a file."""
+    """Print a sentence on standard error; a closed stream is ignored."""
     with suppress(OSError):
         print(text, file=sys.stderr, flush=True)
 
 
-def summary(values: dict[str, Any]) -> None:
-    """Write the summary of a run, where it was asked for, as one JSON object.
+def debug(text: str) -> None:
+    """Print a detail on standard error where ``--debug`` is given."""
+    if "--debug" in sys.argv[1:]:
+        warn(text)
 
-    In ASCII: what an output cannot encode would be replaced by what is no JSON.
+
+def answer(text: str) -> None:
+    """Print a result that no file holds; with JSON the summary holds it.
 
     Raises
     ------
     UsageError
-        When it cannot be written.
+        Standard output cannot be written.
     """
-    if not _output["json"]:
+    if _output["json"]:
+        say(text)
         return
-    with _unwritable():
-        print(json.dumps(values, indent=2), flush=True)
+    with _checked_output():
+        print(text, flush=True)
+
+
+def summary(values: dict[str, Any]) -> None:
+    """Print the summary of a run as one JSON object in ASCII, where ``--json`` asks for it.
+
+    Raises
+    ------
+    UsageError
+        Standard output cannot be written.
+    """
+    if _output["json"]:
+        with _checked_output():
+            print(json.dumps(values, indent=2), flush=True)
 
 
 def show_prompt(prompt: str) -> str:
-    """Return the prompt for `input`, or show it here where standard output is taken."""
+    """Return the prompt for `input`, or print it on standard error where JSON takes the output."""
     if not _output["json"]:
         return prompt
     with suppress(OSError):
@@ -79,14 +88,8 @@ def show_prompt(prompt: str) -> str:
     return ""
 
 
-def end_line(text: str = "") -> None:
-    """End the line of a prompt that nobody ended by typing."""
-    say(text)
-
-
 @contextmanager
-def _unwritable() -> Iterator[None]:
-    """Make a sentence of an output that takes nothing; one that was closed is no error."""
+def _checked_output() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
@@ -95,137 +98,102 @@ def _unwritable() -> Iterator[None]:
         raise UsageError(f"cannot write the answer: {exc.strerror or exc}") from exc
 
 
-_ONE_REQUEST_S = 1.0  # the process is gone by then; a key that bounces asks again within 20 ms
+class _Interrupts:
+    """Signals that end the process, as KeyboardInterrupt.
 
-
-class Interrupts:
-    """Raise KeyboardInterrupt for the first request to end, and for a late one that still finds us.
-
-    What comes right after a request belongs to it: it must not cut off what the first one lets
-    finish, such as the video that is kept. A closed terminal and a polite request of the system
-    count as Ctrl-C.
-
-    Attributes
-    ----------
-    requested : bool
-        Whether there was a request. Libraries turn the exception into others of their own.
+    What follows within a second belongs to the same request: it must not cut off what the first
+    one lets finish, such as the video that is kept. `signal` is the last one, 0 for none.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        self.signal = 0
         self._last_s = 0.0
-
-    def install(self) -> None:
-        """Take the signals over, but for those that are ignored: nohup lets a run outlive."""
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(signal, name, None)  # each system has its own
-            defaults = (signal.SIG_DFL, signal.default_int_handler)
+            defaults = (signal.SIG_DFL, signal.default_int_handler)  # nohup ignores SIGHUP
             if number is not None and signal.getsignal(number) in defaults:
                 signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         now_s = time.monotonic()
-        if self.requested and now_s - self._last_s < _ONE_REQUEST_S:
+        if self.signal and now_s - self._last_s < _ONE_REQUEST_S:
             return
-        self.requested, self._last_s = True, now_s
+        self.signal, self._last_s = number, now_s
         raise KeyboardInterrupt
 
 
-INTERRUPTED = 130
-BUG = 70
-_INSTALL = (
-    "install requirements.txt into the environment that runs this, and libgl1 and libglib2.0-0 on "
-    "a bare Debian or Ubuntu"
-)
-
-
 def run_script(main: Callable[[], None]) -> NoReturn:
-    """Run a script and leave with the exit code of what happened.
+    """Run a script and exit with the code of its outcome.
 
-    A `CREStereoError` becomes one sentence on standard error and its own exit code, Ctrl-C 130,
-    anything else 70 and a hint; the traceback is shown with ``--debug`` only. A request to end and
-    a closed terminal count as Ctrl-C.
+    A `CREStereoError` becomes one sentence on standard error and its own exit code, Ctrl-C and a
+    closed terminal 130, a termination 143, anything else 70 and a hint. The traceback is shown
+    with ``--debug`` only.
     """
-    interrupts = Interrupts()
-    interrupts.install()
-    _replace_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name this terminal cannot show is no error
-            stream.reconfigure(errors="backslashreplace")
-    debug = "--debug" in sys.argv[1:]
-    if not debug:
-        _hush_libraries()
-    code = _outcome(main, interrupts, debug)
-    _leave(code)
-
-
-def _replace_closed_streams() -> None:
-    """Read nothing and write nowhere where the program was started without a stream."""
+    interrupts = _Interrupts()
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            nothing = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115  until the end
-            setattr(sys, name, nothing)
+        stream = getattr(sys, name)
+        if stream is None:  # started without it
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
+        elif isinstance(stream, io.TextIOWrapper):  # a name the terminal cannot show is no error
+            stream.reconfigure(errors="backslashreplace")
+    if "--debug" not in sys.argv[1:]:
+        _silence_libraries()
+    code = _outcome(main, interrupts)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # closed: nothing may be left for Python's own flush at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    if any(thread.daemon for thread in threading.enumerate()):
+        os._exit(code)  # a thread inside a library neither ends at once nor survives a shutdown
+    sys.exit(code)
 
 
-def _outcome(main: Callable[[], None], interrupts: Interrupts, debug: bool) -> int:
+def _outcome(main: Callable[[], None], interrupts: _Interrupts) -> int:
     try:
         main()
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has had enough of it
-        _discard_output()
+    except BrokenPipeError:  # the reader of our output has left
+        return 0
     except KeyboardInterrupt:
-        return _interrupted(debug)
+        return _interrupted(interrupts)
     except CREStereoError as exc:
-        _complain(f"Error: {exc}", debug)
+        _complain(f"Error: {exc}")
         return exc.exit_code
     except Exception as exc:  # noqa: BLE001  the border where a bug becomes a sentence
-        if interrupts.requested:  # inside of a library, which made an error of its own of it
-            return _interrupted(debug)
-        what = " ".join(str(exc).split())
-        if isinstance(exc, ImportError) and not str(exc.name).startswith("crestereo"):
-            _complain(f"Error: a package is missing or broken: {what}; {_INSTALL}", debug)
-            return UsageError.exit_code
-        hint = "please report it" if debug else "run again with --debug to see where"
-        _complain(f"Error: this is a bug: {type(exc).__name__}: {what}; {hint}", debug)
-        return BUG
+        if interrupts.signal:  # a library has turned the interrupt into an error of its own
+            return _interrupted(interrupts)
+        return _unexpected(exc)
     return 0
 
 
-def _interrupted(debug: bool) -> int:
-    _complain("stopped by Ctrl-C", debug)
+def _unexpected(exc: Exception) -> int:
+    what = " ".join(str(exc).split())
+    if isinstance(exc, ImportError) and not str(exc.name).startswith("crestereo"):
+        _complain(f"Error: a package is missing or broken: {what}; {_INSTALL}")
+        return UsageError.exit_code
+    hint = "please report it" if "--debug" in sys.argv[1:] else "run again with --debug"
+    _complain(f"Error: this is a bug: {type(exc).__name__}: {what}; {hint}")
+    return BUG
+
+
+def _interrupted(interrupts: _Interrupts) -> int:
+    if interrupts.signal == getattr(signal, "SIGTERM", None):
+        _complain("terminated by the system")
+        return TERMINATED
+    _complain("stopped by Ctrl-C")
     return INTERRUPTED
 
 
-def _complain(sentence: str, debug: bool) -> None:
+def _complain(sentence: str) -> None:
     with suppress(OSError):  # the terminal may have been closed
-        if debug:
+        if "--debug" in sys.argv[1:]:
             traceback.print_exc()
         print(sentence, file=sys.stderr, flush=True)
 
 
-def _leave(code: int) -> NoReturn:
-    """End the process, without waiting for a thread that is still inside a library.
-
-    A network that is asked to stop does so between two of its layers; taking the interpreter
-    down around it could crash, and waiting for it would keep the user.
-    """
-    if any(thread.daemon for thread in threading.enumerate()):
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except OSError:
-                _discard_output()
-        os._exit(code)
-    sys.exit(code)
-
-
-def _discard_output() -> None:
-    """Send what is still buffered nowhere, so that Python's own flush at exit is silent."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _hush_libraries() -> None:
-    """Keep OpenCV, FFmpeg and Qt from writing beside our sentences; read when cv2 is imported."""
+def _silence_libraries() -> None:
+    """Keep OpenCV, FFmpeg and Qt from writing to the terminal; read when cv2 is imported."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false;*.debug=false;*.info=false")

@@ -1,7 +1,7 @@
-"""What a run can be told: the settings of the scripts, each with the flag that overrides it.
+"""Settings of the scripts and the command-line flags made from them.
 
-A setting has its home in the block at the top of a script; the classes here only say what it is.
-`crestereo.app.cli` makes the flags from their fields.
+The block at the top of a script holds the values its users edit; the console command takes the
+defaults given here, and a test holds both equal.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from crestereo.app.script import reserve_stdout
 from crestereo.app.sources import expand_home, nearest_existing
@@ -24,15 +26,21 @@ if TYPE_CHECKING:
     from crestereo.camera import CameraConfig
 
 AUTO, OFF = "auto", "off"
-ALIGN = (AUTO, OFF)
+MAX_NUMBER = 1e6
+"""Largest number a setting takes: farther than any camera sees, longer than any focal length."""
 
+LAYOUTS = (
+    "auto",
+    *(f"{kind}_{size}" for kind in ("sbs", "tb") for size in ("full", "half")),
+    *(f"{kind}_{size}_rl" for kind in ("sbs", "tb") for size in ("full", "half")),
+)
+"""Names of `crestereo.layouts`; importing that module would delay the first prompt."""
 
-LARGEST = 1e6
-"""Of numbers that a user gives: farther than any camera sees, longer than any focal length."""
+AnySettings = TypeVar("AnySettings", bound="CommonSettings")
 
 
 def whole_number(text: str) -> int:
-    """Read a whole number, or raise UsageError."""
+    """Parse a whole number."""
     try:
         return int(text)
     except ValueError as exc:
@@ -40,237 +48,176 @@ def whole_number(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Read a number up to `LARGEST`, with point or comma, or raise UsageError."""
+    """Parse a number up to `MAX_NUMBER`, with point or comma."""
     try:
         value = float(text.replace(",", "."))
     except ValueError as exc:
         raise UsageError(f"{text!r} is not a number") from exc
-    if not abs(value) <= LARGEST:  # NaN too
-        raise UsageError(f"{text[:40]!r} is not a number up to {LARGEST:,.0f}")
+    if not abs(value) <= MAX_NUMBER:  # NaN too
+        raise UsageError(f"{text[:40]!r} is not a number up to {MAX_NUMBER:,.0f}")
     return value
 
 
-def flag(name: str, explained: str, **how: Any) -> dict[str, Any]:
-    """Return the metadata of a setting that a flag overrides.
+def setting(default: Any, help_text: str, **how: Any) -> Any:
+    """Return a field whose flag is ``--its-name``.
 
     Parameters
     ----------
-    name : str
-        The flag, with its dashes.
-    explained : str
-        What ``--help`` says of it; the default is added there.
+    default : object
+        Value where neither the script nor a flag sets another.
+    help_text : str
+        Sentence of ``--help``; the default is added there.
     **how
-        ``metavar``, ``type`` and ``choices`` as argparse takes them; for yes and no ``pair=True``
-        gives ``--name`` and ``--no-name``.
+        ``metavar``, ``type``, ``choices`` as argparse takes them; ``flags``: other names of the
+        flag; ``hidden=True``: no flag.
     """
-    return {"flag": name, "explained": explained, **how}
+    return field(default=default, metadata={"help": help_text, **how})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommonSettings:
-    """Hold what every script can be told."""
-
-    json: bool = field(
-        default=False, metadata=flag("--json", "print a summary for programs, as JSON")
-    )
-    debug: bool = field(
-        default=False, metadata=flag("--debug", "show the traceback of an error, and warnings")
-    )
-    given: frozenset[str] = frozenset()  # which settings a flag has overridden
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageSettings(CommonSettings):
-    """Hold the settings of one estimation; see the block of ``image_depth_estimation.py``.
+    """Settings of every script.
 
     Raises
     ------
     UsageError
-        When a value cannot be.
+        When a value is invalid.
     """
 
-    iters: int = field(metadata=flag("--iters", "refinement steps", metavar="N", type=whole_number))
-    model_shape: tuple[int, int] = field(
-        metadata=flag(
-            "--model-shape",
-            "size the network works at, height x width",
-            metavar="HxW",
-            type=parse_model_shape,
-        )
-    )
-    version: str = field(
-        metadata=flag("--model-version", "which network", metavar="V", choices=VERSIONS)
-    )
-    device: str = field(metadata=flag("--device", "what runs the network", choices=DEVICES))
-    colormap: str = field(
-        metadata=flag("--colormap", "an OpenCV colour map", metavar="NAME", type=str)
-    )
-    baseline_m: float | None = field(
-        metadata=flag("--baseline", "distance of the cameras [m]", metavar="M", type=number)
-    )
-    focal_px: float | None = field(
-        metadata=flag("--focal-length", "focal length [px]", metavar="PX", type=number)
-    )
-    calibration: str | None = field(
-        default=None,
-        metadata=flag(
-            "--calibration",
-            "calib.txt (Middlebury), K.txt or an OpenCV .yml, instead of the two numbers",
-            metavar="FILE",
-            type=str,
-        ),
-    )
-    align: str = field(
-        default="auto",
-        metadata=flag("--align", "mend pairs that are not rectified", choices=ALIGN),
-    )
-    swap: bool | None = field(
-        default=None,
-        metadata=flag("--swap", "exchange left and right; none: warn if it seems so", pair=True),
-    )
-    model_path: str | None = field(
-        default=None,
-        metadata=flag("--model-path", "use this network", metavar="FILE.onnx", type=str),
-    )
-    threads: int | None = field(
-        default=None,
-        metadata=flag("--threads", "processor threads; none: all", metavar="N", type=whole_number),
-    )
-    output_dir: str = field(
-        default="output",
-        metadata=flag("--output-dir", "where results go", metavar="DIR", type=str),
-    )
-    window: bool | None = field(
-        default=None,
-        metadata=flag("--window", "show the result; none: where there is a screen", pair=True),
-    )
-    overwrite: bool = field(
-        default=False, metadata=flag("--overwrite", "replace results of an earlier run")
-    )
+    json: bool = setting(False, "print a summary as JSON on standard output")
+    debug: bool = setting(False, "show details and the traceback of an error")
+    given: frozenset[str] = frozenset()  # names of the settings that a flag has overridden
 
     def __post_init__(self) -> None:
-        for name in ("baseline_m", "focal_px", "max_distance"):
-            _check_number(name, getattr(self, name, None))
+        for name, kind in get_type_hints(type(self)).items():
+            _check_type(name, getattr(self, name), kind)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSettings(CommonSettings):
+    """Settings of an estimation; see the block of ``image_depth_estimation.py``."""
+
+    iters: int = setting(5, "refinement steps", metavar="N", type=whole_number)
+    model_shape: tuple[int, int] = setting(
+        (480, 640), "height x width the network works at", metavar="HxW", type=parse_model_shape
+    )
+    version: str = setting(
+        AUTO,
+        "network: lite is bundled, init and combined are downloaded, auto never downloads",
+        choices=VERSIONS,
+        flags=("--model-version",),  # --version prints the program's
+    )
+    model_path: str | None = setting(None, "ONNX file of another network", metavar="FILE")
+    device: str = setting(AUTO, "device that runs the network", choices=DEVICES)
+    threads: int | None = setting(
+        None, "processor threads; none: all", metavar="N", type=whole_number
+    )
+    colormap: str = setting("magma", "colour map of OpenCV", metavar="NAME")
+    max_distance: float | None = setting(
+        None, "far end of the colours [m]; none: range of the scene", metavar="M", type=number
+    )
+    align: str = setting(
+        AUTO, "auto: detect and correct misalignment; off: assume a rectified pair",
+        choices=(AUTO, OFF),
+    )  # fmt: skip
+    swap: bool | None = setting(None, "exchange left and right; none: detected")
+    baseline_m: float | None = setting(
+        None, "distance of the cameras [m]", metavar="M", type=number, flags=("--baseline",)
+    )
+    focal_px: float | None = setting(
+        None, "focal length [px]", metavar="PX", type=number, flags=("--focal-length",)
+    )
+    calibration: str | None = setting(
+        None,
+        "calibration file: Middlebury calib.txt, K.txt or OpenCV YAML, instead of the two numbers",
+        metavar="FILE",
+    )
+    output_dir: str = setting("output", "folder of the results", metavar="DIR")
+    overwrite: bool = setting(False, "replace results of an earlier run")
+    save: bool = setting(True, "save the results; --no-save only shows them")
+    window: bool | None = setting(None, "show the result; none: where there is a screen")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "iters", check_iters(self.iters))
         object.__setattr__(self, "model_shape", check_model_shape(self.model_shape))
-        check_choice("version", self.version, VERSIONS)
-        check_choice("device", self.device, DEVICES)
-        check_choice("align", self.align, ALIGN)
-        _check_colormap(self.colormap)
-        for name in ("calibration", "output_dir"):  # a shell leaves the ~ of --name=~/x as it is
+        for item in dataclasses.fields(self):
+            if item.metadata.get("choices"):
+                _check_choice(item.name, getattr(self, item.name), item.metadata["choices"])
+        for name in ("calibration", "output_dir"):  # a shell does not expand the ~ of --name=~/x
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, expand_home(path))
+        if self.max_distance is not None and not 0 < self.max_distance <= MAX_NUMBER:
+            raise UsageError(
+                f"max_distance must be None or metres from 0 to {MAX_NUMBER:,.0f}, not "
+                f"{self.max_distance!r}"
+            )
+        _check_colormap(self.colormap)
         self._check_camera()
         check_threads(self.threads)
         _check_output_dir(self.output_dir)
 
     def camera_for(self, width_px: int) -> CameraConfig | None:
-        """Return the camera for pictures `width_px` wide, None where none is set."""
-        from crestereo.camera import CameraConfig, read_calibration  # noqa: PLC0415  slow: OpenCV
+        """Return the camera of images `width_px` wide, None where none is set."""
+        if self.calibration is None and self.baseline_m is None:
+            return None
+        from crestereo.camera import CameraConfig, read_calibration  # noqa: PLC0415  slow to import
 
         if self.calibration is not None:
             camera = read_calibration(self.calibration, image_width_px=width_px)
             return camera.scaled_to(width_px)
-        if self.baseline_m is None or self.focal_px is None:
-            return None
-        return CameraConfig(self.baseline_m, self.focal_px, width_px)
+        return CameraConfig(float(self.baseline_m or 0), float(self.focal_px or 0), width_px)
 
     def _check_camera(self) -> None:
-        told = [value is not None for value in (self.baseline_m, self.focal_px)]
-        if any(told) != all(told):
+        given = [value is not None for value in (self.baseline_m, self.focal_px)]
+        if any(given) != all(given):
             raise UsageError(
                 "a camera needs both a baseline [m] and a focal length [px]; give both or neither"
             )
-        if self.calibration is not None and any(told):
+        if self.calibration is not None and any(given):
             raise UsageError("give a calibration file, or baseline and focal length, not both")
         if self.calibration is not None and not Path(self.calibration).is_file():
             raise SourceError(f"there is no calibration file {self.calibration}; check the path")
-        if all(told):
-            self.camera_for(1)  # looks at the values
+        if all(given):
+            self.camera_for(1)  # checks the values
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoSettings(ImageSettings):
-    """Hold the settings of a video of two eyes; see the block of the video scripts."""
+    """Settings of a stereo video; see the blocks of the video scripts."""
 
-    max_distance: float = field(
-        metadata=flag("--max-distance", "depth of the darkest colour [m]", metavar="M", type=number)
+    model_shape: tuple[int, int] = setting(
+        (240, 320), "height x width the network works at", metavar="HxW", type=parse_model_shape
     )
-    warm_start: bool = field(
-        default=False,
-        metadata=flag("--warm-start", "start each frame from the last one's disparity (bundled)"),
+    codec: str = setting("libx264", "encoder of FFmpeg for the video", metavar="NAME")
+    crf: int = setting(18, "quality of the video, 0 best to 51", metavar="N", type=whole_number)
+    warm_start: bool = setting(
+        False, "start each frame from the disparity of the last one (bundled network)"
     )
-    save_video: bool = field(
-        default=False,
-        metadata=flag("--save-video", "write the video also where a window shows it"),
+    cookies_from_browser: str | None = setting(
+        None, "let yt-dlp use the cookies of this browser", metavar="BROWSER"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < (self.max_distance or 0) <= LARGEST:  # None and NaN too
-            raise UsageError(
-                f"max_distance must be above zero metres and up to {LARGEST:,.0f}, not "
-                f"{self.max_distance!r}"
-            )
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raise UsageError unless a setting is one of its choices."""
-    if value not in choices:
-        raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def _check_number(name: str, value: object) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise UsageError(f"{name} must be a number or None, not {value!r}")
-
-
-def _check_output_dir(folder: str) -> None:
-    """Raise UsageError where the output folder is not and cannot be: before the work, not after."""
-    path = Path(folder)
-    try:
-        there = nearest_existing(path)
-    except OSError as exc:  # for example a name that is too long
-        raise UsageError(f"{folder[:80]} cannot be a folder: {exc.strerror}") from exc
-    if not there.is_dir():
-        raise UsageError(f"{there} is a file; choose a folder for the output")
-    if not os.access(there, os.W_OK):
-        raise UsageError(f"{there} cannot be written to; choose another folder for the output")
-
-
-def _check_colormap(name: str) -> None:
-    if name == "magma":  # known to be there; asking OpenCV would delay the first prompt
-        return
-    from crestereo.colormap import check_colormap  # noqa: PLC0415
-
-    check_colormap(str(name))
-
-
-LAYOUTS = (
-    "auto",
-    *(f"{form}_{size}" for form in ("sbs", "tb") for size in ("full", "half")),
-    *(f"{form}_{size}_rl" for form in ("sbs", "tb") for size in ("full", "half")),
-)
-"""As `crestereo.layouts` knows them; that module would delay the first prompt."""
+        if not 0 <= self.crf <= 51:
+            raise UsageError(f"crf must be a whole number from 0 to 51, not {self.crf!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwoVideosSettings(VideoSettings):
-    """Hold the settings of a left and a right video."""
+    """Settings of a left and a right video."""
 
-    sync: str = field(
-        default="auto",
-        metadata=flag(
-            "--sync-offset",
-            "frames that the right video is behind, off, or auto: found from the motion",
-            metavar="FRAMES",
-            type=str,
-        ),
+    sync: str | float = setting(
+        AUTO,
+        "frames the right video is behind, off, or auto: estimated",
+        metavar="FRAMES",
+        flags=("--sync-offset",),
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.sync_frames  # looks at the value
+        _ = self.sync_frames  # checks the value
 
     @property
     def sync_frames(self) -> float | None:
@@ -287,118 +234,106 @@ class TwoVideosSettings(VideoSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class UnifiedVideoSettings(VideoSettings):
-    """Hold the settings of a video that holds both eyes."""
+    """Settings of one video that holds both views."""
 
-    swap: bool | None = field(
-        metadata=flag("--swap", "the left eye is on the right; none: ask", pair=True)
-    )
-    layout: str = field(
-        default="auto",
-        metadata=flag("--layout", "how the eyes share a frame", choices=LAYOUTS),
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("layout", self.layout, LAYOUTS)
+    swap: bool | None = setting(None, "the left view is on the right; none: ask")
+    layout: str = setting(AUTO, "position of the views in a frame", choices=LAYOUTS)
 
 
-AnySettings = TypeVar("AnySettings", bound=CommonSettings)
-
-
-def read_flags(
-    settings: AnySettings,
+def read_settings(
+    kind: type[AnySettings],
+    block: Mapping[str, Any],
     description: str | None,
     sources: Sequence[str],
     argv: Sequence[str] | None = None,
 ) -> tuple[AnySettings, list[str | None]]:
-    """Let the command line override a script's settings.
+    """Combine a script's block of settings with the command line.
 
     Parameters
     ----------
-    settings : CommonSettings
-        What the block at the top of the script says: the defaults.
+    kind : type
+        Class of the settings.
+    block : mapping
+        Values by name, for example ``globals()`` of a script; names of no setting are ignored.
     description : str or None
-        What the script does; its first line opens ``--help``.
+        Docstring of the script; its first line opens ``--help``.
     sources : sequence of str
         Names of the positional arguments, all optional.
     argv : sequence of str, optional
-        The arguments; those of the process where left out.
+        Arguments; by default those of the process.
 
     Returns
     -------
     settings : CommonSettings
-        With the flags put in.
     given : list of (str or None)
-        A positional argument each, None where the script has to ask.
+        A positional argument each, None where the user has to be asked.
 
     Raises
     ------
     UsageError
-        When a flag is unknown or its value cannot be.
+        When a flag is unknown or a value is invalid.
     """
-    parser = _Parser(description=(description or "").strip().partition("\n")[0], allow_abbrev=False)
+    flags = [item for item in dataclasses.fields(kind) if item.metadata]
+    defaults = {item.name: block.get(item.name, item.default) for item in flags}
+    parser = _Parser(
+        prog=None if argv is None else Path(sys.argv[0]).name,
+        description=(description or "").strip().partition("\n")[0],
+        allow_abbrev=False,
+    )
     for name in sources:
         parser.add_argument(
-            name, nargs="?", metavar=name.upper(), help="asked for where it is left out"
+            name, nargs="?", metavar=name.upper(), help="path or URL (prompted for if omitted)"
         )
-    for item in dataclasses.fields(settings):
-        if not item.metadata:
-            continue
-        _add_flag(parser, item.name, item.metadata, getattr(settings, item.name))
+    hints = get_type_hints(kind)
+    for item in flags:
+        _add_flag(parser, item, hints[item.name], defaults[item.name])
     parser.add_argument(
-        "--version",
-        action=_ShowVersion,
-        nargs=0,
-        dest=argparse.SUPPRESS,
-        help="print the version and end",
-    )
+        "--version", action=_ShowVersion, nargs=0, dest=argparse.SUPPRESS,
+        help="print the version and exit",
+    )  # fmt: skip
     values = vars(parser.parse_args(argv))
     given = [values.pop(name) for name in sources]
-    overridden = dataclasses.replace(settings, **values, given=frozenset(values))
-    reserve_stdout(overridden.json)
-    return overridden, given
+    settings = kind(**{**defaults, **values}, given=frozenset(values))
+    reserve_stdout(settings.json)
+    return settings, given
 
 
 class _Parser(argparse.ArgumentParser):
-    """Raise instead of printing the usage and leaving."""
-
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; --help lists what there is")
 
 
 class _ShowVersion(argparse.Action):
-    """Print the version, looked up only when asked for."""
-
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from crestereo import __version__  # noqa: PLC0415
+        from crestereo import __version__  # noqa: PLC0415  a circle otherwise
 
         print(f"crestereo {__version__}")
         parser.exit()
 
 
-def _add_flag(parser: argparse.ArgumentParser, name: str, metadata: Any, default: object) -> None:
-    how: dict[str, Any] = {key: metadata[key] for key in ("metavar",) if key in metadata}
-    if "type" in metadata:
-        how["type"] = _naming_its_flag(metadata["type"])
-    if "choices" in metadata:
-        how["choices"] = metadata["choices"]
-        how.pop("metavar", None)
-    if metadata.get("pair"):
-        how["action"] = argparse.BooleanOptionalAction
-    elif isinstance(default, bool):
+def _add_flag(
+    parser: argparse.ArgumentParser, item: dataclasses.Field[Any], kind: Any, default: object
+) -> None:
+    how = {key: item.metadata[key] for key in ("metavar", "choices") if key in item.metadata}
+    names = [f"--{item.name.replace('_', '-')}", *item.metadata.get("flags", ())]
+    if item.name == "version":
+        names = names[1:]
+    if kind is bool and not default:
         how["action"] = "store_true"
-    explained = f"{metadata['explained']} (default: {_shown(default)})".replace("%", "%%")
-    parser.add_argument(
-        metadata["flag"], dest=name, default=argparse.SUPPRESS, help=explained, **how
-    )
+    elif kind in (bool, bool | None):
+        how["action"] = argparse.BooleanOptionalAction
+    elif "type" in item.metadata:
+        how["type"] = _naming_its_flag(item.metadata["type"])
+    help_text = f"{item.metadata['help']} (default: {_shown(default)})".replace("%", "%%")
+    parser.add_argument(*names, dest=item.name, default=argparse.SUPPRESS, help=help_text, **how)
 
 
-def _naming_its_flag(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a reader whose errors argparse puts behind the name of the flag."""
+def _naming_its_flag(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return a parser whose errors argparse puts behind the name of the flag."""
 
     def convert(text: str) -> Any:
         try:
-            return read(text)
+            return parse(text)
         except UsageError as exc:
             raise argparse.ArgumentTypeError(f"{exc}") from exc
 
@@ -411,3 +346,40 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return "x".join(str(side) for side in value)
     return "none" if value is None else str(value)
+
+
+def _check_type(name: str, value: object, kind: Any) -> None:
+    allowed = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if name in ("iters", "model_shape", "given"):  # checked by their own functions
+        return
+    accepted = (*allowed, int) if float in allowed else allowed
+    if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in allowed):
+        words = {bool: "True or False", str: "a text", int: "a whole number", float: "a number"}
+        wanted = [words[each] for each in allowed if each is not NoneType]
+        wanted += ["None"] if NoneType in allowed else []
+        raise UsageError(f"{name} must be {' or '.join(wanted)}, not {value!r}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+
+
+def _check_output_dir(folder: str) -> None:
+    """Raise UsageError before the work where the output folder cannot be written."""
+    try:
+        existing = nearest_existing(Path(folder))
+    except OSError as exc:  # for example a name that is too long
+        raise UsageError(f"{folder[:80]} is no valid folder: {exc.strerror}") from exc
+    if not existing.is_dir():
+        raise UsageError(f"{existing} is a file; choose a folder for the output")
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"{existing} is not writable; choose another folder for the output")
+
+
+def _check_colormap(name: str) -> None:
+    if name == "magma":  # known; asking OpenCV would delay the first prompt
+        return
+    from crestereo.colormap import check_colormap  # noqa: PLC0415  slow to import
+
+    check_colormap(name)

@@ -1,8 +1,6 @@
 """What an answer names: a file, a web address, a stream or a camera.
 
-Looked at when the answer is given, so that a slip of the keyboard is found at its prompt;
-`crestereo.app.pictures` and `crestereo.app.videos` open what is named here. Nothing heavy is
-imported, because the first prompt waits for this module.
+Checked when the answer is given; `crestereo.app.images` and `crestereo.app.video` open it.
 """
 
 from __future__ import annotations
@@ -15,24 +13,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from crestereo.errors import SourceError
 
-
-def expand_home(path: str) -> str:
-    """Return a path with the home folder for a ``~`` at its beginning, as a shell does."""
-    if not path.startswith("~"):
-        return path
-    try:
-        return str(Path(path).expanduser())
-    except RuntimeError:  # no such user: the name is taken as it stands
-        return path
-
-
 _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms")
 _MAX_CAMERA = 99
 _MAX_STEM_BYTES = 200  # of 255 that file systems allow: names get endings and numbers
 
 
 class Kind(Enum):
-    """Say where a source comes from."""
+    """Origin of a source."""
 
     FILE = "file"
     WEB = "web address"
@@ -42,7 +29,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Source:
-    """Name a picture or a video.
+    """Name of an image or a video.
 
     Parameters
     ----------
@@ -51,7 +38,7 @@ class Source:
     text : str
         Path, address, or number of the camera.
     title : str
-        What a site calls it, where that is known.
+        Title on a site, where known.
     """
 
     kind: Kind
@@ -66,7 +53,7 @@ class Source:
         if self.title:
             name = self.title
         elif self.kind is Kind.FILE:
-            name = Path(self.text).stem
+            name = re.sub(r"_?%0?\d*d", "", Path(self.text).stem)
         else:
             name = _name_of_address(self.text)
         name = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", name).strip(" .")[:80] or "result"
@@ -86,33 +73,61 @@ def _name_of_address(url: str) -> str:
     return "_".join([path.stem, *videos]) if path.stem else parts.netloc.rpartition("@")[2]
 
 
+def expand_home(path: str) -> str:
+    """Return a path with the home folder for a ``~`` at its beginning, as a shell does."""
+    try:
+        return str(Path(path).expanduser()) if path.startswith("~") else path
+    except RuntimeError:  # no such user
+        return path
+
+
 def nearest_existing(path: Path) -> Path:
     """Return a path, or the nearest folder above it that exists."""
     return next(place for place in (path, *path.absolute().parents) if place.exists())
 
 
-def parse_picture(text: str) -> Source:
-    """Return what an answer to a question for a picture names, or raise SourceError."""
+def parse_image(text: str) -> Source:
+    """Return the source of an image that an answer names.
+
+    Raises
+    ------
+    SourceError
+        There is no such file, or the address is invalid.
+    """
     source = _parse(text)
     if source.kind is Kind.STREAM:
-        raise SourceError(f"{text} is a video stream; a picture is needed here")
+        raise SourceError(f"{text} is a video stream; an image is needed here")
     return source
 
 
 def parse_video(text: str) -> Source:
-    """Return what an answer to a question for a video names, or raise SourceError.
+    """Return the source of a video that an answer names; see `parse_image`.
 
-    A number that is not the name of a file is the number of a camera.
+    A number that is not the name of a file is the number of a camera; ``img_%06d.png`` names a
+    numbered sequence of images.
     """
     if re.fullmatch(r"\d{1,2}", text) and int(text) <= _MAX_CAMERA and not Path(text).exists():
         return Source(Kind.CAMERA, str(int(text)))
+    if first_of_sequence(text) is not None:
+        return Source(Kind.FILE, text)
     return _parse(text)
 
 
-def partner_of(left: str) -> str | None:
-    """Return the file that goes with a left one by its name, None where there is none.
+def first_of_sequence(text: str) -> int | None:
+    """Return the first number of an image sequence such as ``img_%06d.png``, None for others."""
+    name = Path(text).name
+    if "://" in text or not re.search(r"%0?\d*d", name) or Path(text).exists():
+        return None
+    pattern = re.sub(r"%0?\d*d", "\0", name)
+    number = re.compile(re.escape(pattern).replace("\0", r"(\d+)"))
+    found = [number.fullmatch(path.name) for path in Path(text).parent.glob("*")]
+    return min((int(match[1]) for match in found if match), default=None)
 
-    ``table_left.png`` goes with ``table_right.png``, ``im0.png`` with ``im1.png``.
+
+def partner_of(left: str) -> str | None:
+    """Return the file that belongs to a left one by its name, None where there is none.
+
+    ``table_left.png`` belongs to ``table_right.png``, ``im0.png`` to ``im1.png``.
     """
     path = Path(left)
     for ours, theirs in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("im0", "im1")):
@@ -131,7 +146,7 @@ def pair_name(left: Source, right: Source) -> str:
 
 
 def _without(side: str, name: str) -> str:
-    """Return a name without a word that tells the side, as a word of its own."""
+    """Return a name without "left" or "right" where it is a word."""
     return re.sub(rf"(?i)(?:[ ._-]+|(?<![a-z])){side}(?![a-z])", "", name)
 
 
@@ -166,6 +181,7 @@ def _checked_file(text: str) -> str:
             raise SourceError(f"{text} is a folder; name a file in it")
         if not path.exists():
             raise SourceError(f"there is no file {text}; check the path")
-    except OSError as exc:  # for example a name that is too long
-        raise SourceError(f"{text[:80]} cannot be a path: {exc.strerror}") from exc
+    except (OSError, ValueError) as exc:  # a name that is too long, or holds a NUL
+        reason = getattr(exc, "strerror", None) or exc
+        raise SourceError(f"{text[:80]} is no valid path: {reason}") from exc
     return text

@@ -1,43 +1,59 @@
-"""Look at the beginning of videos: how the eyes share a frame, which frames belong together."""
+"""Stereo pairs from two videos or one; examines the beginning once: layout, order, sync."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice, pairwise, takewhile
+from itertools import takewhile
 from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from crestereo.alignment import SwapFinding, detect_swap, find_bars
-from crestereo.app.images import check_same_size
+from crestereo.alignment import Bars, SwapFinding, detect_swap, find_bars
+from crestereo.app.align import advise
+from crestereo.app.prompts import SWAP, ask_yes_no
 from crestereo.app.script import say
 from crestereo.app.settings import AUTO, OFF, TwoVideosSettings, UnifiedVideoSettings
-from crestereo.app.sources import Kind, Source
-from crestereo.app.video import MAX_FAILURES_OF_STREAM, Frame, Video, open_video
+from crestereo.app.sources import Kind, pair_name
+from crestereo.app.video import Frame, Video
 from crestereo.errors import SourceError
 from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
 from crestereo.preprocess import resize_image
-from crestereo.sync import (
-    Signals,
-    at_constant_rate,
-    motion_signals,
-    offset_of_signals,
-    pairs_to_verify,
-    verified,
-)
+from crestereo.sync import SyncFinding, find_offset
 from crestereo.types import BGRImage, StereoPair
 
+EXAMINED_S = 60.0  # of a video, from which `EXAMINED_FRAMES` are taken
+EXAMINED_FRAMES = 6
+JUDGED_PAIRS = 3  # whose left/right order is judged
+SYNC_S = 10.0
+SYNC_SIDE_PX = 480
+ASPECT_TOLERANCE = 0.02
 _MIN_WIDTH_PX = 64
 _SIDE_BY_SIDE = Layout()
 
 
 class PairStream(Protocol):
-    """Give the pairs of a video one after the other."""
+    """Source of the pairs of a video, one after the other.
+
+    Attributes
+    ----------
+    name : str
+        For messages and file names.
+    live : bool
+        Pairs that are not taken in time are lost.
+    beginning : sequence of StereoPair
+        Some pairs spread over the beginning; empty for live sources.
+    video : Video
+        Whose sound goes with the pairs.
+    """
 
     name: str
     live: bool
+    beginning: list[StereoPair]
+
+    @property
+    def video(self) -> Video:
+        """Return the left video."""
 
     @property
     def first(self) -> StereoPair:
@@ -49,137 +65,136 @@ class PairStream(Protocol):
 
     @property
     def count(self) -> int | None:
-        """Return how many pairs will come, as far as is known."""
+        """Return the number of pairs, where known."""
 
     def __iter__(self) -> Iterator[StereoPair]:
-        """Yield the pairs, in any one thread; the videos are let go at the end."""
+        """Yield the pairs, in any one thread; the videos are closed at the end."""
 
     def remarks(self) -> list[str]:
-        """Return what went wrong on the way so far, a sentence each."""
+        """Return what went wrong so far, a sentence each."""
 
 
 class TwoVideos:
-    """Pair the frames of a left and a right video by their time.
+    """Pairs of the frames of a left and a right video that belong together in time.
 
     Parameters
     ----------
     left, right : Video
-        Of the same size.
+        Where sizes differ the larger frames are resized.
     name : str
         For messages and file names.
     offset_s : float
-        How much later the right video was started [s]: its frame of time t belongs to the left
-        one's of t + offset.
+        How much later the right video was started [s].
 
     Raises
     ------
     SourceError
-        When the sizes differ, or no frame has a partner at this offset.
+        The aspect ratios differ, or the videos do not overlap in time.
 
     Notes
     -----
-    Frames go together when their times differ by less than half a frame. So one that could not be
+    Frames form a pair when their times differ by half a frame at most. So one that could not be
     decoded costs its partner and nothing else, and rates may differ.
     """
 
     def __init__(self, left: Video, right: Video, name: str, *, offset_s: float = 0.0) -> None:
-        check_same_size(left.size, right.size)
+        check_sizes(left, right)
         self.name = name
         self.live = left.live or right.live
-        self._left, self._right = left, right
+        self.video, self._right = left, right
+        self._shape = min(left.first.shape[:2], right.first.shape[:2])
         self._offset_s = offset_s
         self._endings: list[str] = []
+        self.beginning: list[StereoPair] = []
         if self.count == 0:
             raise SourceError(
-                f"{left.name} and {right.name} share no moment when the right one is moved by "
-                f"{-offset_s * right.fps:.0f} frames; give a smaller --sync-offset"
+                f"{left.name} and {right.name} do not overlap in time at an offset of "
+                f"{-offset_s * right.fps:.0f} frames; give a smaller --sync"
             )
 
     @property
     def first(self) -> StereoPair:
-        return StereoPair(self._left.first, self._right.first, self.name)
+        return self._pair(self.video.first, self._right.first, 0.0)
 
     @property
     def fps(self) -> float:
-        return min(self._left.fps, self._right.fps)
+        return min(self.video.fps, self._right.fps)
 
     @property
     def count(self) -> int | None:
-        if self._left.count is None or self._right.count is None:
+        left, right = self.video, self._right
+        if left.count is None or right.count is None:
             return None
-        end_s = min(
-            self._left.count / self._left.fps, self._right.count / self._right.fps + self._offset_s
-        )
-        shared_s = end_s - max(self._offset_s, 0.0)
-        return max(int(shared_s * self.fps + 0.5), 0)
+        end_s = min(left.count / left.fps, right.count / right.fps + self._offset_s)
+        return max(int((end_s - max(self._offset_s, 0.0)) * self.fps + 0.5), 0)
 
     def __iter__(self) -> Iterator[StereoPair]:
         try:
             yield from self._live_pairs() if self.live else self._timed_pairs()
         finally:
-            self._left.close()
+            self.video.close()
             self._right.close()
 
     def remarks(self) -> list[str]:
-        found = (remark for video in (self._left, self._right) for remark in _remarks(video))
-        return [*found, *self._endings]
+        return [*_remarks(self.video), *_remarks(self._right), *self._endings]
+
+    def pairs_at(self, times_s: Sequence[float]) -> list[StereoPair]:
+        """Return the pairs at some rising times of the left video."""
+        lefts = self.video.frames_at(times_s)
+        rights = self._right.frames_at([frame.time_s - self._offset_s for frame in lefts])
+        return [self._pair(a.image, b.image, a.time_s) for a, b in zip(lefts, rights, strict=False)]
+
+    def _pair(self, left: BGRImage, right: BGRImage, time_s: float) -> StereoPair:
+        shape = self._shape
+        return StereoPair(_resized(left, shape), _resized(right, shape), self.name, time_s)
 
     def _timed_pairs(self) -> Iterator[StereoPair]:
-        lefts, rights = self._left.frames(), self._right.frames()
-        tolerance_s = 0.51 / max(self._left.fps, self._right.fps)
+        lefts, rights = self.video.frames(), self._right.frames()
+        tolerance_s = 0.51 / max(self.video.fps, self._right.fps)
         left, right = next(lefts, None), next(rights, None)
         while left is not None and right is not None:
             lag_s = right.time_s + self._offset_s - left.time_s
             if abs(lag_s) <= tolerance_s:
-                yield StereoPair(left.image, right.image, self.name, left.time_s)
+                yield self._pair(left.image, right.image, left.time_s)
             if lag_s >= -tolerance_s:
                 left = next(lefts, None)
             if lag_s <= tolerance_s:
                 right = next(rights, None)
-        self._note_end(left, right)
-
-    def _note_end(self, left: Frame | None, right: Frame | None) -> None:
-        if (left is None) == (right is None):
-            return
-        shorter, longer = ("left", "right") if left is None else ("right", "left")
-        self._endings = [
-            f"the {shorter} video is shorter: stopped where it ends, the rest of the {longer} one "
-            "was not used"
-        ]
+        if (left is None) != (right is None):
+            shorter, longer = ("left", "right") if left is None else ("right", "left")
+            self._endings = [
+                f"the {shorter} video is shorter: stopped at its end, the rest of the {longer} "
+                "one was not used"
+            ]
 
     def _live_pairs(self) -> Iterator[StereoPair]:
-        yield self.first
-        videos = self._left, self._right
-        failures = [0, 0]  # in a row
-        while max(failures) < MAX_FAILURES_OF_STREAM:
-            grabbed = [video.grab() for video in videos]  # both first: nearer to the same moment
-            images = [v.retrieve() if g else None for v, g in zip(videos, grabbed, strict=True)]
-            failures = [n + 1 if i is None else 0 for n, i in zip(failures, images, strict=True)]
-            left, right = images
-            if left is not None and right is not None:
-                yield StereoPair(left, right, self.name)  # whoever writes it has the clock
-        lost = (v for v, n in zip(videos, failures, strict=True) if n == MAX_FAILURES_OF_STREAM)
-        self._endings = [_lost(video) for video in lost]
+        lefts, rights = self.video.frames(), self._right.frames()
+        while True:
+            left, right = next(lefts, None), next(rights, None)
+            if left is None or right is None:
+                break
+            yield self._pair(left.image, right.image, left.time_s)
+        ended = self.video if left is None else self._right
+        self._endings = [f"{ended.name} gives no more frames: stopped there"]
 
 
 class OneVideo:
-    """Take the halves of one video's frames as left and right.
+    """Pairs of the two views in the frames of one video.
 
     Parameters
     ----------
     video : Video
-        Left eye in the left or upper half.
     name : str
         For messages and file names.
     swap : bool
-        The left eye is in the other half.
+        The left view is in the right or lower half.
     layout : Layout
-        Where the halves are; side by side in full size by default.
+        Position of the views.
 
     Raises
     ------
     SourceError
-        When the frames are too small to hold two pictures.
+        The frames are too small to hold two views.
     """
 
     def __init__(
@@ -187,221 +202,110 @@ class OneVideo:
     ) -> None:
         if not layout.stacked and video.size[0] < 2 * _MIN_WIDTH_PX:
             raise SourceError(
-                f"{video.name} is {video.size[0]} px wide, too small for two pictures side by side"
+                f"{video.name} is {video.size[0]} px wide, too small for two views side by side"
             )
         self.name = name
         self.live = video.live
-        self._video = video
+        self.video = video
+        self.beginning: list[StereoPair] = []
         self._swap = swap
         self._layout = layout
         self._endings: list[str] = []
 
     @property
     def first(self) -> StereoPair:
-        return self._split(self._video.first, 0.0)
+        return self.split(Frame(self.video.first, 0.0))
 
     @property
     def fps(self) -> float:
-        return self._video.fps
+        return self.video.fps
 
     @property
     def count(self) -> int | None:
-        return self._video.count
+        return self.video.count
 
     def __iter__(self) -> Iterator[StereoPair]:
         try:
-            for frame in self._video.frames():
-                yield self._split(frame.image, frame.time_s)
+            for frame in self.video.frames():
+                yield self.split(frame)
             if self.live:
-                self._endings = [_lost(self._video)]
+                self._endings = [f"{self.video.name} gives no more frames: stopped there"]
         finally:
-            self._video.close()
+            self.video.close()
 
     def remarks(self) -> list[str]:
-        return [*_remarks(self._video), *self._endings]
+        return [*_remarks(self.video), *self._endings]
 
-    def _split(self, frame: BGRImage, time_s: float) -> StereoPair:
-        pair = StereoPair(*split_frame(frame, self._layout), self.name, time_s)
+    def split(self, frame: Frame) -> StereoPair:
+        """Return the pair of views in a frame."""
+        pair = StereoPair(*split_frame(frame.image, self._layout), self.name, frame.time_s)
         return pair.exchanged() if self._swap else pair
 
 
-def _lost(video: Video) -> str:
-    return f"{video.name} gives no more frames: stopped there"
-
-
-def _remarks(video: Video) -> list[str]:
-    found = []
-    if video.skipped == 1:
-        found.append(f"1 frame of {video.name} could not be decoded and was left out")
-    elif video.skipped:
-        found.append(
-            f"{video.skipped} frames of {video.name} could not be decoded and were left out"
+def check_sizes(left: Video, right: Video) -> None:
+    """Raise SourceError where two videos have different aspect ratios."""
+    aspects = [width / height for width, height in (left.size, right.size)]
+    if abs(aspects[0] / aspects[1] - 1) > ASPECT_TOLERANCE:
+        (w1, h1), (w2, h2) = left.size, right.size
+        raise SourceError(
+            f"left is {w1}x{h1} px but right is {w2}x{h2} px; give two videos of one aspect ratio"
         )
-    if video.late_s:
-        found.append(
-            f"the first {video.late_s:.1f} s of {video.name} could not be decoded and were left out"
-        )
-    if video.count is None:
-        return found
-    came = video.count - video.missing
-    if video.missing and video.counted:
-        found.append(
-            f"{video.name} ended after {came} of the {video.count} frames "
-            "its header tells of: cut off, or trimmed"
-        )
-    elif video.missing > video.fps:  # by a second
-        found.append(
-            f"{video.name} ended after {came / video.fps:.1f} of {video.count / video.fps:.1f} s: "
-            "cut off, or its sound is longer"
-        )
-    return found
 
 
-LOOKED_AT_FRAMES = 96  # of the beginning of a video
-LOOKED_AT_EVERY = 16
-JUDGED_PAIRS = 3  # whose order is judged
-SYNC_SECONDS = 10.0
-SYNC_SIDE_PX = 480
-_END = Frame(np.empty((0, 0, 3), np.uint8), math.inf)  # what follows the last frame
+def pair_videos(left: Video, right: Video, settings: TwoVideosSettings) -> TwoVideos:
+    """Pair two videos by the offset that is set or estimated."""
+    if left.size != right.size:
+        (w1, h1), (w2, h2) = left.size, right.size
+        say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the larger one is resized")
+    offset_s = _offset_s(left, right, settings)
+    stream = TwoVideos(left, right, pair_name(left.source, right.source), offset_s=offset_s)
+    if not stream.live:
+        begin_s = max(offset_s, left.late_s, right.late_s + offset_s, 0.0)
+        stream.beginning = stream.pairs_at(_examined_times(stream, begin_s))
+    return stream
 
 
-def beginning_of(source: Source) -> list[BGRImage]:
-    """Return frames spread over the beginning of a video file; none of a camera or address."""
-    if source.kind is not Kind.FILE:
-        return []
-    video = open_video(source, 0)
-    try:
-        return [f.image for f in islice(video.frames(), 0, LOOKED_AT_FRAMES, LOOKED_AT_EVERY)]
-    finally:
-        video.close()
-
-
-def beginning_of_two(left: Source, right: Source, offset_s: float) -> list[StereoPair]:
-    """Return pairs spread over the beginning of two video files; none where one is no file."""
-    if left.kind is not Kind.FILE or right.kind is not Kind.FILE:
-        return []
-    videos = open_video(left, 0), open_video(right, 0)
-    stream = TwoVideos(*videos, left.stem, offset_s=offset_s)  # it closes them
-    pairs = iter(stream)
-    return list(islice(pairs, 0, LOOKED_AT_FRAMES, LOOKED_AT_EVERY))
-
-
-def with_order(pairs: Sequence[StereoPair], swap: bool) -> list[StereoPair]:
-    """Return the pairs with their eyes exchanged where `swap` says so."""
-    if not swap:
-        return list(pairs)
-    return [pair.exchanged() for pair in pairs]
-
-
-def choose_layout(
-    source: Source, video: Video, settings: UnifiedVideoSettings
-) -> tuple[Layout, list[StereoPair], bool | None]:
-    """Return the layout of a video, some of its pairs, and whether its eyes are swapped.
-
-    Returns
-    -------
-    layout : Layout
-        Never with the right eye first: that is the third value.
-    pairs : list of StereoPair
-        Cut with this layout.
-    swap : bool or None
-        What name, layout or content tell; None where nothing does.
-    """
-    frames = beginning_of(source) or [video.first]
+def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
+    """Find the views of a video; ask for their order where nothing sets it."""
+    frames = video.frames_at(_examined_times(video, video.late_s)) or [Frame(video.first, 0.0)]
+    images = [frame.image for frame in frames]
+    usual = LayoutFinding(_SIDE_BY_SIDE, 0.0, "could not be checked, default used")
     if settings.layout == AUTO:
-        found = detect_layout(_file_name(source), video.title, frames)
+        name = _file_name(video)
+        found = advise("layout", lambda: detect_layout(name, video.tags, images), usual)
         say(str(found))
     else:
         found = LayoutFinding(parse_layout(settings.layout), 1.0, "as set")
     layout = Layout(found.layout.stacked, found.layout.half)
-    pairs = [StereoPair(*split_frame(frame, layout), source.stem) for frame in frames]
+    stream = OneVideo(video, video.source.stem, layout=layout)
     swap = settings.swap
-    if swap is None and (found.order_known or found.layout.right_first):
-        swap = found.layout.right_first
-        say(f"the name says: {'right' if swap else 'left'} eye first")
-    elif swap is None:
-        finding = _order_of(pairs)
-        say(str(finding))
-        swap = finding.swapped
-    return layout, pairs, swap
+    if swap is None:
+        swap = ask_yes_no(SWAP, default=_order(found, [stream.split(frame) for frame in frames]))
+    stream = OneVideo(video, video.source.stem, swap=swap, layout=layout)
+    if not video.live:
+        stream.beginning = [stream.split(frame) for frame in frames]
+    return stream
 
 
-def _file_name(source: Source) -> str:
-    """Return the name that may tell a layout: of an address the path, its query is chance."""
-    if source.kind is Kind.FILE:
-        return source.text
-    return "" if source.kind is Kind.CAMERA else unquote(urlsplit(source.text).path)
+def _examined_times(video: Video | TwoVideos, begin_s: float) -> list[float]:
+    length_s = EXAMINED_S if video.count is None else video.count / video.fps
+    end_s = min(begin_s + EXAMINED_S, begin_s + length_s)
+    return list(np.linspace(begin_s, end_s, EXAMINED_FRAMES, endpoint=False))
 
 
-def choose_offset_s(
-    sources: tuple[Source, Source],
-    videos: tuple[Video, Video],
-    settings: TwoVideosSettings,
-) -> float:
-    """Return by how many seconds the right video was started later than the left one."""
-    rates = (videos[0].fps, videos[1].fps)
-    if settings.sync_frames is not None:
-        return -settings.sync_frames / rates[1]
-    if settings.sync == OFF or any(source.kind is not Kind.FILE for source in sources):
-        return 0.0
-    say("looking how the two videos belong together in time")
-    left, right = (_motion_of(source, rate) for source, rate in zip(sources, rates, strict=True))
-    finding = offset_of_signals(left, right, *rates)
-    places = pairs_to_verify(finding, (len(left) + 1, len(right) + 1), rates[1] / rates[0])
-    of_left, of_right = (
-        _images_at([pair[side] / rates[side] for pair in places], _small_frames(sources[side]))
-        for side in (0, 1)
-    )
-    finding = verified(finding, zip(of_left, of_right, strict=True))
+def _order(found: LayoutFinding, pairs: Sequence[StereoPair]) -> bool:
+    """Return whether the right view comes first, by name or content."""
+    if found.order_known or found.layout.right_first:
+        say(f"order: {'right' if found.layout.right_first else 'left'} view first ({found.reason})")
+        return found.layout.right_first
+    finding = advise("left/right order", lambda: _order_of(pairs), SwapFinding(None, 0.5))
     say(str(finding))
-    if not finding.believed:
-        return 0.0
-    # Measured from the first frames that can be decoded, which may be late in their files.
-    late_s = videos[0].late_s - videos[1].late_s
-    return late_s - round(finding.offset_frames) / rates[1]
-
-
-def _motion_of(source: Source, rate: float) -> Signals:
-    """Return what moves in the first seconds, at a constant rate: phones do not keep theirs."""
-    times_s: list[float] = []
-
-    def images() -> Iterator[BGRImage]:
-        for frame in _small_frames(source):
-            times_s.append(frame.time_s)
-            yield frame.image
-
-    return at_constant_rate(motion_signals(images()), times_s, rate)
-
-
-def _small_frames(source: Source) -> Iterator[Frame]:
-    """Yield every frame of the first seconds that can be decoded, small, the first at time zero."""
-    video = open_video(source, 0)
-    try:
-        end_s = video.late_s + SYNC_SECONDS
-        for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames()):
-            height, width = frame.image.shape[:2]
-            scale = min(1.0, SYNC_SIDE_PX / max(height, width))
-            shape = (max(1, round(height * scale)), max(1, round(width * scale)))
-            yield Frame(resize_image(frame.image, shape), frame.time_s - video.late_s)
-    finally:
-        video.close()
-
-
-def _images_at(times_s: Sequence[float], frames: Iterator[Frame]) -> list[BGRImage]:
-    """Return the picture that is to be seen at each of some rising times; read no further."""
-    found: list[BGRImage] = []
-    for shown, following in pairwise(chain(frames, [_END])):
-        half_way_s = (shown.time_s + following.time_s) / 2  # from there on the next one is nearer
-        while len(found) < len(times_s) and times_s[len(found)] <= half_way_s:
-            found.append(shown.image)
-        if len(found) == len(times_s):
-            break
-    return found
+    return bool(finding.swapped)
 
 
 def _order_of(pairs: Sequence[StereoPair]) -> SwapFinding:
     """Return the surest of the findings, unless they contradict one another."""
-    bars = find_bars([pair.left for pair in pairs], [pair.right for pair in pairs])
+    bars: Bars = find_bars([pair.left for pair in pairs], [pair.right for pair in pairs])
     step = max(1, len(pairs) // JUDGED_PAIRS)
     findings = [
         detect_swap(bars.crop(pair.left), bars.crop(pair.right))
@@ -411,3 +315,63 @@ def _order_of(pairs: Sequence[StereoPair]) -> SwapFinding:
     if len({finding.swapped for finding in answers}) != 1:
         return SwapFinding(None, 0.5)
     return max(answers, key=lambda finding: finding.confidence)
+
+
+def _file_name(video: Video) -> str:
+    """Return the name that may state a layout: of an address the path, its query is chance."""
+    source = video.source
+    if source.kind is Kind.FILE:
+        return source.text
+    return "" if source.kind is Kind.CAMERA else unquote(urlsplit(source.text).path)
+
+
+def _offset_s(left: Video, right: Video, settings: TwoVideosSettings) -> float:
+    """Return by how many seconds the right video was started later than the left one."""
+    if settings.sync_frames is not None:
+        return -settings.sync_frames / right.fps
+    if settings.sync == OFF or left.live or right.live:
+        return 0.0
+    say("estimating the time offset of the two videos")
+    a, b = _small_frames(left), _small_frames(right)
+    times = [f.time_s for f in a], [f.time_s for f in b]
+    finding = advise(
+        "sync",
+        lambda: find_offset([f.image for f in a], [f.image for f in b], left.fps, right.fps, times),
+        SyncFinding(0.0, 0.0, float("nan")),
+    )
+    say(str(finding))
+    if not finding.believed:
+        return 0.0
+    # measured from the first frames that can be decoded, which may be late in their files
+    return left.late_s - right.late_s - round(finding.offset_frames) / right.fps
+
+
+def _small_frames(video: Video) -> list[Frame]:
+    """Return the frames of the first seconds that can be decoded, small, from time zero on."""
+    end_s = video.late_s + SYNC_S
+    height, width = video.first.shape[:2]
+    scale = min(1.0, SYNC_SIDE_PX / max(height, width))
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return [
+        Frame(resize_image(frame.image, shape), frame.time_s - video.late_s)
+        for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames())
+    ]
+
+
+def _resized(view: BGRImage, shape: tuple[int, int]) -> BGRImage:
+    return view if view.shape[:2] == shape else resize_image(view, shape)
+
+
+def _remarks(video: Video) -> list[str]:
+    found = []
+    if video.skipped:
+        frames = "1 frame" if video.skipped == 1 else f"{video.skipped} frames"
+        found.append(f"{frames} of {video.name} could not be decoded and were left out")
+    if video.late_s:
+        found.append(f"the first {video.late_s:.1f} s of {video.name} could not be decoded")
+    if video.count is not None and video.missing > (1 if video.counted else video.fps):
+        found.append(
+            f"{video.name} ended after {(video.count - video.missing) / video.fps:.1f} of "
+            f"{video.count / video.fps:.1f} s: cut off or trimmed, or its sound is longer"
+        )
+    return found

@@ -1,116 +1,136 @@
-"""Open videos: files, cameras, streams, addresses of videos, and pages of sites."""
+"""Open videos: files, addresses, streams and sites through PyAV, cameras through OpenCV.
+
+Times are those of the container, in seconds from the beginning of the recording; frames come
+upright, deinterlaced, as (H, W, 3) uint8 BGR.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import math
-import os
 import re
+import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from pathlib import Path, PurePath, PurePosixPath
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type as SideData
 
 from crestereo.app import http
-from crestereo.app.sources import Kind, Source
+from crestereo.app.sources import Kind, Source, first_of_sequence
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
 
-if TYPE_CHECKING:
-    import cv2
-
-
+TIMEOUT_S = 15.0
+_SITE_TIMEOUT_S = 60.0
 _USUAL_FPS = 25.0
-_MAX_FPS = 480.0  # above it stands a time base that some containers report as a rate
-_LATE_FRAMES = 2.5
-_COUNTING = (".mp4", ".m4v", ".mov", ".avi")  # Matroska and streams do not
-_MAX_FAILURES = 100  # frames in a row that cannot be decoded, before a file counts as over
-MAX_FAILURES_OF_STREAM = 3
-"""Frames in a row that a live source may fail to give; each may take the whole deadline."""
+_MAX_FPS = 480.0  # above it is a time base that some containers report as a rate
+_LATE_FRAMES = 2.5  # some files start by a frame or two after zero
+_MAX_FAILURES = 3  # frames in a row that a camera may fail to give
+_MAX_SITE_STREAMS = 3
+_VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".m3u8")
+)
+_STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 6: "interlaced rows"}
+"""Types of FFmpeg's AVStereo3D that a file may declare."""
+
+_ROTATIONS = {
+    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_CLOCKWISE,
+}
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold one frame and when it is to be seen, in seconds from the first one."""
+    """One frame and its time [s] from the beginning of the recording."""
 
     image: BGRImage
     time_s: float
 
 
-class Video:
-    """Read frames one after the other; make it with `openers.open_video`.
+class TimeoutExceeded(Exception):  # noqa: N818
+    """A call that did not return in time."""
 
-    Parameters
-    ----------
-    name : str
-        For messages.
-    capture : cv2.VideoCapture
-        Open.
-    kind : Kind
-        A camera or stream is live: what was not read in time is gone. So is a web address whose
-        header tells no number of frames, such as that of an HTTP camera.
-    title : str
-        What a site calls it; empty elsewhere.
+
+def call_within(limit_s: float, call: Callable[[], Result]) -> Result:
+    """Return what a blocking call returns, or raise TimeoutExceeded.
+
+    The call goes on in a daemon thread, which Ctrl-C does not wait for.
+    """
+    outcome: list[Result | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as exc:  # noqa: BLE001  raised again by the caller
+            outcome.append(exc)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    end = time.monotonic() + limit_s
+    while thread.is_alive() and time.monotonic() < end:
+        thread.join(0.05)  # in pieces: Windows delivers Ctrl-C between them
+    if not outcome:
+        raise TimeoutExceeded(f"no answer within {limit_s:g} s")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+class Video:
+    """An open video; made by `open_video`.
 
     Attributes
     ----------
+    source : Source
+        Its `title` is that of the site.
+    live : bool
+        Frames that are not read in time are lost.
     first : (H, W, 3) uint8
-        The first frame.
+        First frame.
     fps : float
-        Frames per second, 25 where the video does not tell.
+        Mean frame rate, 25 where unknown.
     count : int or None
-        Frames the header tells of.
-    skipped : int
-        Frames that could not be decoded between others, up to where `frames` is.
-    missing : int
-        Frames at the end that the header tells of and that did not come.
+        Number of frames that the header states or implies.
     counted : bool
-        The header counts frames; others tell a length only, which may be that of the sound.
+        The header states the number; otherwise it follows from a length, perhaps of the sound.
     late_s : float
-        How much of the beginning could not be decoded.
-
-    Raises
-    ------
-    SourceError
-        When there is no frame.
+        Length of a beginning that cannot be decoded [s].
+    skipped, missing : int
+        Frames that could not be decoded, so far, and those missing at the end.
+    tags : str
+        Record of the container about its stereo layout, title included; may be empty.
+    pixel_aspect : float
+        Width over height of a pixel.
     """
 
-    def __init__(self, name: str, capture: cv2.VideoCapture, kind: Kind, title: str = "") -> None:
-        self.name = name
-        self.title = title
-        self._capture = capture
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        endless = kind is Kind.WEB and not count > 0
-        self.live = endless or kind in (Kind.CAMERA, Kind.STREAM)
-        self._patience = _MAX_FAILURES if kind is Kind.FILE else MAX_FAILURES_OF_STREAM
-        fps = capture.get(cv2.CAP_PROP_FPS)
-        told = math.isfinite(fps) and 0 < fps <= _MAX_FPS
-        self.fps = fps if told else _USUAL_FPS
-        known = told and not self.live and math.isfinite(count) and count > 0
-        self.count = int(count) if known else None
-        path = name if kind is Kind.FILE else urlsplit(name).path
-        self.counted = PurePath(path).suffix.lower() in _COUNTING
-        self.skipped = 0
-        self.missing = 0
-        self._delivered = 0
-        first = self._next_image()
-        if first is None:
-            raise SourceError(f"no frame of {name} can be decoded; convert it to H.264 in .mp4")
-        self.first: BGRImage = first
-        begin_s = self._position_s()
-        # Some files start at a time of their own, by a frame or two; far beyond, what came before
-        # could not be decoded.
-        self.late_s = begin_s if not self.live and begin_s > _LATE_FRAMES / self.fps else 0.0
-        self._start_s = begin_s - self.late_s
+    source: Source
+    live: bool
+    first: BGRImage
+    fps = _USUAL_FPS
+    count: int | None = None
+    counted = False
+    late_s = 0.0
+    skipped = 0
+    missing = 0
+    tags = ""
+    pixel_aspect = 1.0
+
+    @property
+    def name(self) -> str:
+        """Return the name of the video in messages."""
+        return str(self.source)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -118,312 +138,286 @@ class Video:
         return self.first.shape[1], self.first.shape[0]
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame that can be decoded, the first one included."""
-        image: BGRImage | None = self.first
-        time_s, step_s = self.late_s, 1 / self.fps
-        while image is not None:
-            yield Frame(image, time_s)
-            failed_before = self.skipped
-            image = self._next_image()
-            position_s = self._position_s() - self._start_s
-            # Some streams tell no time, or one that stands still.
-            counted_s = time_s + step_s * (1 + self.skipped - failed_before)
-            time_s = position_s if position_s > time_s else counted_s
+        """Yield all frames from the beginning; of a live source from now on."""
+        raise NotImplementedError
 
-    def grab(self) -> bool:
-        """Take the next frame from a camera without decoding it."""
-        return self._capture.grab()
-
-    def retrieve(self) -> BGRImage | None:
-        """Decode what was grabbed, None where it is broken."""
-        done, image = self._capture.retrieve()
-        return _as_picture(image) if done else None
+    def frames_at(self, times_s: Sequence[float]) -> list[Frame]:
+        """Return the frames shown at some rising times; of a live source the first one."""
+        del times_s
+        return [Frame(self.first, 0.0)]
 
     def close(self) -> None:
-        """Let the file or camera go."""
+        """Release the file or camera."""
+        raise NotImplementedError
+
+
+class _CaptureVideo(Video):
+    """A camera, or a stream that cap-from-youtube has opened, through OpenCV."""
+
+    def __init__(self, source: Source, capture: cv2.VideoCapture) -> None:
+        self.source = source
+        self.live = source.kind is Kind.CAMERA
+        self._capture = capture
+        fps = capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if 0 < fps <= _MAX_FPS else _USUAL_FPS
+        first = self._read()
+        if first is None:
+            raise SourceError(f"{source} gives no frame; is it connected and free?")
+        self.first = first
+
+    def frames(self) -> Iterator[Frame]:
+        start_s = time.monotonic()
+        image: BGRImage | None = self.first
+        shown = 0
+        while image is not None:
+            yield Frame(image, time.monotonic() - start_s if self.live else shown / self.fps)
+            shown += 1
+            image = self._read()
+
+    def close(self) -> None:
         self._capture.release()
 
-    def _next_image(self) -> BGRImage | None:
-        """Return the next frame that can be decoded, None at the end."""
-        for failures in range(self._patience):
+    def _read(self) -> BGRImage | None:
+        for _ in range(_MAX_FAILURES):
             done, image = self._capture.read()
             if done and image is not None:
-                self.skipped += failures
-                self._delivered += 1
-                return _as_picture(image)
-            if self.count is not None and self._delivered + self.skipped + failures >= self.count:
-                break  # the header tells that this was the end
-        if self.count is not None:  # the rest is cut off, broken, or trimmed and never to be seen
-            missing = self.count - self._delivered - self.skipped - round(self.late_s * self.fps)
-            self.missing = missing if missing > 1 else 0  # a header may count one too many
+                if image.ndim == 2:  # some cameras are grey
+                    image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+                return np.asarray(image, np.uint8)
         return None
 
-    def _position_s(self) -> float:
+
+class _ContainerVideo(Video):
+    """A file, an address or a stream, through PyAV."""
+
+    def __init__(self, source: Source, container: av.container.InputContainer) -> None:
+        if not container.streams.video:
+            raise SourceError(f"{source} holds no video")
+        self.source = source
+        self._container = container
+        self._stream = stream = container.streams.video[0]
+        length_s = container.duration / av.time_base if container.duration else 0.0
+        rate = float(stream.average_rate or stream.guessed_rate or 0)
+        self.fps = rate if 0 < rate <= _MAX_FPS else _USUAL_FPS
+        self.live = source.kind is Kind.STREAM or (source.kind is Kind.WEB and length_s <= 0)
+        self.counted = stream.frames > 0 and "matroska" not in container.format.name
+        if not self.live:
+            self.count = stream.frames or round(length_s * self.fps) or None
+        stream.thread_type = "SLICE" if self.live else "AUTO"  # frame threads add latency
+        self._time_base = stream.time_base or Fraction(1, av.time_base)
+        self._start_s = float((stream.start_time or 0) * self._time_base)
+        self._deinterlacer: av.filter.Graph | None = None
+        self._tags_read = False
+        self._waiting: Iterator[Frame] | None = self._decoded()
+        first = next(self._waiting, None)
+        if first is None:
+            raise SourceError(f"no frame of {source} can be decoded; convert it to H.264 in .mp4")
+        self.first = first.image
+        if not self.live and first.time_s > _LATE_FRAMES / self.fps:
+            self.late_s = first.time_s
+        self._first_s = first.time_s
+        aspect = stream.sample_aspect_ratio
+        self.pixel_aspect = float(aspect) if aspect else 1.0
+
+    def frames(self) -> Iterator[Frame]:
+        following = self._waiting
+        if following is None:  # `frames_at` has moved on
+            self._container.seek(0)
+            self.skipped = 0
+            following = self._decoded()
+            next(following, None)
+        self._waiting = None
+        last_s = self._first_s - 1 / self.fps
+        delivered = 0
+        for frame in self._following(following):
+            time_s = frame.time_s if frame.time_s > last_s else last_s + 1 / self.fps
+            yield Frame(frame.image, time_s)
+            last_s = time_s
+            delivered += 1
+        if self.count is not None:
+            missing = self.count - delivered - self.skipped - round(self.late_s * self.fps)
+            self.missing = missing if missing > 1 else 0  # a header may count one too many
+
+    def _following(self, following: Iterator[Frame]) -> Iterator[Frame]:
+        yield Frame(self.first, self._first_s)
+        yield from following
+
+    def frames_at(self, times_s: Sequence[float]) -> list[Frame]:
         if self.live:
-            return time.monotonic()
-        return self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            return [Frame(self.first, self._first_s)]
+        self._waiting = None
+        found: list[Frame] = []
+        for wanted_s in times_s:
+            target_s = max(wanted_s, 0.0)
+            with contextlib.suppress(av.error.FFmpegError):  # not seekable: what follows is taken
+                offset = int((target_s + self._start_s) / self._time_base)
+                self._container.seek(offset, stream=self._stream)
+            half_s = 0.5 / self.fps
+            reached = (f for f in self._decoded() if f.time_s >= target_s - half_s)
+            frame = next(reached, None)
+            if frame is not None:
+                found.append(frame)
+        return found
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _decoded(self) -> Iterator[Frame]:
+        """Yield what can be decoded from where the container is."""
+        counted = 0
+        for frame in self._raw_frames():
+            if frame.is_corrupt:
+                self.skipped += 1
+                continue
+            seconds = time.monotonic() if self.live else frame.time
+            if seconds is None:  # a stream without times
+                seconds = self._start_s + counted / self.fps
+            counted += 1
+            if not self._tags_read:
+                self._read_tags(frame)
+            image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+            turn = _ROTATIONS.get(round(frame.rotation) % 360)
+            if turn is not None:
+                image = np.asarray(cv2.rotate(image, rotateCode=turn), np.uint8)
+            yield Frame(image, float(seconds) - self._start_s)
+
+    def _raw_frames(self) -> Iterator[av.VideoFrame]:
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.FFmpegError as exc:
+                if self.live and isinstance(exc, (TimeoutError, OSError)):
+                    return
+                packet = None  # the file is cut off
+            if packet is None:
+                return
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                self.skipped += bool(packet.size)
+                continue
+            for frame in frames:
+                yield from self._progressive(frame)
+
+    def _progressive(self, frame: av.VideoFrame) -> Iterator[av.VideoFrame]:
+        """Yield a frame, deinterlaced where the stream is interlaced."""
+        if self._deinterlacer is None:
+            if not frame.interlaced_frame:
+                yield frame
+                return
+            self._deinterlacer = graph = av.filter.Graph()
+            source = graph.add_buffer(template=self._stream)
+            bwdif = graph.add("bwdif", "mode=send_frame")
+            sink = graph.add("buffersink")
+            source.link_to(bwdif)
+            bwdif.link_to(sink)
+            graph.configure()
+        self._deinterlacer.push(frame)
+        while True:
+            try:
+                yield cast("av.VideoFrame", self._deinterlacer.pull())
+            except (av.error.BlockingIOError, av.error.EOFError):
+                return
+
+    def _read_tags(self, frame: av.VideoFrame) -> None:
+        self._tags_read = True
+        metadata = {**self._container.metadata, **self._stream.metadata}
+        tags = [f"{key}={metadata[key]}" for key in ("stereo_mode", "title") if key in metadata]
+        declared: Any = cast("Any", frame.side_data).get(SideData.STEREO3D)
+        if declared is not None:
+            kind, inverted = struct.unpack_from("ii", bytes(declared))
+            if kind in _STEREO_3D:
+                order = ", right view first" if inverted & 1 else ""
+                tags.insert(0, f"stereo3d={_STEREO_3D[kind]}{order}")
+        self.tags = "; ".join([*tags, self.source.title]).strip("; ")
 
 
-def _as_picture(image: object) -> BGRImage:
-    """Return a frame as (H, W, 3) uint8; some cameras give grey ones."""
-    picture = np.asarray(image, dtype=np.uint8)
-    if picture.ndim == 2:
-        return np.asarray(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), dtype=np.uint8)
-    return picture
-
-
-Result = TypeVar("Result")
-
-_LOOK_EVERY_S = 0.05
-
-
-class DeadlineError(Exception):
-    """Say that a call did not return in time; translated where it was made."""
-
-
-def call_within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Return what `call` returns, unless it takes longer than `seconds`.
-
-    Parameters
-    ----------
-    seconds : float
-        Wall time given [s].
-    call : callable
-        Runs in a daemon thread of its own, which is left to itself when the time is over. The
-        caller stays open to Ctrl-C.
-
-    Returns
-    -------
-    object
-        What the call returned.
-
-    Raises
-    ------
-    DeadlineError
-        When the time is over.
-    Exception
-        What the call raised.
-    """
-    results: list[Result] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(call())
-        except BaseException as exc:  # noqa: BLE001  raised again in the caller's thread
-            failures.append(exc)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    end = time.monotonic() + seconds
-    while thread.is_alive():
-        left = end - time.monotonic()
-        if left <= 0:
-            raise DeadlineError(f"no answer within {seconds:g} s")
-        thread.join(min(left, _LOOK_EVERY_S))
-    if failures:
-        raise failures[0]
-    return results[0]
-
-
-_SOCKET_TIMEOUT_S = 15
-_MAX_TRIES = 3
-
-
-@dataclass(frozen=True)
-class SiteStream:
-    """Name one stream of a site: its address, the headers its server expects, the video's title."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    title: str = ""
-
-
-def rank_streams(
-    formats: Iterable[Mapping[str, Any]], target_height: int
-) -> list[Mapping[str, Any]]:
-    """Order the streams of a video, the one to play first.
-
-    Parameters
-    ----------
-    formats : iterable of mapping
-        As yt-dlp lists them: ``url``, ``vcodec``, ``protocol``, ``height``, ``tbr``.
-    target_height : int
-        Wanted height [px]: the smallest that reaches it is best, then the largest below.
-
-    Returns
-    -------
-    list of mapping
-        Those with a picture. AV1, and streams in pieces such as HLS, come last, because OpenCV's
-        FFmpeg often cannot play them; of the others H.264 comes first.
-    """
-
-    def order(stream: Mapping[str, Any]) -> tuple[bool, bool, bool, int, float]:
-        codec = str(stream.get("vcodec") or "").lower()
-        height = int(stream.get("height") or 0)
-        awkward = codec.startswith(("av01", "av1")) or not _in_one_piece(stream)
-        return (
-            awkward,
-            not codec.startswith(("avc", "h264")),
-            height < target_height,
-            abs(height - target_height),
-            -float(stream.get("tbr") or 0),
-        )
-
-    playable = [s for s in formats if s.get("url") and s.get("vcodec") != "none"]
-    return sorted((s for s in playable if not _is_storyboard(s)), key=order)
-
-
-def find_streams(url: str, target_height: int) -> list[SiteStream]:
-    """Ask yt-dlp for a video's streams and return the best few, the first to be tried first.
-
-    Raises
-    ------
-    SourceError
-        When yt-dlp finds no video there.
-    """
-    import yt_dlp  # noqa: PLC0415  heavy, and needed for sites only
-
-    options = {
-        "quiet": True,
-        "no_warnings": True,
-        "noprogress": True,
-        "color": "no_color",
-        "noplaylist": True,
-        "socket_timeout": _SOCKET_TIMEOUT_S,
-        "retries": 1,
-        "extractor_retries": 1,
-        "logger": _Silent(),
-        "format": "all/bestvideo*",
-    }
-    try:
-        with yt_dlp.YoutubeDL(options) as downloader:
-            info = downloader.extract_info(url, download=False) or {}
-    except yt_dlp.utils.YoutubeDLError as exc:
-        reason = re.sub(r"^ERROR:\s*(\[[^]]*\]\s*)?", "", " ".join(str(exc).split()))
-        raise SourceError(f"yt-dlp finds no video at {url}: {reason[:200]}") from exc
-    if "entries" in info:
-        raise SourceError(f"{url} is a list of videos; give the address of one")
-    formats = info.get("formats") or [info]
-    streams = rank_streams(formats, target_height)[:_MAX_TRIES]
-    if not streams:
-        raise SourceError(f"yt-dlp finds no stream with a picture at {url}")
-    title = str(info.get("title") or "")
-    return [SiteStream(str(s["url"]), s.get("http_headers") or {}, title) for s in streams]
-
-
-def open_as_cap_from_youtube_does(url: str) -> cv2.VideoCapture:
-    """Open a video by the choice of cap-from-youtube, the last resort.
-
-    Raises
-    ------
-    SourceError
-        When it finds no stream; it knows the usual sizes of YouTube only.
-    """
-    from cap_from_youtube import cap_from_youtube  # noqa: PLC0415
-
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # its yt-dlp talks
-            return cap_from_youtube(url)  # type: ignore[no-any-return]
-    except Exception as exc:  # IndexError, KeyError, what yt-dlp raises
-        raise SourceError(f"no stream of {url} can be played; download it with yt-dlp") from exc
-
-
-def _in_one_piece(stream: Mapping[str, Any]) -> bool:
-    protocol = str(stream.get("protocol") or "https").lower()
-    return protocol in ("http", "https")
-
-
-def _is_storyboard(stream: Mapping[str, Any]) -> bool:
-    """Return whether a stream is a sheet of preview pictures."""
-    return stream.get("ext") == "mhtml" or stream.get("format_note") == "storyboard"
-
-
-class _Silent:
-    """Take what yt-dlp would print: its errors reach us as exceptions."""
-
-    def debug(self, text: str) -> None:
-        """Take a remark."""
-
-    warning = error = debug
-
-
-DEADLINE_S = 15.0
-_SITE_DEADLINE_S = 60.0
-_VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".m3u8")
-)
-
-
-def open_video(source: Source, target_height: int) -> Video:
+def open_video(
+    source: Source, target_height: int, *, cookies_from_browser: str | None = None
+) -> Video:
     """Open a video and read its first frame.
 
     Parameters
     ----------
     source : Source
-        What `sources.parse_video` returned.
+        From `sources.parse_video`.
     target_height : int
         Where a site offers several sizes, the one near this height [px] is taken.
+    cookies_from_browser : str, optional
+        Browser whose cookies yt-dlp sends to a site.
 
     Raises
     ------
     SourceError
-        When it cannot be opened; the message names the source and says why.
+        It cannot be opened; the message names the source and the reason.
     """
-    name = str(source)
     if source.kind is Kind.CAMERA:
-        number = int(source.text)
-        return _opened(source, lambda: cv2.VideoCapture(number), "is it connected and free?")
-    if source.kind is Kind.FILE:
-        path = str(Path(name).absolute())  # FFmpeg takes "12:30.mp4" for an address
-        return _opened(source, lambda: cv2.VideoCapture(path), "is it a video, and complete?")
-    if source.kind is Kind.WEB and not _is_video(name):
-        return _open_site(source, target_height)
-    address = http.encoded(name) if source.kind is Kind.WEB else name
-    return _opened(source, lambda: open_address(address), "check the address and the network")
+        return _open_camera(source)
+    if source.kind is Kind.WEB:
+        if not _is_video(source.text):
+            return _open_site(source, target_height, cookies_from_browser)
+        return _open_container(source, http.encoded(source.text))
+    return _open_container(source, source.text)
 
 
-def open_address(url: str, headers: Mapping[str, str] | None = None) -> cv2.VideoCapture:
-    """Open an address through FFmpeg, with deadlines for opening and for every frame."""
-    patience_ms = int(DEADLINE_S * 1000)
-    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, patience_ms]
-    limits += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, patience_ms]
-    with _ffmpeg_headers(headers or {}):
-        return cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+def _open_camera(source: Source) -> Video:
+    try:
+        return call_within(
+            2 * TIMEOUT_S, lambda: _CaptureVideo(source, cv2.VideoCapture(int(source.text)))
+        )
+    except (TimeoutExceeded, cv2.error) as exc:
+        raise SourceError(f"{source} gives no frame; is it connected and free?") from exc
 
 
-def _opened(
-    source: Source,
-    open_it: Callable[[], cv2.VideoCapture],
-    advice: str,
-    deadline_s: float = 2 * DEADLINE_S,
-    title: str = "",
+def _open_container(
+    source: Source, location: str, headers: Mapping[str, str] | None = None
 ) -> Video:
-    """Return an open video, or raise SourceError with a hint what to look at."""
+    local = source.kind is Kind.FILE
+    # FFmpeg takes "12:30.mp4" for an address
+    place = str(Path(location).absolute()) if local else location
+    options: dict[str, str] = {}
+    if headers:
+        options["headers"] = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    number = first_of_sequence(location) if local else None
+    if number is not None:
+        options |= {"start_number": str(number), "framerate": f"{_USUAL_FPS:g}"}
+    if source.kind is Kind.STREAM and place.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"
 
     def attempt() -> Video:
-        capture = open_it()
-        if not capture.isOpened():
-            raise SourceError(f"OpenCV cannot open {source}; {advice}")
-        return Video(str(source), capture, source.kind, title)
+        container = av.open(
+            place,
+            format="image2" if number is not None else None,
+            options=options,
+            timeout=(TIMEOUT_S, TIMEOUT_S),
+            metadata_errors="replace",
+        )
+        try:
+            return _ContainerVideo(source, container)
+        except BaseException:
+            container.close()
+            raise
 
+    advice = "is it a video, and complete?" if local else "check the address and the network"
     try:
-        return call_within(deadline_s, attempt)
-    except DeadlineError as exc:
-        raise SourceError(f"{source} gave no frame within {deadline_s:g} s; {advice}") from exc
-    except cv2.error as exc:
-        raise SourceError(f"OpenCV cannot open {source}: {exc.err}; {advice}") from exc
+        return call_within(2 * TIMEOUT_S, attempt)
+    except TimeoutExceeded as exc:
+        raise SourceError(f"{source} gave no frame within {2 * TIMEOUT_S:g} s; {advice}") from exc
+    except (av.error.FFmpegError, OSError, ValueError) as exc:
+        reason = http.one_line(getattr(exc, "strerror", None) or exc)
+        raise SourceError(f"cannot open {source}: {reason}; {advice}") from exc
 
 
 def _is_video(url: str) -> bool:
-    """Return whether an address is a video itself, or raise SourceError when it is not there."""
+    """Return whether an address is a video itself, or raise SourceError when it does not exist."""
     named = PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES
     try:
-        with http.get(url, read_s=DEADLINE_S) as response:
-            kind = response.headers.get("Content-Type", "").partition(";")[0].lower()
+        with http.get(url, read_s=TIMEOUT_S) as response:
+            kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     except http.StatusError as exc:
-        if exc.code == HTTPStatus.UNAUTHORIZED and "@" in urlsplit(url).netloc:
-            return True  # FFmpeg knows more ways to log in
+        if exc.code == 401 and "@" in urlsplit(url).netloc:
+            return True  # FFmpeg knows digest authentication too
         if named:
             raise
         return False  # sites may turn us away, the address of a file must not
@@ -432,45 +426,130 @@ def _is_video(url: str) -> bool:
     return kind.startswith(("video/", "multipart/")) or "mpegurl" in kind  # multipart: a camera
 
 
-def _open_site(source: Source, target_height: int) -> Video:
+def _open_site(source: Source, target_height: int, cookies_from_browser: str | None) -> Video:
     """Open the best stream of a site that opens at all."""
     advice = "download the video with yt-dlp and give its path"
     try:
-        streams = call_within(_SITE_DEADLINE_S, lambda: find_streams(source.text, target_height))
-    except DeadlineError as exc:
-        raise SourceError(
-            f"{source} was not found within {_SITE_DEADLINE_S:g} s; {advice}"
-        ) from exc
+        streams = call_within(
+            _SITE_TIMEOUT_S, lambda: find_streams(source.text, target_height, cookies_from_browser)
+        )
+    except TimeoutExceeded as exc:
+        raise SourceError(f"{source} was not found within {_SITE_TIMEOUT_S:g} s; {advice}") from exc
     for stream in streams:
+        titled = Source(source.kind, source.text, stream.title)
         try:
-            return _opened(source, _opener(stream), advice, title=stream.title)
-        except SourceError:  # the next one may be of a kind that this OpenCV knows
+            return _open_container(titled, stream.url, stream.headers)
+        except SourceError:  # the next one may be of another kind
             continue
-    return _opened(
-        source,
-        lambda: open_as_cap_from_youtube_does(source.text),
-        advice,
-        _SITE_DEADLINE_S,
-        streams[0].title,
-    )
-
-
-def _opener(stream: SiteStream) -> Callable[[], cv2.VideoCapture]:
-    return lambda: open_address(stream.url, stream.headers)
-
-
-@contextmanager
-def _ffmpeg_headers(headers: Mapping[str, str]) -> Iterator[None]:
-    """Let FFmpeg send what a site expects; OpenCV takes it from the environment only."""
-    variable = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
-    names = {"User-Agent": "user_agent", "Referer": "referer"}
-    told = [f"{names[key]};{value}" for key, value in headers.items() if key in names]
-    before = os.environ.get(variable)
-    if not told or before is not None:  # what the user has set stays
-        yield
-        return
-    os.environ[variable] = "|".join(told)
+    titled = Source(source.kind, source.text, streams[0].title)
     try:
-        yield
-    finally:
-        del os.environ[variable]
+        return call_within(
+            _SITE_TIMEOUT_S, lambda: _CaptureVideo(titled, _cap_from_youtube(source))
+        )
+    except (TimeoutExceeded, cv2.error, SourceError) as exc:
+        raise SourceError(f"no stream of {source} can be played; {advice}") from exc
+
+
+@dataclass(frozen=True)
+class SiteStream:
+    """One stream of a site: its address, the headers its server expects, the video's title."""
+
+    url: str
+    headers: Mapping[str, str]
+    title: str = ""
+
+
+def rank_streams(
+    formats: Iterable[Mapping[str, Any]], target_height: int
+) -> list[Mapping[str, Any]]:
+    """Order the streams of a video as yt-dlp lists them, the one to play first.
+
+    The smallest that reaches the target height comes first, then the largest below; streams in
+    one piece before those in segments, H.264 before what costs more to decode.
+    """
+
+    def order(stream: Mapping[str, Any]) -> tuple[bool, bool, bool, int, float]:
+        codec = str(stream.get("vcodec") or "").lower()
+        height = int(stream.get("height") or 0)
+        return (
+            str(stream.get("protocol") or "https").lower() not in ("http", "https"),
+            not codec.startswith(("avc", "h264")),
+            height < target_height,
+            abs(height - target_height),
+            -float(stream.get("tbr") or 0),
+        )
+
+    def has_frames(stream: Mapping[str, Any]) -> bool:
+        storyboard = stream.get("ext") == "mhtml" or stream.get("format_note") == "storyboard"
+        return bool(stream.get("url")) and stream.get("vcodec") != "none" and not storyboard
+
+    return sorted(filter(has_frames, formats), key=order)
+
+
+def find_streams(
+    url: str, target_height: int, cookies_from_browser: str | None = None
+) -> list[SiteStream]:
+    """Return the best few streams that yt-dlp finds at an address, the best first.
+
+    Raises
+    ------
+    SourceError
+        yt-dlp finds no video there.
+    """
+    import yt_dlp  # noqa: PLC0415  slow to import, and needed for sites only
+
+    options: dict[str, Any] = {
+        "quiet": True,
+        "no_warnings": True,
+        "noprogress": True,
+        "color": "no_color",
+        "noplaylist": True,
+        "socket_timeout": int(TIMEOUT_S),
+        "retries": 1,
+        "extractor_retries": 1,
+        "logger": _Silent(),
+        "format": "all/bestvideo*",
+    }
+    if cookies_from_browser:
+        options["cookiesfrombrowser"] = (cookies_from_browser,)
+    try:
+        with yt_dlp.YoutubeDL(options) as downloader:
+            info = downloader.extract_info(url, download=False) or {}
+    except yt_dlp.utils.YoutubeDLError as exc:
+        raise SourceError(f"yt-dlp finds no video at {url}: {_site_reason(exc)}") from exc
+    if "entries" in info:
+        raise SourceError(f"{url} is a list of videos; give the address of one")
+    streams = rank_streams(info.get("formats") or [info], target_height)[:_MAX_SITE_STREAMS]
+    if not streams:
+        raise SourceError(f"yt-dlp finds no stream with images at {url}")
+    title = str(info.get("title") or "")
+    return [SiteStream(str(s["url"]), s.get("http_headers") or {}, title) for s in streams]
+
+
+def _site_reason(exc: Exception) -> str:
+    """Return the reason of yt-dlp with advice for this program in place of its own flags."""
+    reason = re.sub(r"^ERROR:\s*(\[[^]]*\]\s*)?", "", http.one_line(exc))
+    reason = re.split(r"(?i)[.;]?\s*(?:use --|see\s+https?://|please report)", reason)[0]
+    advice = "download it with yt-dlp and give the path"
+    if re.search(r"(?i)cookie|sign in|log ?in|bot", str(exc)):
+        advice = f"--cookies-from-browser firefox may help, or {advice}"
+    return f"{reason}; {advice}"
+
+
+def _cap_from_youtube(source: Source) -> cv2.VideoCapture:
+    from cap_from_youtube import cap_from_youtube  # noqa: PLC0415  slow to import
+
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # its yt-dlp prints
+            return cap_from_youtube(source.text)  # type: ignore[no-any-return]
+    except Exception as exc:  # IndexError, KeyError, what yt-dlp raises
+        raise SourceError(f"cap-from-youtube finds no stream of {source}") from exc
+
+
+class _Silent:
+    """Logger that drops what yt-dlp would print: its errors are raised too."""
+
+    def debug(self, text: str) -> None:
+        """Drop a remark."""
+
+    warning = error = debug

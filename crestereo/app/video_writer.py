@@ -1,48 +1,54 @@
-"""The video a run writes: kept however the run ends, and looked at before it gets its name."""
+"""Write a video that is playable at any time: H.264 in fragmented MP4, with the source's sound.
+
+The file grows under its own name: a run that is killed leaves all but its last seconds.
+"""
 
 from __future__ import annotations
 
-import math
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import errno
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeAlias, cast
 
-import cv2
+import av
+import numpy as np
 
-from crestereo.app.pipeline import ClosedError
-from crestereo.app.sources import Kind, Source
-from crestereo.app.video import open_video
-from crestereo.errors import SourceError, UsageError
-from crestereo.formats import replacing
+from crestereo.errors import UsageError
 from crestereo.types import BGRImage
 
-LONGEST_HOLD_S = 10.0
+MAX_GAP_S = 10.0
 """A longer gap between two frames is a pause of the user, or a clock that jumped: cut to this."""
 
+TimedPacket: TypeAlias = "tuple[float, av.Packet[Any]]"
 
-class VideoFile:
-    """Write frames to a video, which appears under its name when no more will come.
+_FRAGMENT_S = 2.0
+_TICKS_PER_S = 90_000
+_MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-    A frame is repeated until the next one's time, and left out where the video is ahead by more
-    than one, so that it plays as fast as things happened, also where a recording is uneven.
+
+class VideoWriter:
+    """Writer of one video, used as a context manager.
 
     Parameters
     ----------
     path : Path
-        An ``.mp4`` file.
+        An ``.mp4`` file; it appears with the first frame.
     fps : float
-        Frames per second.
-    live : bool
-        Frames come when they come: the clock tells their time.
-    clock : callable
-        Tells the time [s].
+        Usual frame rate; every frame is shown at its own time all the same.
+    codec : str
+        Encoder of FFmpeg.
+    crf : int
+        Quality of encoders that know it, 0 best to 51.
+    sound : str, optional
+        File or address whose sound and metadata are taken along.
 
     Attributes
     ----------
-    saved : bool
-        Whether the file lies under its name.
+    frames : int
+        Frames written so far.
     """
 
     def __init__(
@@ -50,94 +56,190 @@ class VideoFile:
         path: Path,
         fps: float,
         *,
-        live: bool = False,
-        clock: Callable[[], float] = time.monotonic,
+        codec: str = "libx264",
+        crf: int = 18,
+        sound: str | None = None,
     ) -> None:
-        self.saved = False
-        self._path = path
-        self._fps = fps
-        self._live = live
-        self._clock = clock
-        self._writer = cv2.VideoWriter()
-        self._lock = threading.Lock()  # a thread may still be adding when the block ends
-        self._closed = False
-        self._written = 0
-        self._elapsed_s = 0.0
-        self._last: tuple[BGRImage, float] | None = None  # a frame and its time
+        self.frames = 0
+        self._path, self._fps, self._codec, self._crf = path, fps, codec, crf
+        self._sound_of = sound
+        self._container: av.container.OutputContainer | None = None
+        self._stream: av.VideoStream | None = None
+        self._sound: Iterator[TimedPacket] | None = None
+        self._packet: TimedPacket | None = None
+        self._last_s = 0.0
+        self._cut_s = 0.0  # taken off all times: the first one, and gaps that are too long
 
-    @contextmanager
-    def writing(self) -> Iterator[Callable[[BGRImage, float], None]]:
-        """Lend a function that adds frames.
+    def __enter__(self) -> VideoWriter:
+        return self
 
-        Yields
-        ------
-        callable
-            Takes one frame (H, W, 3) uint8 after the other, and its time [s] where the clock does
-            not tell it; called from one thread. Raises ClosedError when the block has ended.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add(self, frame: BGRImage, time_s: float) -> None:
+        """Append a frame (H, W, 3) uint8 that is shown from `time_s` on.
 
         Raises
         ------
         UsageError
-            When the file cannot be written, or not to its end.
-        SourceError
-            When the block ended well and no frame came.
-        BaseException
-            What ended the block; the frames that were added by then are kept.
+            The file cannot be written; what was written before is playable.
         """
-        failure: BaseException | None = None
-        with replacing(self._path) as temporary:
-            try:
-                yield lambda frame, time_s: self._add(frame, time_s, temporary)
-            except BaseException as exc:  # noqa: BLE001  raised again once the file is whole
-                failure = exc
-            finally:
-                with self._lock:
-                    self._closed = True
-                    self._writer.release()
-            if not self._written:
-                raise failure or SourceError(f"no frame came, so {self._path} was not written")
-            self._check_whole(temporary)
-        self.saved = True
-        if failure is not None:
-            raise failure
-
-    def _add(self, frame: BGRImage, time_s: float, temporary: Path) -> None:
-        now_s = self._clock() if self._live else time_s
-        if self._last is not None:
-            held, since_s = self._last
-            self._elapsed_s += min(max(now_s - since_s, 0.0), LONGEST_HOLD_S)
-            # The number of this frame, if none were missing. The uneven clock of a file must not
-            # repeat a frame; a camera's is right.
-            due = self._elapsed_s * self._fps
-            for _ in range(self._written, round(due) if self._live else math.floor(due + 0.25)):
-                self._write(held, temporary)
-        self._last = frame, now_s
-        if self._written <= self._elapsed_s * self._fps + 1:
-            self._write(frame, temporary)
-
-    def _write(self, frame: BGRImage, temporary: Path) -> None:
-        height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2  # yuv420 halves both
-        with self._lock:
-            if self._closed:
-                raise ClosedError
-            if not self._writer.isOpened():
-                code = cv2.VideoWriter.fourcc(*"mp4v")
-                fps = round(self._fps, 2)  # MPEG-4 counts a second in at most 65,535 ticks
-                if not self._writer.open(str(temporary), code, fps, (width, height)):
-                    raise UsageError(f"OpenCV cannot write {self._path}; choose another place")
-            self._writer.write(frame[:height, :width])
-            self._written += 1
-
-    def _check_whole(self, temporary: Path) -> None:
-        """Raise UsageError where the file is not what was written: OpenCV says nothing of that."""
         try:
-            video = open_video(Source(Kind.FILE, str(temporary)), 0)
-            video.close()
-            whole = video.count is None or video.count >= self._written
-        except SourceError:
-            whole = False
-        if not whole:
-            raise UsageError(
-                f"cannot write {self._path} to its end: the disk is full, or the file may not "
-                "grow so large; choose another place for the output"
+            if self._container is None:
+                self._cut_s = self._last_s = time_s
+                self._open(frame)
+            self._cut_s += max(time_s - self._last_s - MAX_GAP_S, 0.0)
+            self._last_s = time_s
+            self._write_sound(until_s=time_s - self._cut_s)
+            self._encode(frame, time_s - self._cut_s)
+            self.frames += 1
+        except (av.error.FFmpegError, OSError) as exc:
+            raise self._error(exc) from exc
+
+    def close(self) -> None:
+        """Finish the file.
+
+        Raises
+        ------
+        UsageError
+            Its end cannot be written.
+        """
+        container, self._container = self._container, None
+        if container is None or self._stream is None:
+            return
+        try:
+            container.mux(self._stream.encode(None))
+            end_s = self._last_s - self._cut_s + 1 / self._fps
+            self._write_sound(until_s=end_s, container=container)
+        except (av.error.FFmpegError, OSError) as exc:
+            raise self._error(exc) from exc
+        finally:
+            try:
+                container.close()
+            except (av.error.FFmpegError, OSError) as exc:
+                raise self._error(exc) from exc
+
+    def _open(self, frame: BGRImage) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fragment_us = str(int(_FRAGMENT_S * 1e6))
+        movflags = "frag_keyframe+empty_moov+default_base_moof"
+        self._container = container = av.open(
+            str(self._path),
+            "w",
+            format="mp4",
+            options={"movflags": movflags, "frag_duration": fragment_us, "flush_packets": "1"},
+        )
+        rate = Fraction(self._fps).limit_denominator(1001)
+        try:
+            stream = cast("av.VideoStream", container.add_stream(self._codec, rate=rate))
+        except (av.error.FFmpegError, ValueError) as exc:
+            raise UsageError(f"FFmpeg has no encoder {self._codec!r}; try libx264") from exc
+        stream.height, stream.width = (side // 2 * 2 for side in frame.shape[:2])
+        stream.pix_fmt = "yuv420p"
+        stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
+        stream.codec_context.gop_size = max(round(_FRAGMENT_S * self._fps), 1)
+        stream.codec_context.max_b_frames = 0
+        if self._codec == "libx264":
+            stream.options = {"crf": str(self._crf), "preset": "veryfast"}
+        elif self._codec in ("libx265", "libsvtav1"):
+            stream.options = {"crf": str(self._crf)}
+        self._stream = stream
+        if self._sound_of is not None:
+            self._sound = self._open_sound(container, self._sound_of)
+            self._packet = next(self._sound, None)
+
+    def _encode(self, frame: BGRImage, time_s: float) -> None:
+        if self._container is None or self._stream is None:
+            return
+        height, width = (side // 2 * 2 for side in frame.shape[:2])  # yuv420p halves both
+        image = av.VideoFrame.from_ndarray(
+            np.ascontiguousarray(frame[:height, :width]), format="bgr24"
+        )
+        image.pts = round(max(time_s, 0.0) * _TICKS_PER_S)
+        image.time_base = Fraction(1, _TICKS_PER_S)
+        self._container.mux(self._stream.encode(image))
+
+    def _open_sound(
+        self, container: av.container.OutputContainer, source: str
+    ) -> Iterator[TimedPacket]:
+        """Add the source's sound to the file; yield its packets with their times [s]."""
+        try:
+            origin = av.open(source, timeout=(15.0, 15.0), metadata_errors="replace")
+        except (av.error.FFmpegError, OSError):
+            return iter(())
+        container.metadata.update(origin.metadata)
+        if not origin.streams.audio:
+            origin.close()
+            return iter(())
+        audio = origin.streams.audio[0]
+        video = origin.streams.video[0]
+        begin_s = float((video.start_time or 0) * _base(video)) + self._cut_s
+        if audio.codec_context.name in _MP4_AUDIO:
+            copy = container.add_stream_from_template(audio)
+            return _copied(origin, audio, copy, begin_s)
+        encoder = container.add_stream("aac", rate=audio.codec_context.sample_rate)
+        return _encoded(origin, audio, encoder, begin_s)
+
+    def _write_sound(
+        self, *, until_s: float, container: av.container.OutputContainer | None = None
+    ) -> None:
+        container = container or self._container
+        if self._sound is None or container is None:
+            return
+        try:
+            while self._packet is not None and self._packet[0] <= until_s:
+                if self._packet[0] >= 0:
+                    container.mux(self._packet[1])
+                self._packet = next(self._sound, None)
+        except av.error.InvalidDataError:  # damaged sound: the video goes on without
+            self._packet = None
+
+    def _error(self, exc: Exception) -> UsageError:
+        if getattr(exc, "errno", None) in _DISK_FULL:
+            return UsageError(
+                f"the disk of {self._path.parent} is full; {self._path.name} holds what was "
+                "written until then"
             )
+        reason = getattr(exc, "strerror", None) or exc
+        return UsageError(f"cannot write {self._path}: {reason}; choose another place")
+
+
+def _base(timed: av.VideoStream | av.AudioStream | av.Packet[Any]) -> Fraction:
+    return timed.time_base or Fraction(1, av.time_base)
+
+
+def _copied(
+    origin: av.container.InputContainer,
+    audio: av.AudioStream,
+    copy: av.AudioStream,
+    begin_s: float,
+) -> Iterator[TimedPacket]:
+    offset = round(begin_s / _base(audio))
+    for packet in origin.demux(audio):
+        if packet.dts is None or packet.pts is None:
+            continue
+        packet.dts, packet.pts = packet.dts - offset, packet.pts - offset
+        packet.stream = copy
+        yield float(packet.pts * _base(audio)), packet
+    origin.close()
+
+
+def _encoded(
+    origin: av.container.InputContainer,
+    audio: av.AudioStream,
+    encoder: av.AudioStream,
+    begin_s: float,
+) -> Iterator[TimedPacket]:
+    for frame in origin.decode(audio):
+        if frame.pts is not None and frame.time_base is not None:
+            frame.pts -= round(begin_s / frame.time_base)
+        for packet in encoder.encode(frame):
+            yield float((packet.pts or 0) * _base(packet)), packet
+    for packet in encoder.encode(None):
+        yield float((packet.pts or 0) * _base(packet)), packet
+    origin.close()

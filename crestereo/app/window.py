@@ -1,7 +1,7 @@
-"""THE window: the only place that calls OpenCV's windows, always from the main thread.
+"""THE window: the only module that calls OpenCV's windows, always from the main thread.
 
-Keys: q, Q and escape leave, as closing the window by mouse does; space pauses, ``.`` goes one
-frame on in a pause, ``s`` saves the view. The mouse shows the value under it.
+Keys: q, Q and Esc leave, as closing the window does; space pauses, ``.`` shows the next frame in a
+pause, ``s`` saves the view, ``h`` hides the line of keys. The mouse shows the value under it.
 """
 
 from __future__ import annotations
@@ -9,166 +9,80 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import cv2
+import numpy as np
 
 from crestereo.app.pipeline import ClosedError
-from crestereo.app.render import View
+from crestereo.app.render import UNKNOWN_GREY, View
 from crestereo.app.script import say, warn
+from crestereo.colormap import colorize
 from crestereo.errors import DisplayError
 from crestereo.types import BGRImage
 
-_X11 = "libX11.so.6"
-_TCP_BASE_PORT = 6000
-_CONNECT_S = 2.0
-
-
-def wants_window(wish: bool | None) -> bool:
-    """Return whether to open a window, and say in one line why not where one was expected.
-
-    Parameters
-    ----------
-    wish : bool or None
-        What ``window`` says; None means where there is a screen.
-
-    Raises
-    ------
-    DisplayError
-        When a window was asked for and cannot be.
-    """
-    if wish is False:
-        return False
-    reason = why_no_screen()
-    if reason and wish:
-        raise DisplayError(f"no window can be opened: {reason}; leave --window out to do without")
-    if reason:
-        say(f"no window: {reason}; the result is saved")
-    return not reason
-
-
-def why_no_screen(environ: Mapping[str, str] = os.environ, platform: str = sys.platform) -> str:
-    """Return why no window can be opened, as half a sentence; empty where one can.
-
-    Parameters
-    ----------
-    environ : mapping
-        The environment of the process.
-    platform : str
-        As ``sys.platform``.
-    """
-    on_linux = platform.startswith("linux")
-    display = environ.get("DISPLAY", "")
-    if on_linux and not display and not environ.get("WAYLAND_DISPLAY"):
-        return "neither DISPLAY nor WAYLAND_DISPLAY is set"
-    if _gui_of_opencv() == "NONE":
-        return "this OpenCV is a headless build; install opencv-python to see windows"
-    if not on_linux:
-        return ""
-    if not display:
-        return (
-            "" if _draws_on_wayland() else "this OpenCV needs an X display, and DISPLAY is not set"
-        )
-    if not _answers(display):
-        return f"the display {display} does not answer"
-    return ""
-
-
-def _gui_of_opencv() -> str:
-    """Return what draws OpenCV's windows: QT5, GTK3, WIN32UI, COCOA, NONE, or an empty string."""
-    import cv2  # noqa: PLC0415  heavy, and not needed where the environment tells enough
-
-    match = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
-    return match[1].upper() if match else ""
-
-
-def _draws_on_wayland() -> bool:
-    """Return whether OpenCV can do without X: GTK can, Qt with its plugin for Wayland."""
-    import cv2  # noqa: PLC0415
-
-    if not _gui_of_opencv().startswith("QT"):
-        return True
-    plugins = Path(cv2.__file__).parent / "qt" / "plugins" / "platforms"
-    return not plugins.is_dir() or any(plugins.glob("*wayland*"))
-
-
-def _answers(display: str) -> bool:
-    """Try to open an X display, and let it go.
-
-    Where the X library is missing the socket alone is tried, which cannot tell whether the
-    server would let us in.
-    """
-    try:
-        x11 = ctypes.CDLL(_X11)
-    except OSError:
-        return _socket_answers(display)
-    x11.XOpenDisplay.restype = ctypes.c_void_p
-    x11.XOpenDisplay.argtypes = [ctypes.c_char_p]
-    x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
-    connection = x11.XOpenDisplay(display.encode())
-    if not connection:
-        return False
-    x11.XCloseDisplay(connection)
-    return True
-
-
-def _socket_answers(display: str) -> bool:
-    match = re.fullmatch(r"(?:\w+/)?([^:]*):(\d+)(?:\.\d+)?", display)
-    if match is None:
-        return False
-    host, number = match[1], int(match[2])
-    if host in ("", "unix"):
-        path = f"/tmp/.X11-unix/X{number}"
-        return any(_connects(socket.AF_UNIX, address) for address in (path, f"\0{path}"))
-    return _connects(socket.AF_INET, (host, _TCP_BASE_PORT + number))
-
-
-def _connects(family: socket.AddressFamily, address: str | tuple[str, int]) -> bool:
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_CONNECT_S)
-        try:
-            probe.connect(address)
-        except OSError:
-            return False
-    return True
-
-
-_KEYS = "keys: q leaves, space pauses, . goes one frame on, s saves the view"
+_KEYS = "q leave   space pause   . next frame   s save view   h hide this line"
 _POLL_MS = 15  # far below the 100 ms in which a key is answered
 _LEAVE_KEYS = (ord("q"), ord("Q"), 27)
 _SAVE_KEYS = (ord("s"), ord("S"))
+_HIDE_KEYS = (ord("h"), ord("H"))
 _PAUSE_KEY = ord(" ")
 _STEP_KEY = ord(".")
 
-_INK = (255, 255, 255)
-_SHADE = (32, 32, 32)
+_INK, _SHADE = (235, 235, 235), (32, 32, 32)
+_LINE_PX, _FONT_SCALE = 24, 0.5
+_BAR_PX = 160
+
+
+def why_no_window() -> str:
+    """Return why no window can be opened, as half a sentence; empty where one can.
+
+    Asked before the first window call: on Linux the Qt inside OpenCV aborts the process when it
+    cannot reach a display.
+    """
+    if not sys.platform.startswith("linux"):
+        return _why_headless()
+    display, wayland = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
+    if not display and not wayland:
+        return "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    if not display:  # wheels of OpenCV bring Qt without its plugin for Wayland
+        return "this OpenCV needs an X display, and DISPLAY is not set"
+    with suppress(OSError):  # without the X library only OpenCV itself can tell
+        x11 = ctypes.CDLL("libX11.so.6")
+        x11.XOpenDisplay.restype = ctypes.c_void_p
+        x11.XCloseDisplay.argtypes = [ctypes.c_void_p]
+        connection = x11.XOpenDisplay(display.encode())
+        if not connection:
+            return f"the display {display} does not answer"
+        x11.XCloseDisplay(connection)
+    return _why_headless()
+
+
+def _why_headless() -> str:
+    gui = re.search(r"^\s*GUI:\s*(\S+)", cv2.getBuildInformation(), re.MULTILINE)
+    if gui and gui[1].upper() == "NONE":
+        return "this OpenCV is a headless build; install opencv-python to see windows"
+    return ""
 
 
 class Window:
-    """Show views and say what the user did; make it with `open_window`.
-
-    Attributes
-    ----------
-    view : View
-        What is shown.
-    """
+    """Window of a run; made by `open_window`."""
 
     def __init__(self, title: str, first: View) -> None:
-        self._title = title
         self.view = first
+        self._title = title
         self._state = ""
         self._mouse = (-1, -1)
+        self._keys_shown = True
         self._stale = True
-        self._seen = False
-        height, width = first.picture.shape[:2]
+        self._visible_once = False
+        height, width = first.image.shape[:2]
         with _as_display_error():
-            look = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
-            cv2.namedWindow(title, look)
-            cv2.resizeWindow(title, width, height)
+            flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
+            cv2.namedWindow(title, flags)
+            cv2.resizeWindow(title, width, height + 2 * _LINE_PX)
             cv2.setMouseCallback(title, self._on_mouse)
             self._draw()
 
@@ -177,20 +91,25 @@ class Window:
         self.view = view
         self._stale = True
 
-    def tell(self, state: str) -> None:
-        """Write a word about the state on whatever is shown."""
+    def set_state(self, state: str) -> None:
+        """Show a word about the state with every view."""
         self._state = state
         self._stale = True
 
+    def toggle_keys(self) -> None:
+        """Hide or show the line of keys."""
+        self._keys_shown = not self._keys_shown
+        self._stale = True
+
     def poll(self) -> int:
-        """Draw what is new, wait a moment, and return the key that was pressed, -1 for none.
+        """Draw what is new, wait a moment, return the pressed key, -1 for none.
 
         Raises
         ------
         ClosedError
-            When the user has closed the window.
+            The user has closed the window.
         DisplayError
-            When OpenCV has lost it.
+            OpenCV has lost it.
         """
         with _as_display_error():
             if self._stale:
@@ -203,17 +122,19 @@ class Window:
     def _was_closed(self) -> bool:
         try:
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
-        except cv2.error:  # how some builds say that there is no such window
+        except cv2.error:  # some builds raise for a closed window
             return True
-        self._seen |= visible  # a window that is still opening has not been closed
-        return self._seen and not visible
+        self._visible_once |= visible  # a window that is still opening is not closed
+        return self._visible_once and not visible
 
     def _draw(self) -> None:
         self._stale = False
-        words = (self._state, self.view.note, self.view.describe(*self._mouse))
-        text = "   ".join(filter(None, words))
-        picture = self.view.picture
-        cv2.imshow(self._title, _with_text(picture, text) if text else picture)
+        view = self.view
+        words = (self._state, view.note, view.describe(*self._mouse))
+        lines = ["   ".join(filter(None, words))]
+        if self._keys_shown:
+            lines.append(_KEYS)
+        cv2.imshow(self._title, with_caption(view, lines))
 
     def _on_mouse(self, event: int, x: int, y: int, flags: int, data: object) -> None:
         del event, flags, data
@@ -222,44 +143,94 @@ class Window:
             self._stale = True
 
 
+def with_caption(view: View, lines: list[str]) -> BGRImage:
+    """Return a view's image with lines of text and its colour bar below it."""
+    width = view.image.shape[1]
+    strip = np.full((len(lines) * _LINE_PX, width, 3), _SHADE, np.uint8)
+    for number, line in enumerate(lines):
+        _put_text(strip, line, (8, (number + 1) * _LINE_PX - 7))
+    if view.legend is not None and width >= 3 * _BAR_PX:
+        _put_legend(strip, view)
+    return np.vstack((view.image, strip))
+
+
+def _put_legend(strip: BGRImage, view: View) -> None:
+    """Draw near value, colour bar, far value and the grey of unknown into the first line."""
+    legend = view.legend
+    if legend is None:
+        return
+    far = f"{legend.far:.3g} {legend.unit}  unknown" if legend.unit else "far  unknown"
+    near = f"{legend.near:.3g}" if legend.unit else "near"
+    right = strip.shape[1] - 8 - 12
+    cv2.rectangle(
+        strip, pt1=(right, 6), pt2=(right + 12, 18), color=(UNKNOWN_GREY,) * 3, thickness=cv2.FILLED
+    )
+    start = right - 6 - _text_width(far)
+    _put_text(strip, far, (start, _LINE_PX - 7))
+    ramp = np.linspace(1, 0, _BAR_PX, dtype=np.float32)[None].repeat(12, axis=0)
+    bar = colorize(ramp, low=0.0, high=1.0, colormap=legend.colormap)
+    strip[6:18, start - 6 - _BAR_PX : start - 6] = bar
+    _put_text(strip, near, (start - 12 - _BAR_PX - _text_width(near), _LINE_PX - 7))
+
+
+def _text_width(text: str) -> int:
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    size, _ = cv2.getTextSize(text=text, fontFace=font, fontScale=_FONT_SCALE, thickness=1)
+    return int(size[0])
+
+
+def _put_text(image: BGRImage, text: str, origin: tuple[int, int]) -> None:
+    cv2.putText(
+        img=image,
+        text=text,
+        org=origin,
+        fontFace=cv2.FONT_HERSHEY_SIMPLEX,
+        fontScale=_FONT_SCALE,
+        color=_INK,
+        thickness=1,
+        lineType=cv2.LINE_AA,
+    )
+
+
 @contextmanager
 def _as_display_error() -> Iterator[None]:
     try:
         yield
     except cv2.error as exc:
         raise DisplayError(
-            f"OpenCV cannot show a window ({exc.err}); use --no-window to do without"
+            f"OpenCV cannot show a window ({exc.err}); use --no-window to run without"
         ) from exc
 
 
 @contextmanager
 def open_window(title: str, first: View, wish: bool | None) -> Iterator[Window | None]:
-    """Open the window where there is to be one, and close it however the block ends.
+    """Open the window where there is a screen, and close it however the block ends.
 
     Parameters
     ----------
     title : str
-        Of the window.
     first : View
-        Shown until something else is.
     wish : bool or None
-        The setting ``window``; None means where there is a screen.
+        The setting ``window``: None opens one where there is a screen.
 
     Yields
     ------
     Window or None
-        None where there is none.
 
     Raises
     ------
     DisplayError
-        When it was asked for and cannot be opened.
+        It was asked for and cannot be opened.
     """
     window = None
-    if wants_window(wish):
+    reason = "" if wish is False else why_no_window()
+    if reason and wish:
+        raise DisplayError(f"no window can be opened: {reason}; omit --window to run without")
+    if reason:
+        say(f"no window: {reason}")
+    elif wish is not False:
         try:
             window = Window(title, first)
-            say(_KEYS)
         except DisplayError as exc:
             if wish:
                 raise
@@ -276,41 +247,38 @@ def watch(
     window: Window,
     next_view: Callable[[], View | None],
     save_view: Callable[[BGRImage], None],
-    *,
-    stay: bool,
 ) -> bool:
-    """Show what comes until the user leaves, or until nothing more comes.
+    """Show views until the user leaves; the last one stays.
 
     Parameters
     ----------
     window : Window
-        Where to show it.
     next_view : callable
         Returns the next view at once, None where there is none yet; raises ClosedError at the
-        end. Not called in a pause, so that whatever makes the views rests too.
+        end. Not called in a pause, so that the pipeline behind it rests too.
     save_view : callable
-        Saves the picture that is shown.
-    stay : bool
-        Keep the last view on the screen until the user leaves.
+        Saves the shown image.
 
     Returns
     -------
     bool
-        Whether the user left; False when nothing more came.
+        Whether the user left before the end.
     """
     paused, step, ended = False, False, False
     while True:
         try:
             key = window.poll()
         except ClosedError:
-            return True
+            return not ended
         if key in _LEAVE_KEYS:
-            return True
+            return not ended
         if key in _SAVE_KEYS:
-            save_view(window.view.picture)
+            save_view(window.view.image)
+        elif key in _HIDE_KEYS:
+            window.toggle_keys()
         elif key == _PAUSE_KEY:
             paused, step = not paused, False
-            window.tell("paused" if paused else "")
+            window.set_state("paused" if paused else "")
         elif key == _STEP_KEY:
             step = paused
         if ended or (paused and not step):
@@ -319,33 +287,8 @@ def watch(
             view = next_view()
         except ClosedError:
             ended = True
-            if not stay:
-                return False
+            window.set_state("end")
             continue
         if view is not None:
             window.show(view)
             step = False
-
-
-def _with_text(picture: BGRImage, text: str) -> BGRImage:
-    """Return a copy with a line of text in its lower left corner."""
-    copy: BGRImage = picture.copy()
-    height = copy.shape[0]
-    scale = min(max(height / 600, 0.4), 0.7)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    (width, tall), below = cv2.getTextSize(text=text, fontFace=font, fontScale=scale, thickness=1)
-    margin = 6
-    top = height - tall - below - 2 * margin
-    right_bottom = (width + 2 * margin, height)
-    cv2.rectangle(copy, pt1=(0, top), pt2=right_bottom, color=_SHADE, thickness=cv2.FILLED)
-    cv2.putText(
-        img=copy,
-        text=text,
-        org=(margin, height - below - margin),
-        fontFace=font,
-        fontScale=scale,
-        color=_INK,
-        thickness=1,
-        lineType=cv2.LINE_AA,
-    )
-    return copy

@@ -11,12 +11,14 @@ import cv2
 import numpy as np
 
 from crestereo.alignment import (
+    AlignedPair,
     Verdict,
     align_pair,
     check_pair,
     choose_model,
     detect_swap,
     find_matches,
+    plan_alignment,
     transform,
 )
 from crestereo.formats import read_image
@@ -73,8 +75,9 @@ def disturbed_rows(
         for draw in range(draws):
             rng = np.random.default_rng([number, draw])
             pair = disturb(data, draw_homography(rng, shape, focal_px(scene, shape[1])))
-            aligned = align_pair(pair.left, pair.right)
-            truth, missed = aligned_truth(pair, aligned.plan)
+            plan = plan_alignment(check_pair(pair.left, pair.right))
+            aligned = AlignedPair(*plan.apply(pair.left, pair.right), plan)
+            truth, missed = aligned_truth(pair, plan)
             middle, most = np.percentile(np.abs(missed[pair.region]) * unit, [50, 95])
             figures = {"rows median": float(middle), "rows 95 %": float(most)}
             if estimate is not None and untouched is not None and draw < estimated_draws:
@@ -111,8 +114,9 @@ def untouched_rows(scenes: Iterable[Scene], estimate: Estimate | None) -> Iterat
     """Check pairs that are rectified: they have to stay as they are."""
     for scene in scenes:
         data = load_scene(scene)
-        aligned = align_pair(data.pair.left, data.pair.right)
-        figures = {"rectified %": 100.0 * (aligned.check.verdict is Verdict.RECTIFIED)}
+        check = check_pair(data.pair.left, data.pair.right)
+        aligned = align_pair(data.pair.left, data.pair.right, check=check)
+        figures = {"rectified %": 100.0 * (check.verdict is Verdict.RECTIFIED)}
         if estimate is not None:
             before = estimate(data.pair.left, data.pair.right)
             after = before

@@ -13,13 +13,13 @@ from crestereo.app.script import run_script
 from crestereo.app.sources import nearest_existing
 from crestereo.errors import ModelFileError, UsageError
 from crestereo.models import (
-    BUNDLED_NAME,
-    MODELS_DIR,
     ModelSpec,
+    bundled_model,
     check_iters,
     check_published,
     file_name,
     find_model,
+    models_dir,
     parse_model_shape,
 )
 
@@ -60,7 +60,7 @@ def chosen_methods(options: argparse.Namespace) -> list[Method]:
     baselines = [baseline(name.strip()) for name in options.baseline.split(",") if name.strip()]
     paths: list[Path] = []
     if options.model_version == "lite":
-        paths.append(MODELS_DIR / BUNDLED_NAME)
+        paths.append(bundled_model())
     elif options.model_version != "none":
         paths += [_published(options.model_version, n, size) for n in iters for size in sizes]
     paths += options.model_path
@@ -95,7 +95,7 @@ def _published(version: str, iters: int, size: Size) -> Path:
     path = find_model(spec)
     if path is None:
         raise ModelFileError(
-            f"{file_name(spec)} is not in {MODELS_DIR}; tools/download_models.py fetches it"
+            f"{file_name(spec)} is not in {models_dir()}; `crestereo download` fetches it"
         )
     return path
 

@@ -1,0 +1,180 @@
+"""Commands of the suite: what the four scripts and the console command ``crestereo`` run.
+
+Nothing slow is imported before the first prompt: OpenCV, PyAV and ONNX Runtime come with the
+first answer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from crestereo.app import prompts
+from crestereo.app.load_model import check_model
+from crestereo.app.prompts import ask, partner_or_sample, sample
+from crestereo.app.script import run_script
+from crestereo.app.settings import (
+    CommonSettings,
+    ImageSettings,
+    TwoVideosSettings,
+    UnifiedVideoSettings,
+    VideoSettings,
+    read_settings,
+)
+from crestereo.app.sources import parse_image, parse_video
+from crestereo.errors import UsageError
+
+if TYPE_CHECKING:
+    from crestereo.app.images import ImageFile
+    from crestereo.app.video import Video
+
+Given = Sequence[str | None]
+"""Sources named on the command line, None where the user is asked."""
+
+_HELP = {
+    "image": "Estimate depth from a left and a right image, save it and show it.",
+    "videos": "Estimate depth from a left and a right video, save it and show it.",
+    "video": "Estimate depth from one video that holds both views, save it and show it.",
+    "compare": "Print how different two images are.",
+    "download": "Download published CREStereo models.",
+}
+IMAGE_SAMPLES = "input_files/table_left.png", "input_files/table_right.png"
+VIDEO_SAMPLES = "input_files/clip1_left.mp4", "input_files/clip1_right.mp4"
+STEREO_SAMPLE = "input_files/street_SBS.mp4"
+
+
+def estimate_images(
+    settings: ImageSettings, given: Given, samples: tuple[str, str] = IMAGE_SAMPLES
+) -> None:
+    """Estimate the depth of a pair of images, or of one image that holds both views."""
+    load_model = check_model(settings)
+    alone = given[1] in (None, given[0])  # it may hold both views
+    open_left = _open_image if alone else _open_one_view
+    left = ask(prompts.LEFT_IMAGE, open_left, given[0], default=sample(samples[0]))
+    from crestereo.app import images, run_image  # noqa: PLC0415  slow to import
+
+    if left.right is not None:
+        pair = images.pair_of(left)
+    else:
+        pair = ask(
+            prompts.RIGHT_IMAGE,
+            lambda text: images.pair_of(left, _open_one_view(text)),
+            given[1],
+            default=partner_or_sample(left.source, samples),
+        )
+    run_image.run_image(pair, load_model(), settings)
+
+
+def estimate_videos(
+    settings: TwoVideosSettings, given: Given, samples: tuple[str, str] = VIDEO_SAMPLES
+) -> None:
+    """Estimate the depth of a left and a right video."""
+    load_model = check_model(settings)
+    open_one = _video_opener(settings, settings.model_shape[0])
+    left = ask(prompts.LEFT_VIDEO, open_one, given[0], default=sample(samples[0]))
+    from crestereo.app import run_video, stereo_video  # noqa: PLC0415  slow to import
+
+    def open_right(text: str) -> Video:
+        right = open_one(text)
+        stereo_video.check_sizes(left, right)
+        return right
+
+    default = partner_or_sample(left.source, samples)
+    right = ask(prompts.RIGHT_VIDEO, open_right, given[1], default=default)
+    stream = stereo_video.pair_videos(left, right, settings)
+    run_video.run_video(stream, load_model(), settings)
+
+
+def estimate_video(
+    settings: UnifiedVideoSettings, given: Given, video_sample: str = STEREO_SAMPLE
+) -> None:
+    """Estimate the depth of one video that holds both views."""
+    load_model = check_model(settings)
+    open_one = _video_opener(settings, 2 * settings.model_shape[0])  # a view may be half a frame
+    video = ask(prompts.STEREO_VIDEO, open_one, given[0], default=sample(video_sample))
+    from crestereo.app import run_video, stereo_video  # noqa: PLC0415  slow to import
+
+    stream = stereo_video.split_video(video, settings)
+    run_video.run_video(stream, load_model(), settings)
+
+
+def compare_images(
+    settings: CommonSettings, given: Given, samples: tuple[str, str] = IMAGE_SAMPLES
+) -> None:
+    """Print how different two images are."""
+    del settings  # all are about the output, see `read_settings`
+    first = ask(prompts.FIRST_IMAGE, _open_one_view, given[0], default=sample(samples[0]))
+    default = partner_or_sample(first.source, samples)
+    second = ask(prompts.SECOND_IMAGE, _open_one_view, given[1], default=default)
+    from crestereo.app.run_image import compare_images as compare  # noqa: PLC0415  slow to import
+
+    compare(first, second)
+
+
+def download(argv: Sequence[str] | None = None) -> None:
+    """Fetch or list the published models; see ``crestereo download --help``."""
+    from crestereo.app.download import run_download  # noqa: PLC0415  slow to import
+
+    run_download(argv)
+
+
+def main() -> NoReturn:
+    """Run the console command ``crestereo``."""
+    run_script(_dispatch)
+
+
+def _dispatch() -> None:
+    name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if name == "image":
+        estimate_images(
+            *read_settings(ImageSettings, {}, _HELP[name], ("left", "right"), arguments)
+        )
+    elif name == "videos":
+        names = ("left", "right")
+        estimate_videos(*read_settings(TwoVideosSettings, {}, _HELP[name], names, arguments))
+    elif name == "video":
+        estimate_video(*read_settings(UnifiedVideoSettings, {}, _HELP[name], ("video",), arguments))
+    elif name == "compare":
+        names = ("image1", "image2")
+        compare_images(*read_settings(CommonSettings, {}, _HELP[name], names, arguments))
+    elif name == "download":
+        download(arguments)
+    else:
+        _show_help(name)
+
+
+def _show_help(name: str) -> None:
+    if name not in ("", "-h", "--help", "--version"):
+        raise UsageError(f"there is no command {name!r}; choose one of {', '.join(_HELP)}")
+    from crestereo import __version__  # noqa: PLC0415  a circle otherwise
+
+    print(f"crestereo {__version__}")
+    if name != "--version":
+        print("usage: crestereo COMMAND [--help | arguments]\n")
+        for command, text in _HELP.items():
+            print(f"  {command:10}{text}")
+
+
+def _open_image(text: str) -> ImageFile:
+    source = parse_image(text)
+    from crestereo.app.images import open_image  # noqa: PLC0415  slow to import
+
+    return open_image(source)
+
+
+def _open_one_view(text: str) -> ImageFile:
+    source = parse_image(text)
+    from crestereo.app.images import open_image  # noqa: PLC0415  slow to import
+
+    return open_image(source, both_views=False)
+
+
+def _video_opener(settings: VideoSettings, height: int) -> Callable[[str], Video]:
+    def open_one(text: str) -> Video:
+        source = parse_video(text)
+        from crestereo.app.video import open_video  # noqa: PLC0415  slow to import
+
+        return open_video(source, height, cookies_from_browser=settings.cookies_from_browser)
+
+    return open_one
