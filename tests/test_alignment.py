@@ -36,13 +36,13 @@ def turned(degrees: float, zoom: float, down_px: float) -> NDArray[np.float64]:
 def test_a_rectified_pair_is_left_alone() -> None:
     left, right, _ = pair()
     aligned = align_pair(left, right)
-    assert aligned.check.verdict is Verdict.RECTIFIED
+    assert aligned.plan.check.verdict is Verdict.RECTIFIED
     assert aligned.left is left
     assert aligned.right is right
     disparity = np.zeros(SIZE, np.float32)
     assert aligned.restore(disparity) is disparity
-    assert aligned.check.disparity_range[0] == pytest.approx(6, abs=0.6)
-    assert aligned.check.disparity_range[1] == pytest.approx(24, abs=1.5)
+    assert aligned.plan.check.disparity_range[0] == pytest.approx(6, abs=0.6)
+    assert aligned.plan.check.disparity_range[1] == pytest.approx(24, abs=1.5)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_roll_zoom_and_shift_are_found_and_mended(degrees: float, zoom: float, d
     left, right, truth = pair()
     homography = turned(degrees, zoom, down)
     aligned = align_pair(left, moved(right, homography))
-    check = aligned.check
+    check = aligned.plan.check
     assert check.verdict is Verdict.ALIGNED
     assert check.roll_deg == pytest.approx(-degrees, abs=0.25)  # OpenCV turns anticlockwise
     assert check.zoom == pytest.approx(zoom, abs=0.006)
@@ -80,7 +80,7 @@ def test_negative_disparities_are_moved_up_and_back() -> None:
     left, right, truth = pair()
     converged = np.roll(right, 15, axis=1)  # disparities are smaller by 15 now: -9 to 9
     aligned = align_pair(left, converged)
-    assert aligned.check.verdict is Verdict.RECTIFIED
+    assert aligned.plan.check.verdict is Verdict.RECTIFIED
     shift = aligned.plan.shift_px
     assert -27 < shift < -13  # the smallest, and a margin of half the range and a hundredth
     assert aligned.left.shape == aligned.right.shape == (SIZE[0], SIZE[1] - shift, 3)
@@ -226,9 +226,8 @@ def test_a_map_of_another_size_cannot_be_restored() -> None:
     plan = plan_alignment(check_pair(left, right))
     assert plan.does_nothing
     small = np.zeros((3, 3), np.float32)
-    for restore in (plan.restore, lambda m: plan.restore_confidence(m, m)):
-        with pytest.raises(UsageError, match="3x3"):
-            restore(small)
+    with pytest.raises(UsageError, match="3x3"):
+        plan.restore(small)
 
 
 def test_pictures_of_different_size_are_an_error() -> None:

@@ -1,4 +1,4 @@
-"""Look at a pair before it is matched, mend it, and bring the result back to the left picture."""
+"""Check and rectify stereo pairs without calibration; map disparity back to the left image."""
 
 from crestereo.alignment.bars import Bars, find_bars
 from crestereo.alignment.check import PairCheck, Verdict, check_pair, choose_shift

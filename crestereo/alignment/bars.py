@@ -1,4 +1,4 @@
-"""Black bars around the pictures of a film: found over several frames, cut, and put back."""
+"""Find, crop and restore black bars around the images of a film."""
 
 from __future__ import annotations
 
@@ -12,25 +12,19 @@ from numpy.typing import NDArray
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage, DisparityMap
 
-BLACK_GREY = 24.0  # mean of a line of a bar; video black is 16 where nobody stretched it
-QUIET_GREY = 6.0  # standard deviation along it: noise and compression, no picture
-STEP_GREY = 5.0  # by which the first line of the picture differs, in mean or deviation
-LEAST_SHARE = 0.25  # of a side that bars may leave: an upright picture in a wide one has a third
-LEAST_OF_FRAMED = 0.4  # of the area, with bars above or below and beside
-LONGEST_SHARE = 0.45  # of the side: a bar beyond this is a dark picture
-SOFT_EDGE_PX = 2  # compression smears the edge of a bar over so many lines
+BLACK_GREY = 24.0  # mean of a line of a bar; video black is 16 in limited range
+QUIET_GREY = 6.0  # standard deviation along it: noise and compression
+STEP_GREY = 5.0  # by which the first line of the content differs, in mean or deviation
+LEAST_SHARE = 0.25  # of a side that bars may leave: upright content in a wide frame has a third
+LEAST_OF_FRAMED = 0.4  # of the area that bars on all sides may leave
+LONGEST_SHARE = 0.45  # of the side: a wider bar is a dark image
+SOFT_EDGE_PX = 2  # lines over which compression smears the edge of a bar
 SHORTEST_PX = 3
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Hold how wide the bars are that both eyes are cut by.
-
-    Parameters
-    ----------
-    top, bottom, left, right : int
-        Pixels.
-    """
+    """Widths of the bars that both views are cropped by [px]."""
 
     top: int = 0
     bottom: int = 0
@@ -38,67 +32,49 @@ class Bars:
     right: int = 0
 
     def __bool__(self) -> bool:
-        """Tell whether there are any."""
         return any((self.top, self.bottom, self.left, self.right))
 
     def __str__(self) -> str:
-        """Return a line for the user."""
         sides = [f"{name} {width} px" for name, width in vars(self).items() if width]
         return "black bars: " + (", ".join(sides) if sides else "none")
 
     def crop(self, image: BGRImage) -> BGRImage:
-        """Return the picture without its bars."""
+        """Return the image without its bars."""
         height, width = image.shape[:2]
         return image[self.top : height - self.bottom, self.left : width - self.right]
 
-    def restore(self, values: DisparityMap, unknown: float = float("nan")) -> DisparityMap:
-        """Put a map of the cropped picture back; the bars become `unknown`."""
+    def restore(self, values: DisparityMap) -> DisparityMap:
+        """Pad a map of the cropped image; the bars become NaN."""
         sides = ((self.top, self.bottom), (self.left, self.right))
-        return np.pad(values, sides, constant_values=unknown)
+        return np.pad(values, sides, constant_values=np.nan)
 
 
 def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage]) -> Bars:
-    """Find the bars of both eyes.
+    """Find the bars of both views in frames spread over a video.
 
-    Parameters
-    ----------
-    frames_left, frames_right : sequence of (H, W, 3) uint8
-        Several frames, spread over the video, of one size.
-
-    Returns
-    -------
-    Bars
-        On each side the wider of both eyes' bars: both are to be cut alike. None where all is
-        dark.
-
-    Raises
-    ------
-    SourceError
-        If there is no frame, or the frames differ in size.
+    On each side the wider bar of both views counts; none where all is dark. Raise SourceError
+    without frames or where they differ in size.
     """
     frames = [*frames_left, *frames_right]
     if not frames or len({frame.shape for frame in frames}) != 1:
-        raise SourceError("Bars are looked for in one or more frames of the same size")
-    eyes = [_bars_of(list(eye)) for eye in (frames_left, frames_right) if len(eye)]
-    bars = Bars(*(int(width) for width in np.max(eyes, axis=0)))
+        raise SourceError("black bars are searched in one or more frames of the same size")
+    views = [_bars_of(list(view)) for view in (frames_left, frames_right) if len(view)]
+    bars = Bars(*(int(width) for width in np.max(views, axis=0)))
     height, width = frames[0].shape[:2]
     down, across = 1 - (bars.top + bars.bottom) / height, 1 - (bars.left + bars.right) / width
-    framed = down < 1 and across < 1  # above or below, and beside: a thing before a black wall?
+    framed = down < 1 and across < 1  # may be a thing in front of a black wall
     return Bars() if framed and down * across < LEAST_OF_FRAMED else bars
 
 
 def _bars_of(frames: list[BGRImage]) -> tuple[int, int, int, int]:
-    grey = np.stack([_grey(frame) for frame in frames])
+    grey = np.stack([_mean_of_channels(frame) for frame in frames])
     top, bottom = _ends(grey)  # (N, H, W)
     inside = grey[:, top : grey.shape[1] - bottom]
     left, right = _ends(np.swapaxes(inside, 1, 2))
     return top, bottom, left, right
 
 
-def _grey(frame: BGRImage) -> NDArray[np.uint8]:
-    """Return the mean of the channels (H, W)."""
-    if frame.ndim == 2:
-        return frame
+def _mean_of_channels(frame: BGRImage) -> NDArray[np.uint8]:
     return np.asarray(cv2.transform(frame, np.full((1, 3), 1 / 3, np.float32)), np.uint8)
 
 
@@ -106,7 +82,7 @@ def _ends(grey: NDArray[np.uint8]) -> tuple[int, int]:
     """Return the widths of the bars at the first and last lines of (N, lines, across)."""
     lines = grey.mean(axis=2, dtype=np.float32)  # (N, lines)
     mean = lines.mean(axis=0)
-    # Within a line and a frame, the worst frame: what moves is no bar.
+    # Within a line of the worst frame, and over time: a bar does not move.
     within = grey.std(axis=2, dtype=np.float32).max(axis=0)
     spread = np.maximum(within, lines.std(axis=0))
     first, last = _one_end(mean, spread), _one_end(mean[::-1], spread[::-1])

@@ -1,107 +1,98 @@
-"""A look at a pair before it is matched: related, rectified, or to be aligned."""
+"""Check whether two images are a stereo pair and estimate what would align it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.alignment.dense import lowest_disparity
-from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform
+from crestereo.alignment.dense import dense_range
+from crestereo.alignment.epipolar import (
+    AlignmentModel,
+    Orientation,
+    choose_model,
+    fit_quickly,
+    transform,
+)
 from crestereo.alignment.matches import Matches, WorkingCopies, match_copies
 from crestereo.preprocess import check_pictures
 from crestereo.types import BGRImage
 
-NEGATIVE_SHARE = 0.001  # of the width: a smallest disparity below minus this is really negative
-HIGH_SHARE = 0.08  # of the width: a smallest disparity above this wastes the network's range
-MAX_SHARE = 0.5  # of the width: a larger shift leaves nothing to match
-MARGIN_SHARE = 0.01  # of the width, and
-MARGIN_OF_RANGE = 0.5  # of the range: a plain wall behind everything has no features that show it
-
-
-def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
-    """Return the whole number of pixels that the smallest disparity lies too high.
-
-    Parameters
-    ----------
-    disparity_range : (float, float)
-        Robust smallest and largest disparity, pixels; NaN where unknown.
-    width_px : int
-        Width of the picture.
-
-    Returns
-    -------
-    int
-        To be subtracted from every disparity; negative for pairs with negative disparities, and
-        zero where the range suits a network as it is.
-    """
-    low, high = disparity_range
-    if not math.isfinite(low) or -NEGATIVE_SHARE * width_px <= low <= HIGH_SHARE * width_px:
-        return 0
-    margin = MARGIN_SHARE * width_px + MARGIN_OF_RANGE * (high - low)
-    most = int(MAX_SHARE * width_px)
-    shift = max(-most, min(most, math.floor(low - margin)))
-    return max(shift, 0) if low > 0 else shift  # a close-up is never moved away
-
-
-REFERENCE_WIDTH_PX = 640  # tolerances below are pixels of a picture this wide
+REFERENCE_WIDTH_PX = 640  # tolerances in pixels are those of an image this wide
+LEAST_WIDTH_PX = 400  # in narrower images features are not located more precisely
 RECTIFIED_MEDIAN_PX = 0.5
 RECTIFIED_MOST_PX = 1.2  # nine matches of ten
-ROW_TOLERANCE_PX = 3.0  # a match farther from its row than this contradicts the model
-MIN_MATCHES = 20  # unrelated pictures of the same size gave up to 13
-MIN_SHARE = 0.35  # of the candidates that agree: up to 0.45 among few, but rarely with MIN_MATCHES
-MIN_FEATURES = 60  # fewer in either picture: there is little to compare
+ROW_TOLERANCE_PX = 3.0  # a match farther from its row contradicts the model
+MIN_MATCHES = 20  # unrelated images of the same size gave up to 13
+MIN_SHARE = 0.35  # of the candidates: up to 0.45 among few, but rarely with MIN_MATCHES
+MIN_FEATURES = 60  # fewer in either image: too little texture
 MIN_AGREEING = 0.6  # share of the matches that has to fit the model
-MAX_CORNER_MOVE = 0.35  # of the long side: a warp that moves a corner farther is not a mend
+MIN_IN_ORDER = 0.9  # share of pairs of matches whose columns have the same order in both views
+IN_ORDER_FROM_SHARE = 0.05  # of the width between them
+BANDS, MIN_BANDS = 24, 4  # of rows, and how many of them hold matches
+STRAY_SHARE = 0.05  # of the width: matches farther outside of the dense range are mistakes
+MAX_SPREAD_SHARE = 0.5  # of the width: disparities of one scene do not spread farther
+MAX_CORNER_MOVE = 0.35  # of the long side
 MAX_ROLL_DEG = 20.0
 MAX_ZOOM = 1.3
-SAME_PICTURE_GREY = 2.0  # mean difference of grey levels below which two pictures are one
-SAME_PICTURE_SHARE = 0.1  # of their spread, which counts in the dark
-SAME_PLACE_PX = 0.5  # median difference of the columns of matches in one picture seen twice
+SAME_IMAGE_GREY = 2.0  # mean difference of grey levels of one image seen twice
+SAME_IMAGE_SHARE = 0.1  # of their spread, which counts in the dark
+SAME_PLACE_PX = 0.5  # median difference of the columns of matches in one image seen twice
+RESIDUAL_PX = 0.1  # vertical disparity of a rectified pair that is worth removing
+RESIDUAL_MATCHES = 60
+RESIDUAL_ERRORS = 4.0  # standard errors that it must exceed
+
+NEGATIVE_SHARE = 0.001  # of the width: a smallest disparity below minus this is negative
+HIGH_SHARE = 0.08  # of the width: a smallest disparity above this wastes the network's reach
+MAX_SHARE = 0.5  # of the width: a larger shift leaves nothing to match
+MARGIN_SHARE = 0.01  # of the width, and
+MARGIN_OF_RANGE = 0.5  # of the range: a plain wall behind everything has no features
+REACH_SHARE = 0.4  # of the width: largest disparity that the network finds
 
 
 class Verdict(str, Enum):
-    """Say what a pair is."""
+    """Outcome of a pair check."""
 
     RECTIFIED = "rectified"
     ALIGNED = "aligned"
-    UNRELATED = "unrelated pictures"
-    UNKNOWN = "too little texture to tell"
-    SAME = "the same picture twice"
+    UNRELATED = "unrelated images"
+    UNKNOWN = "too little texture to check the pair"
+    SAME = "the same image twice"
 
 
 @dataclass(frozen=True)
 class PairCheck:
-    """Hold what the matches of a pair tell.
+    """Geometry of a pair; `str()` of it is one line.
 
     Parameters
     ----------
     matches : int
         Matching points that agree with one camera geometry.
     vertical_offset_px, vertical_offset_p95_px : float
-        Median and 95 % of the absolute row difference of matching points, full pixels, as the
-        pictures came; NaN without matches.
+        Median and 95 % of the absolute vertical disparity, full pixels, as given; NaN without
+        matches.
     residual_px, residual_p95_px : float
         The same with the model applied.
     roll_deg : float
-        Rotation of the right picture against the left one, positive clockwise.
+        Rotation of the right image against the left one, positive clockwise.
     zoom : float
-        Size of things in the right picture over their size in the left one.
+        Scale of the right image over that of the left one.
     disparity_range : (float, float)
-        2 and 98 % of the matches' disparity after alignment, pixels, signed; of close-ups the
-        low end is looked for between the matches too.
+        Robust smallest and largest disparity after alignment, pixels, signed, from the matches
+        and a coarse dense search.
     brightness_difference : float
-        Mean grey level of the right picture minus that of the left one, of 255.
+        Mean grey level of the right image minus that of the left one, of 255.
     verdict : Verdict
-        RECTIFIED: use the pair as it is. ALIGNED: the model mends it. Otherwise nothing is done.
+        ALIGNED: the model corrects the pair. RECTIFIED: it removes a residual vertical disparity
+        at most. Otherwise it does nothing.
     model : AlignmentModel
-        Does nothing unless the verdict is ALIGNED.
     shape : (int, int)
-        Height and width of both pictures.
+        Height and width of both images.
     """
 
     matches: int
@@ -119,17 +110,16 @@ class PairCheck:
 
     @property
     def usable(self) -> bool:
-        """Tell whether the matches describe the pair."""
+        """Return whether the matches describe the pair."""
         return self.verdict in (Verdict.RECTIFIED, Verdict.ALIGNED)
 
     def __str__(self) -> str:
-        """Return the one line a user reads."""
         light = f"brightness {self.brightness_difference:+.0f}"
         if not self.usable:
             return f"{self.verdict.value}: {self.matches} matches, {light}"
         offset = f"vertical offset {self.vertical_offset_px:.1f} px"
         offset += f" (95 %: {self.vertical_offset_p95_px:.1f})"
-        if self.verdict is Verdict.ALIGNED:
+        if not self.model.does_nothing:
             offset += f", after alignment {self.residual_px:.1f} ({self.residual_p95_px:.1f})"
         low, high = self.disparity_range
         return (
@@ -139,85 +129,145 @@ class PairCheck:
         )
 
 
-def check_pair(left: BGRImage, right: BGRImage) -> PairCheck:
-    """Find out whether two pictures are a stereo pair and what would align it.
+def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> PairCheck:
+    """Check whether two images are a stereo pair and estimate what would align it.
 
     Parameters
     ----------
     left, right : (H, W, 3) uint8
-        BGR pictures of the same size.
-
-    Returns
-    -------
-    PairCheck
-        `str()` of it is one line for the user.
+        BGR images of the same size.
+    turned : bool
+        Try mirrored, upside-down and turned images too before calling a pair unrelated.
 
     Raises
     ------
     UsageError
-        If one is not (H, W, 3) uint8.
+        One is not (H, W, 3) uint8.
     SourceError
-        If they are empty or differ in size.
+        They are empty or differ in size.
     """
     check_pictures(left, right)
-    shape = (left.shape[0], left.shape[1])
     copies = WorkingCopies.of(left, right)
     found = match_copies(copies)
-    light = _brightness(right) - _brightness(left)
-    if too_few(found):
-        return _without_model(found, light, shape, _verdict_of_few(found, left, right))
-    model = choose_model(found.left, found.right, shape)
-    unit = shape[1] / REFERENCE_WIDTH_PX
-    rows = np.abs(_offsets(found, model, shape)[:, 1])
-    if not _is_believable(model, shape, float((rows < ROW_TOLERANCE_PX * unit).mean())):
-        return _without_model(found, light, shape, Verdict.UNRELATED)
-    verdict = Verdict.ALIGNED
-    apart = np.abs(found.left - found.right) / unit
-    if _is_rectified(apart[:, 1]):
-        same = np.median(apart[:, 0]) < SAME_PLACE_PX and _is_same_picture(left, right)
-        verdict = Verdict.SAME if same else Verdict.RECTIFIED
-    check = _with_model(found, light, shape, verdict, model)
-    low, high = check.disparity_range
-    if low <= HIGH_SHARE * shape[1]:
-        return check
-    # Features may all lie on near things; what is moved too far would be lost, so look closer.
-    closer = lowest_disparity(copies.left, copies.right, check.model, high / copies.scale)
-    low = max(0.0, min(low, closer * copies.scale))
-    return replace(check, disparity_range=(low, high))
+    if not too_few(found):
+        model = choose_model(found.left, found.right, copies.shape)
+        if _is_believable(found, model, copies.shape):
+            verdict = Verdict.ALIGNED
+            if _is_rectified(found, copies.shape):
+                verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
+            return _described(found, copies, verdict, model)
+    elif _is_same_image(copies):
+        return _undescribed(found, copies, Verdict.SAME)
+    elif min(found.features) < MIN_FEATURES:
+        return _undescribed(found, copies, Verdict.UNKNOWN)
+    if turned:
+        fitting = max(_turned(copies, found), key=lambda each: each[2], default=None)
+        if fitting is not None:
+            return _described(fitting[0], copies, Verdict.ALIGNED, fitting[1])
+    return _undescribed(found, copies, Verdict.UNRELATED)
 
 
 def too_few(found: Matches) -> bool:
-    """Tell whether matches are so few that they may agree by chance."""
+    """Return whether matches are so few that they may agree by chance."""
     return len(found) < max(MIN_MATCHES, MIN_SHARE * found.candidates)
 
 
-def _with_model(
-    found: Matches, light: float, shape: tuple[int, int], verdict: Verdict, fitted: AlignmentModel
+def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
+    """Return the whole number of pixels that the smallest disparity is too high.
+
+    Parameters
+    ----------
+    disparity_range : (float, float)
+        Robust smallest and largest disparity, pixels; NaN where unknown.
+    width_px : int
+
+    Returns
+    -------
+    int
+        To be subtracted from every disparity; negative for pairs with negative disparities, and
+        zero where the range suits a network.
+    """
+    low, high = disparity_range
+    if not math.isfinite(low):
+        return 0
+    lowest, highest = -NEGATIVE_SHARE * width_px, HIGH_SHARE * width_px
+    margin = MARGIN_SHARE * width_px
+    shift = 0
+    if not lowest <= low <= highest:
+        shift = math.floor(low - margin - MARGIN_OF_RANGE * (high - low))
+    shift = max(shift, math.ceil(high + margin - REACH_SHARE * width_px))  # near parts in reach
+    shift = min(shift, math.floor(low - margin))  # far parts rather
+    if low >= lowest:  # a close-up is never moved away
+        shift = max(shift, 0)
+    most = int(MAX_SHARE * width_px)
+    return max(-most, min(most, shift))
+
+
+def _turned(copies: WorkingCopies, found: Matches) -> Iterator[tuple[Matches, AlignmentModel, int]]:
+    """Yield matches, model and number of positive disparities of each orientation that fits."""
+    shape = copies.shape
+    mirrored = match_copies(copies, mirrored=True)
+    for orientation in list(Orientation)[1:]:
+        matches = mirrored if orientation.mirrored else found
+        if too_few(matches):
+            continue
+        quick = fit_quickly(matches.left, matches.right, shape, orientation)
+        if not _is_believable(matches, quick, shape):
+            continue
+        model = choose_model(matches.left, matches.right, shape, orientation)
+        if _is_believable(matches, model, shape):
+            columns, rows = _offsets(matches, model, shape).T
+            yield matches, model, int((_on_row(rows, shape) & (columns > 0)).sum())
+
+
+def _described(
+    found: Matches, copies: WorkingCopies, verdict: Verdict, fitted: AlignmentModel
 ) -> PairCheck:
-    model = fitted if verdict is Verdict.ALIGNED else AlignmentModel()
+    shape, model = copies.shape, fitted
+    if verdict is not Verdict.ALIGNED:
+        model = _residual_model(found, shape) if verdict is Verdict.RECTIFIED else AlignmentModel()
     before = np.abs(found.left - found.right)[:, 1]
-    after = _offsets(found, model, shape)
-    rows = np.abs(after[:, 1])
-    agreeing = rows < ROW_TOLERANCE_PX * shape[1] / REFERENCE_WIDTH_PX
-    low, high = np.percentile(after[agreeing, 0], [2, 98])
+    columns, rows = _offsets(found, model, shape).T
     return PairCheck(
         matches=len(found),
         vertical_offset_px=float(np.median(before)),
         vertical_offset_p95_px=float(np.percentile(before, 95)),
-        residual_px=float(np.median(rows)),
-        residual_p95_px=float(np.percentile(rows, 95)),
+        residual_px=float(np.median(np.abs(rows))),
+        residual_p95_px=float(np.percentile(np.abs(rows), 95)),
         roll_deg=math.degrees(math.atan(fitted.left_roll) - math.atan(fitted.roll / fitted.zoom)),
         zoom=1 / _scale_of(fitted),
-        disparity_range=(float(low), float(high)),
-        brightness_difference=light,
+        disparity_range=_range(columns[_on_row(rows, shape)], copies, model),
+        brightness_difference=_brightness(copies),
         verdict=verdict,
         model=model,
         shape=shape,
     )
 
 
+def _undescribed(found: Matches, copies: WorkingCopies, verdict: Verdict) -> PairCheck:
+    unknown = (math.nan,) * 6
+    light, model = _brightness(copies), AlignmentModel()
+    both = (math.nan, math.nan)
+    return PairCheck(len(found), *unknown, both, light, verdict, model, copies.shape)
+
+
+def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
+    """Return the correction of a rectified pair's rows, none where the evidence is weak."""
+    fitted = replace(
+        fit_quickly(found.left, found.right, shape, Orientation.UPRIGHT), rows_only=True
+    )
+    rows = _offsets(found, fitted, shape)[:, 1]
+    correction = rows - (found.left - found.right)[:, 1]
+    size_px = float(np.sqrt(np.mean(correction**2)))
+    # three numbers are fitted: the mean square of the correction that noise alone causes
+    error_px = 1.4826 * float(np.median(np.abs(rows))) * math.sqrt(3 / len(found))
+    least_px = RESIDUAL_PX * max(1.0, _unit_px(shape))
+    clear = size_px >= max(least_px, RESIDUAL_ERRORS * error_px)
+    return fitted if clear and len(found) >= RESIDUAL_MATCHES else AlignmentModel()
+
+
 def _scale_of(model: AlignmentModel) -> float:
-    """Return how much larger the model makes things in the right picture than in the left one."""
+    """Return by how much the model scales the right image more than the left one."""
     return math.hypot(model.zoom, model.roll) / math.hypot(1, model.left_roll)
 
 
@@ -227,53 +277,90 @@ def _offsets(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> N
     return left - transform(model.right_homography(shape), found.right)
 
 
-def _is_rectified(rows_640_px: NDArray[np.float64]) -> bool:
-    middle, most = np.percentile(rows_640_px, [50, 90])
+def _on_row(rows: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(rows) < ROW_TOLERANCE_PX * _unit_px(shape))
+
+
+def _unit_px(shape: tuple[int, int]) -> float:
+    """Return the length of one pixel of an image of the reference width."""
+    return max(shape[1], LEAST_WIDTH_PX) / REFERENCE_WIDTH_PX
+
+
+def _is_rectified(found: Matches, shape: tuple[int, int]) -> bool:
+    rows = np.abs(found.left - found.right)[:, 1] / _unit_px(shape)
+    middle, most = np.percentile(rows, [50, 90])
     return bool(middle <= RECTIFIED_MEDIAN_PX and most <= RECTIFIED_MOST_PX)
 
 
-def _is_believable(model: AlignmentModel, shape: tuple[int, int], agreeing: float) -> bool:
-    """Tell a mend from a wild warp."""
+def _is_believable(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
+    """Return whether a model is a small correction that most matches agree with."""
+    offsets = _offsets(found, model, shape)
+    kept = _on_row(offsets[:, 1], shape)
+    numbers = np.abs(model.numbers)
+    if not np.isfinite(numbers).all() or kept.mean() < MIN_AGREEING:
+        return False
     height, width = shape
     corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
-    numbers = np.abs(np.array(astuple(model)))
-    if agreeing < MIN_AGREEING or not np.isfinite(numbers).all():
-        return False
+    left = transform(model.left_homography(shape), found.left)[kept]
+    turn = AlignmentModel(orientation=model.orientation)
     moves = [
-        np.abs(transform(homography, corners) - corners).max()
-        for homography in (model.left_homography(shape), model.right_homography(shape))
+        np.abs(transform(mine(shape), corners) - transform(pure(shape), corners)).max()
+        for mine, pure in (
+            (model.left_homography, turn.left_homography),
+            (model.right_homography, turn.right_homography),
+        )
     ]
     return bool(
         max(moves) < MAX_CORNER_MOVE * max(shape)
         and max(numbers[1], numbers[5]) < math.tan(math.radians(MAX_ROLL_DEG))
         and 1 / MAX_ZOOM < _scale_of(model) < MAX_ZOOM
+        and _is_possible(left, offsets[kept], model.orientation.canvas(shape))
     )
 
 
-def _verdict_of_few(found: Matches, left: BGRImage, right: BGRImage) -> Verdict:
-    if _is_same_picture(left, right):
-        return Verdict.SAME
-    return Verdict.UNKNOWN if min(found.features) < MIN_FEATURES else Verdict.UNRELATED
-
-
-def _brightness(image: BGRImage) -> float:
-    step = max(1, max(image.shape[:2]) // 300)
-    return float(np.mean(image[::step, ::step]))
-
-
-def _is_same_picture(left: BGRImage, right: BGRImage) -> bool:
-    step = max(1, max(left.shape[:2]) // 600)
-    first, second = (np.ascontiguousarray(p[::step, ::step]) for p in (left, right))
-    spread = float(np.std(first))
-    most = min(SAME_PICTURE_GREY, SAME_PICTURE_SHARE * spread)
-    return spread > 3 and float(np.mean(cv2.absdiff(first, second))) < most
-
-
-def _without_model(
-    found: Matches, light: float, shape: tuple[int, int], verdict: Verdict
-) -> PairCheck:
-    nan = math.nan
-    range_px = (nan, nan)
-    return PairCheck(
-        len(found), nan, nan, nan, nan, nan, nan, range_px, light, verdict, AlignmentModel(), shape
+def _is_possible(
+    left: NDArray[np.float64], offsets: NDArray[np.float64], canvas: tuple[int, int]
+) -> bool:
+    """Return whether aligned matches can be two views: columns in order, on more than few rows."""
+    columns = left[:, 0]
+    order = np.random.default_rng(0).permutation(len(columns))
+    apart, apart_right = columns - columns[order], (columns - offsets[:, 0])
+    apart_right = apart_right - apart_right[order]
+    counted = np.abs(apart) > IN_ORDER_FROM_SHARE * canvas[1]
+    in_order = np.sign(apart[counted]) == np.sign(apart_right[counted])
+    low, high = np.percentile(offsets[:, 0], [5, 95]) / canvas[1]
+    bands = np.unique(np.floor(left[:, 1] * BANDS / canvas[0]))
+    return bool(
+        (not counted.any() or in_order.mean() >= MIN_IN_ORDER)
+        and high - low <= MAX_SPREAD_SHARE
+        and len(bands) >= MIN_BANDS
     )
+
+
+def _range(
+    columns: NDArray[np.float64], copies: WorkingCopies, model: AlignmentModel
+) -> tuple[float, float]:
+    """Return the disparity range of the matches and of a coarse search [px]."""
+    low, high = (float(v) for v in np.percentile(columns, [2, 98]))
+    dense = dense_range(copies.left, copies.right, model)
+    if dense is None:
+        return low, high
+    far, near = (value * copies.scale for value in dense)
+    # a few wrong matches may lie anywhere
+    stray_px = STRAY_SHARE * model.orientation.canvas(copies.shape)[1]
+    return min(far, max(low, far - stray_px)), max(near, min(high, near + stray_px))
+
+
+def _brightness(copies: WorkingCopies) -> float:
+    return float(np.mean(copies.right) - np.mean(copies.left))
+
+
+def _is_same_place(found: Matches, copies: WorkingCopies) -> bool:
+    columns = np.abs(found.left - found.right)[:, 0] / _unit_px(copies.shape)
+    return bool(np.median(columns) < SAME_PLACE_PX) and _is_same_image(copies)
+
+
+def _is_same_image(copies: WorkingCopies) -> bool:
+    spread = float(np.std(copies.left))
+    most = min(SAME_IMAGE_GREY, SAME_IMAGE_SHARE * spread)
+    return spread > 3 and float(np.mean(cv2.absdiff(copies.left, copies.right))) < most

@@ -1,4 +1,4 @@
-"""A quick dense disparity of small aligned copies, signed and seen from both sides."""
+"""Match small aligned copies densely, signed and from both sides."""
 
 from __future__ import annotations
 
@@ -17,27 +17,31 @@ Mask = NDArray[np.bool_]
 
 BLOCK_PX = 5  # of the matcher
 AGREEMENT_PX = 1.5  # between the disparities found from both sides
+RANGE_WIDTH_PX = 160  # of the copies searched for the disparity range
+SEARCHED_SHARES = (-0.4, 0.65)  # of the width: smallest and largest disparity searched
 LOWEST_PER_CENT = 1.0  # of the pixels that agree: fewer may be mistakes
-SMALLEST_SHARE = 0.005  # of the picture: a region that agrees by chance is smaller
+SMALLEST_SHARE = 0.005  # of the image: a region that agrees by chance is smaller
+MIN_KNOWN_SHARE = 0.1  # of the image: less does not show the range
 MIN_SLOPE_GREY = 8.0  # nearby: without texture anything agrees
 
 
 def aligned_copies(
     left: BGRImage, right: BGRImage, model: AlignmentModel, width_px: int
 ) -> list[tuple[BGRImage, Mask]]:
-    """Return both pictures, small and aligned, each with where it has data to match."""
+    """Return both images, small and aligned, each with where it has data to match."""
     height, width = left.shape[:2]
-    scale = min(1.0, width_px / width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shape = (size[1], size[0])
+    scale = min(1.0, width_px / model.orientation.canvas((height, width))[1])
+    shape = (max(1, round(height * scale)), max(1, round(width * scale)))
+    canvas = model.orientation.canvas(shape)
     copies = []
-    for picture, homography in (
+    for image, homography in (
         (left, model.left_homography(shape)),
         (right, model.right_homography(shape)),
     ):
-        copy = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        copy = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
         data = np.full(shape, 255, np.uint8)
         if not model.does_nothing:
+            size = canvas[::-1]
             copy = cv2.warpPerspective(copy, homography, size, flags=cv2.INTER_LINEAR)
             warped = cv2.warpPerspective(data, homography, size, flags=cv2.INTER_NEAREST)
             data = np.asarray(cv2.erode(warped, np.ones((BLOCK_PX, BLOCK_PX), np.uint8)), np.uint8)
@@ -48,23 +52,19 @@ def aligned_copies(
 def two_sided_disparity(
     left: BGRImage, right: BGRImage, low: int, high: int
 ) -> tuple[Field, Field]:
-    """Return left minus right position at the pixels of the left and of the right picture."""
+    """Return left minus right position [px] at the pixels of the left and of the right image."""
     border = max(abs(low), abs(high)) + 16  # the matcher leaves a border of its range unmatched
     wide = [
         np.asarray(
             cv2.copyMakeBorder(
-                cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY),
-                0,
-                0,
-                border,
-                border,
-                cv2.BORDER_REPLICATE,
+                cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY),
+                top=0, bottom=0, left=border, right=border, borderType=cv2.BORDER_REPLICATE,
             ),
             np.uint8,
         )
-        for picture in (left, right)
-    ]
-    mirrored = [np.ascontiguousarray(picture[:, ::-1]) for picture in reversed(wide)]
+        for image in (left, right)
+    ]  # fmt: skip
+    mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in reversed(wide)]
 
     def matched(pair: list[NDArray[np.uint8]]) -> Field:
         matcher = cv2.StereoSGBM.create(
@@ -81,7 +81,7 @@ def two_sided_disparity(
 
 
 def agrees(disparity: Field, other: Field, other_data: Mask, direction: int) -> Mask:
-    """Return where the other picture has data and its own disparity says the same."""
+    """Return where the other image has data and the same disparity."""
     width = disparity.shape[1]
     target = np.rint(np.arange(width) + direction * disparity).astype(np.intp)
     inside = (target >= 0) & (target < width)
@@ -91,38 +91,32 @@ def agrees(disparity: Field, other: Field, other_data: Mask, direction: int) -> 
     return np.asarray(inside & data & (np.abs(there - disparity) <= AGREEMENT_PX))
 
 
-def lowest_disparity(
-    left: BGRImage, right: BGRImage, model: AlignmentModel, highest_px: float, width_px: int = 240
-) -> float:
-    """Return the smallest positive disparity of a close-up, features or not [px].
+def dense_range(
+    left: BGRImage, right: BGRImage, model: AlignmentModel
+) -> tuple[float, float] | None:
+    """Search the whole width coarsely for the disparity range [px of the given images].
 
-    Parameters
-    ----------
-    left, right : (H, W, 3) uint8
-        Not aligned; copies of any size do, the values are in their pixels.
-    model : AlignmentModel
-        What aligns them.
-    highest_px : float
-        Largest disparity to expect.
-    width_px : int
-        Of the copies that are matched.
-
-    Returns
-    -------
-    float
-        Infinity where nothing could be matched.
+    The range is narrowed by the error of the search; None where too little could be matched.
     """
-    (left_small, left_data), (right_small, right_data) = aligned_copies(
-        left, right, model, width_px
+    (small_left, data_left), (small_right, data_right) = aligned_copies(
+        left, right, model, RANGE_WIDTH_PX
     )
-    scale = left_small.shape[1] / left.shape[1]
-    found, back = two_sided_disparity(left_small, right_small, 0, math.ceil(highest_px * scale) + 8)
-    grey = np.asarray(cv2.cvtColor(left_small, cv2.COLOR_BGR2GRAY), np.float32)
-    slope = np.abs(cv2.Sobel(grey, cv2.CV_32F, 1, 0))
+    width = small_left.shape[1]
+    lowest, highest = (math.floor(share * width) for share in SEARCHED_SHARES)
+    found, back = two_sided_disparity(small_left, small_right, lowest, highest)
+    grey = np.asarray(cv2.cvtColor(small_left, code=cv2.COLOR_BGR2GRAY), np.float32)
+    slope = np.abs(cv2.Sobel(grey, ddepth=cv2.CV_32F, dx=1, dy=0))
     textured = np.asarray(cv2.GaussianBlur(slope, (0, 0), sigmaX=2.0)) > MIN_SLOPE_GREY
-    known = left_data & textured & agrees(found, back, right_data, -1)
-    none = -16 * 16  # below every disparity searched, in sixteenths as filterSpeckles takes them
+    known = data_left & textured & agrees(found, back, data_right, -1)
+    known &= (found > lowest + 2) & (found < highest - 2)  # what ends there has no match at all
+    none = 16 * (lowest - 2)  # sixteenths, as filterSpeckles takes them
     steps = np.where(known, np.rint(16 * found), none).astype(np.int16)
-    cv2.filterSpeckles(steps, none, int(SMALLEST_SHARE * steps.size), 16)
-    left_over = found[steps > none]
-    return float(np.percentile(left_over, LOWEST_PER_CENT)) / scale if left_over.size else math.inf
+    cv2.filterSpeckles(
+        steps, newVal=none, maxSpeckleSize=int(SMALLEST_SHARE * steps.size), maxDiff=16
+    )
+    values = found[steps > none]
+    if values.size < MIN_KNOWN_SHARE * found.size:
+        return None
+    scale = model.orientation.canvas(left.shape[:2])[1] / width
+    low, high = np.percentile(values, [LOWEST_PER_CENT, 100 - LOWEST_PER_CENT])
+    return (float(low) + AGREEMENT_PX) * scale, (float(high) - AGREEMENT_PX) * scale

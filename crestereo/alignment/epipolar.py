@@ -1,18 +1,19 @@
-"""The model that puts matching points on the same row, and its robust fit.
+"""Fit the model that puts matching points on the same row.
 
-Coordinates are normalised: origin in the middle of the picture, unit half its long side. A left
+Coordinates are normalised: origin in the middle of the image, unit half its long side. A left
 point (x, y) and a right point (x', y') of the same thing in space shall get the same row::
 
     (left_roll x + y) / (1 + left_yaw x)  =  (shift + roll x' + zoom y') / (1 + yaw x' + pitch y')
 
-The seven numbers are the seven degrees of freedom of a fundamental matrix. With the two of the
-left picture held at zero it stays as it is. Roll and zoom turn and scale the columns too, so
-that disparity stays a disparity; a common horizontal shift cannot be seen and stays zero.
+The seven numbers are the seven degrees of freedom of a fundamental matrix; with the two of the
+left image held at zero only the right image is warped. Roll and zoom turn and scale the columns
+too, so that disparity stays a disparity; a common horizontal shift is not observable and is zero.
 """
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +21,63 @@ from numpy.typing import NDArray
 from crestereo.alignment.matches import Points
 
 Homography = NDArray[np.float64]
-"""(3, 3) float64, full pixels of the given picture to full pixels of the aligned one."""
+"""(3, 3) float64, full pixels of the given image to full pixels of the aligned one."""
 
 # Standard deviations expected of two cameras held side by side, normalised: the fit is drawn
-# towards doing nothing with this strength. Order: shift, roll, zoom, yaw, pitch, left roll and yaw.
+# towards no correction with this strength. Shift, roll, zoom, yaw, pitch, left roll, left yaw.
 PRIOR = np.array([1.0, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05])
 NOTHING = np.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
-SETTLED = 1e-4  # normalised: a step of 0.2 px in a picture of 4000, the matches' own noise is 1
-STAGES = (1, 3, 5, 7)  # how many of the seven are free: shift; and roll, zoom; and yaw, pitch; all
-NOISE_640_PX = 0.15  # localisation noise that cannot be beaten, at 640 px width
-WORTH_IT = 0.93  # a longer model must lower the held-out error at least to this share
-WORTH_LEFT = 0.8  # and moving the left picture too must gain clearly more
+CONVERGED = 1e-4  # normalised step: 0.2 px in an image of 4000, the noise of the matches is 1
+STAGES = (1, 3, 5, 7)  # free numbers: shift; and roll, zoom; and yaw, pitch; all
+NOISE_640_PX = 0.15  # localisation noise at a width of 640 px
+WORTH_IT = 0.93  # share to which a longer model must lower the held-out error
+WORTH_LEFT = 0.8  # the same for warping the left image too
 FOLDS = 4
+
+
+def _quarter_turns(number: int) -> NDArray[np.float64]:
+    """Return a clockwise rotation about the origin (x right, y down) by multiples of 90 deg."""
+    cos, sin = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][number]
+    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+class Orientation(Enum):
+    """Turns of the images before they are aligned: left and right quarter turns, mirrored."""
+
+    UPRIGHT = (0, 0, False, "")
+    UPSIDE_DOWN = (0, 2, False, "the right image is upside down: turned by 180 degrees")
+    TURNED_LEFT = (0, 1, False, "the right image is turned by 90 degrees: turned back")
+    TURNED_RIGHT = (0, 3, False, "the right image is turned by 90 degrees: turned back")
+    UPPER_FIRST = (1, 1, False, "one view above the other (vertical pair): both turned by 90 deg")
+    LOWER_FIRST = (3, 3, False, "one view above the other (vertical pair): both turned by 90 deg")
+    MIRRORED = (0, 0, True, "the right image is mirrored: flipped back")
+    FLIPPED = (0, 2, True, "the right image is flipped upside down: flipped back")
+
+    def __init__(self, left: int, right: int, mirrored: bool, text: str) -> None:
+        self.left = _quarter_turns(left)
+        self.right = _quarter_turns(right) @ np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
+        self.mirrored = mirrored
+        self.text = text
+
+    def canvas(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width of the turned left image."""
+        return (shape[1], shape[0]) if self.left[0, 0] == 0 else shape
 
 
 @dataclass(frozen=True)
 class AlignmentModel:
-    """Hold the seven numbers that align a pair, normalised, for one picture size.
+    """The numbers that align a pair, normalised, for one image size.
 
     Parameters
     ----------
     shift, roll, zoom, yaw, pitch : float
-        What is done to the right picture.
+        Of the right image.
     left_roll, left_yaw : float
-        What is done to the left picture; both zero where the right alone suffices.
+        Of the left image; both zero where warping the right one suffices.
+    rows_only : bool
+        Only rows are moved, so that every column and disparity stays: shift, roll and zoom.
+    orientation : Orientation
+        Turns before that.
     """
 
     shift: float = 0.0
@@ -53,49 +87,106 @@ class AlignmentModel:
     pitch: float = 0.0
     left_roll: float = 0.0
     left_yaw: float = 0.0
+    rows_only: bool = False
+    orientation: Orientation = Orientation.UPRIGHT
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """Return the seven numbers."""
+        return np.array([
+            self.shift, self.roll, self.zoom, self.yaw, self.pitch, self.left_roll, self.left_yaw
+        ])  # fmt: skip
 
     @property
     def does_nothing(self) -> bool:
-        """Tell whether both pictures stay as they are."""
-        return astuple(self) == tuple(NOTHING)
+        """Return whether both images stay unchanged."""
+        return replace(self, rows_only=False) == AlignmentModel()
 
     @property
     def moves_left(self) -> bool:
-        """Tell whether the left picture has to be warped too."""
-        return self.left_roll != 0 or self.left_yaw != 0
+        """Return whether the left image is warped too."""
+        turned = not np.array_equal(self.orientation.left, np.eye(3))
+        return turned or self.left_roll != 0 or self.left_yaw != 0
 
     def left_homography(self, shape: tuple[int, int]) -> Homography:
-        """Return the map from the left picture of `shape` (height, width) to the aligned one."""
+        """Return the map from the left image of `shape` (height, width) to the aligned one."""
         roll = self.left_roll
-        return _in_pixels([[1, -roll, 0], [roll, 1, 0], [self.left_yaw, 0, 1]], shape)
+        rows = np.array([[1, -roll, 0], [roll, 1, 0], [self.left_yaw, 0, 1]])
+        return self._in_pixels(rows @ self.orientation.left, shape)
 
     def right_homography(self, shape: tuple[int, int]) -> Homography:
-        """Return the map from the right picture of `shape` (height, width) to the aligned one."""
-        rows = [
-            [self.zoom, -self.roll, 0],
-            [self.roll, self.zoom, self.shift],
-            [self.yaw, self.pitch, 1],
-        ]
-        return _in_pixels(rows, shape)
+        """Return the map from the right image of `shape` (height, width) to the aligned one."""
+        columns = [1.0, 0.0, 0.0] if self.rows_only else [self.zoom, -self.roll, 0.0]
+        rows = np.array([columns, [self.roll, self.zoom, self.shift], [self.yaw, self.pitch, 1.0]])
+        return self._in_pixels(rows @ self.orientation.right, shape)
+
+    def _in_pixels(self, normalised: Homography, shape: tuple[int, int]) -> Homography:
+        given, turned = (_to_pixels(size) for size in (shape, self.orientation.canvas(shape)))
+        return np.asarray(turned @ normalised @ np.linalg.inv(given))
 
 
-def normalise(points: Points, shape: tuple[int, int]) -> Points:
-    """Return `points` with the origin in the middle and half the long side as unit."""
+def _to_pixels(shape: tuple[int, int]) -> Homography:
     height, width = shape
-    return (points - np.array([width - 1, height - 1]) / 2) / (max(shape) / 2)
+    half = max(shape) / 2
+    return np.array([[half, 0, (width - 1) / 2], [0, half, (height - 1) / 2], [0, 0, 1]])
 
 
 def transform(homography: Homography, points: Points) -> Points:
-    """Return the (N, 2) points where `homography` takes `points`."""
+    """Return the (N, 2) points to which `homography` maps `points`."""
     lifted = points @ homography[:, :2].T + homography[:, 2]
     return np.asarray(lifted[:, :2] / lifted[:, 2:])
 
 
-def _in_pixels(rows: list[list[float]], shape: tuple[int, int]) -> Homography:
-    height, width = shape
-    half = max(shape) / 2
-    to_pixels = np.array([[half, 0, (width - 1) / 2], [0, half, (height - 1) / 2], [0, 0, 1]])
-    return np.asarray(to_pixels @ np.array(rows, np.float64) @ np.linalg.inv(to_pixels))
+def choose_model(
+    left: Points,
+    right: Points,
+    shape: tuple[int, int],
+    orientation: Orientation = Orientation.UPRIGHT,
+) -> AlignmentModel:
+    """Fit the shortest model that explains matches it was not fitted to.
+
+    Parameters
+    ----------
+    left, right : (N, 2) float64
+        Matching points in full pixels, at least 12.
+    shape : (int, int)
+        Height and width of both images.
+    orientation : Orientation
+        Turns before the fit.
+    """
+    a, b, noise = _normalised(left, right, shape, orientation)
+    errors = {free: _held_out_error(a, b, free, noise) for free in STAGES}
+    best = STAGES[0]
+    for free in STAGES[1:-1]:
+        if errors[free] < WORTH_IT * errors[best]:
+            best = free
+    if errors[STAGES[-1]] < WORTH_LEFT * errors[best]:
+        best = STAGES[-1]
+    return _model(_fit(a, b, best, noise), orientation)
+
+
+def fit_quickly(
+    left: Points, right: Points, shape: tuple[int, int], orientation: Orientation
+) -> AlignmentModel:
+    """Fit shift, roll and zoom; arguments as those of `choose_model`."""
+    a, b, noise = _normalised(left, right, shape, orientation)
+    return _model(_fit(a, b, STAGES[1], noise), orientation)
+
+
+def _model(theta: NDArray[np.float64], orientation: Orientation) -> AlignmentModel:
+    shift, roll, zoom, yaw, pitch, left_roll, left_yaw = map(float, theta)
+    return AlignmentModel(
+        shift, roll, zoom, yaw, pitch, left_roll, left_yaw, orientation=orientation
+    )
+
+
+def _normalised(
+    left: Points, right: Points, shape: tuple[int, int], orientation: Orientation
+) -> tuple[Points, Points, float]:
+    to_unit = np.linalg.inv(_to_pixels(shape))
+    noise = NOISE_640_PX * (shape[1] / 640) / (max(shape) / 2)
+    a = transform(orientation.left @ to_unit, left)
+    return a, transform(orientation.right @ to_unit, right), noise
 
 
 def _residual_and_jacobian(
@@ -114,25 +205,10 @@ def _residual_and_jacobian(
     return row_l - row_r, jacobian
 
 
-def fit(left: Points, right: Points, free: int, noise: float) -> NDArray[np.float64]:
-    """Fit the first `free` of the seven numbers to normalised matches, robustly.
+def _fit(left: Points, right: Points, free: int, noise: float) -> NDArray[np.float64]:
+    """Fit the first `free` of the seven numbers, robustly.
 
-    Parameters
-    ----------
-    left, right : (N, 2) float64
-        Normalised matching points.
-    free : int
-        One of STAGES; the other numbers do nothing.
-    noise : float
-        Smallest standard deviation believed of a row difference, normalised.
-
-    Returns
-    -------
-    (7,) float64
-
-    Notes
-    -----
-    Gauss-Newton with Geman-McClure weights whose width follows the median error down.
+    Gauss-Newton with Geman-McClure weights whose width follows the median error down to `noise`.
     """
     theta = NOTHING.copy()
     theta[0] = np.median(left[:, 1] - right[:, 1])
@@ -146,44 +222,18 @@ def fit(left: Points, right: Points, free: int, noise: float) -> NDArray[np.floa
         slope = jacobian.T @ (weight * residual) + pull * (theta - NOTHING)[:free]
         step = np.linalg.solve(normal, slope)
         theta[:free] -= step
-        if np.abs(step).max() < SETTLED:
+        if np.abs(step).max() < CONVERGED:
             break
     return np.asarray(theta)
 
 
-def row_errors(theta: NDArray[np.float64], left: Points, right: Points) -> NDArray[np.float64]:
-    """Return the absolute row differences (N,) that remain, normalised."""
-    return np.asarray(np.abs(_residual_and_jacobian(theta, left, right)[0]))
-
-
 def _held_out_error(left: Points, right: Points, free: int, noise: float) -> float:
-    """Return a robust error, normalised, of matches that the fit did not see."""
+    """Return a robust error, normalised, of matches that were not fitted."""
     fold = np.random.default_rng(0).permutation(len(left)) % FOLDS
     errors = np.zeros(len(left))
     for k in range(FOLDS):
-        theta = fit(left[fold != k], right[fold != k], free, noise)
-        errors[fold == k] = row_errors(theta, left[fold == k], right[fold == k])
+        theta = _fit(left[fold != k], right[fold != k], free, noise)
+        residual, _ = _residual_and_jacobian(theta, left[fold == k], right[fold == k])
+        errors[fold == k] = np.abs(residual)
     middle, most = np.percentile(errors, [50, 85])
     return float(np.hypot(middle + most, noise))
-
-
-def choose_model(left: Points, right: Points, shape: tuple[int, int]) -> AlignmentModel:
-    """Fit the shortest model that explains matches it has not seen.
-
-    Parameters
-    ----------
-    left, right : (N, 2) float64
-        Matching points in full pixels, at least 12.
-    shape : (int, int)
-        Height and width of both pictures.
-    """
-    a, b = normalise(left, shape), normalise(right, shape)
-    noise = NOISE_640_PX * (shape[1] / 640) / (max(shape) / 2)
-    errors = {free: _held_out_error(a, b, free, noise) for free in STAGES}
-    best = STAGES[0]
-    for free in STAGES[1:-1]:
-        if errors[free] < WORTH_IT * errors[best]:
-            best = free
-    if errors[STAGES[-1]] < WORTH_LEFT * errors[best]:
-        best = STAGES[-1]
-    return AlignmentModel(*map(float, fit(a, b, best, noise)))

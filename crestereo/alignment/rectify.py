@@ -1,4 +1,4 @@
-"""Warp a pair so that a network can match it, and bring the result back to the left picture."""
+"""Warp a pair so that a network can match it, and map its disparity back to the left image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.alignment.bars import Bars
-from crestereo.alignment.check import PairCheck, check_pair, choose_shift
+from crestereo.alignment.check import REACH_SHARE, PairCheck, Verdict, check_pair, choose_shift
 from crestereo.alignment.epipolar import Homography, transform
 from crestereo.errors import SourceError, UsageError
-from crestereo.types import BGRImage, ConfidenceMap, DisparityMap
+from crestereo.types import BGRImage, DisparityMap
 
 Size = tuple[int, int]
 _Values = TypeVar("_Values", np.uint8, np.float32)
@@ -22,18 +22,18 @@ _Values = TypeVar("_Values", np.uint8, np.float32)
 
 @dataclass(frozen=True)
 class AlignmentPlan:
-    """Hold how pairs of one size are aligned; a video keeps one plan for all its frames.
+    """Alignment of all pairs of one size.
 
     Parameters
     ----------
     check : PairCheck
-        What the pair looked like.
+        Geometry it is made for.
     shift_px : int
         Disparities of the aligned pair are smaller than the true ones by this.
     origin : (int, int)
-        x and y, in the aligned left picture, of the first pixel of the canvas.
+        x and y, in the aligned left image, of the first pixel of the canvas.
     canvas : (int, int)
-        Height and width of both aligned pictures.
+        Height and width of both aligned images.
     """
 
     check: PairCheck
@@ -43,47 +43,36 @@ class AlignmentPlan:
 
     @property
     def does_nothing(self) -> bool:
-        """Tell whether the pictures go through untouched."""
+        """Return whether the images stay unchanged."""
         return self.check.model.does_nothing and self.shift_px == 0
 
     @property
+    def reach_px(self) -> float:
+        """Return the largest disparity that the network finds in pairs aligned so."""
+        return REACH_SHARE * self.canvas[1] + self.shift_px
+
+    @property
     def left_homography(self) -> Homography:
-        """Return the map from the left picture to the canvas."""
+        """Return the map from the left image to the canvas."""
         move = _translation(-self.origin[0], -self.origin[1])
         return move @ self.check.model.left_homography(self.check.shape)
 
     @property
     def right_homography(self) -> Homography:
-        """Return the map from the right picture to the canvas."""
+        """Return the map from the right image to the canvas."""
         move = _translation(self.shift_px - self.origin[0], -self.origin[1])
         return move @ self.check.model.right_homography(self.check.shape)
 
-    @cached_property
-    def _right_columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return where the right picture begins and ends in every row of the canvas: (H, 1) each.
-
-        A warped rectangle is convex, so that it fills one interval of a row, or none.
-        """
-        full = np.full(self.check.shape, 255, np.uint8)
-        seen = _warp(full, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False) > 0
-        width = self.canvas[1]
-        first = np.where(seen.any(axis=1), seen.argmax(axis=1), width) - 0.5
-        last = width - 0.5 - seen[:, ::-1].argmax(axis=1)
-        return first[:, None].astype(np.float32), last[:, None].astype(np.float32)
-
     def apply(self, left: BGRImage, right: BGRImage) -> tuple[BGRImage, BGRImage]:
-        """Return the aligned left and right pictures; the given ones where nothing is to do.
+        """Return the aligned images; the given ones where nothing is to do.
 
-        Raises
-        ------
-        SourceError
-            If a picture has another size than the checked ones.
+        Raise SourceError where an image has another size than the checked ones.
         """
-        for picture in (left, right):
-            if picture.shape[:2] != self.check.shape:
+        for image in (left, right):
+            if image.shape[:2] != self.check.shape:
                 raise SourceError(
-                    f"A picture of {picture.shape[1]}x{picture.shape[0]} pixels came after "
-                    f"pictures of {self.check.shape[1]}x{self.check.shape[0]}; all must be alike"
+                    f"an image of {image.shape[1]}x{image.shape[0]} px follows images of "
+                    f"{self.check.shape[1]}x{self.check.shape[0]} px; all need one size"
                 )
         if self.does_nothing:
             return left, right
@@ -99,7 +88,7 @@ class AlignmentPlan:
         return left, right
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
-        """Bring the disparity of the aligned pair back to the left picture.
+        """Map the disparity of the aligned pair back to the left image.
 
         Parameters
         ----------
@@ -109,69 +98,50 @@ class AlignmentPlan:
         Returns
         -------
         (H, W) float32
-            On the grid of the left picture, signed, NaN where the warped right picture has no
-            data. Where both pictures were warped it is measured along the rows of the aligned
-            pair.
+            On the grid of the left image, signed, NaN where the warped right image has no data.
+            Where both images were warped it is measured along the rows of the aligned pair.
 
         Raises
         ------
         UsageError
-            If the disparity does not have the canvas's size.
+            The disparity does not have the size of the canvas.
         """
-        self._must_fit(disparity)
-        if self.does_nothing:
-            return disparity
-        result = disparity
-        if not self.check.model.does_nothing:
-            result = np.where(self._matched_in_right(disparity), disparity, np.float32(np.nan))
-        return self._to_left(result + np.float32(self.shift_px), np.nan)
-
-    def restore_confidence(
-        self, confidence: ConfidenceMap, disparity: DisparityMap
-    ) -> ConfidenceMap:
-        """Bring the confidence of the aligned pair back, zero where the right has no data.
-
-        Parameters
-        ----------
-        confidence, disparity : (H, W) float32
-            Both on the canvas.
-        """
-        self._must_fit(confidence)
-        if self.does_nothing:
-            return confidence
-        return self._to_left(
-            np.where(self._matched_in_right(disparity), confidence, np.float32(0)), 0.0
-        )
-
-    def to_canvas(self, disparity: DisparityMap) -> DisparityMap:
-        """Take a disparity of the left picture to the canvas, as a prior for the network."""
-        if self.does_nothing:
-            return disparity
-        lowered = disparity - np.float32(self.shift_px)
-        return _warp(
-            lowered, self.left_homography, self.canvas, cv2.BORDER_CONSTANT, np.nan, exact=False
-        )
-
-    def _must_fit(self, values: NDArray[np.float32]) -> None:
-        if values.shape != self.canvas:
+        if disparity.shape != self.canvas:
             raise UsageError(
-                f"The map to restore is {values.shape[1]}x{values.shape[0]}, the aligned pair "
-                f"{self.canvas[1]}x{self.canvas[0]} pixels; give the map of the aligned pair"
+                f"the map to restore is {disparity.shape[1]}x{disparity.shape[0]}, the aligned "
+                f"pair {self.canvas[1]}x{self.canvas[0]} px; give the map of the aligned pair"
             )
+        if self.does_nothing:
+            return disparity
+        if self.check.verdict is Verdict.ALIGNED:
+            disparity = np.where(self._is_in_right(disparity), disparity, np.float32(np.nan))
+        return self._to_left(disparity + np.float32(self.shift_px))
 
-    def _matched_in_right(self, disparity: DisparityMap) -> NDArray[np.bool_]:
-        """Return where the matching point lies on data of the right picture."""
+    @cached_property
+    def _right_columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return first and last column of the right image in every row of the canvas, (H, 1) each.
+
+        A warped rectangle is convex: it fills one interval of a row, or none.
+        """
+        full = np.full(self.check.shape, 255, np.uint8)
+        seen = _warp(full, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False) > 0
+        width = self.canvas[1]
+        first = np.where(seen.any(axis=1), seen.argmax(axis=1), width) - 0.5
+        last = width - 0.5 - seen[:, ::-1].argmax(axis=1)
+        return first[:, None].astype(np.float32), last[:, None].astype(np.float32)
+
+    def _is_in_right(self, disparity: DisparityMap) -> NDArray[np.bool_]:
         first, last = self._right_columns
         columns = np.arange(self.canvas[1], dtype=np.float32) - disparity
-        return np.asarray((columns >= first) & (columns < last))  # never where it is NaN
+        return np.asarray((columns >= first) & (columns < last))  # false where it is NaN
 
-    def _to_left(self, values: NDArray[np.float32], unknown: float) -> NDArray[np.float32]:
+    def _to_left(self, values: DisparityMap) -> DisparityMap:
         if not self.check.model.moves_left:
             x, y = -self.origin[0], -self.origin[1]
             height, width = self.check.shape
             return np.ascontiguousarray(values[y : y + height, x : x + width])
         back = np.asarray(np.linalg.inv(self.left_homography), np.float64)
-        return _warp(values, back, self.check.shape, cv2.BORDER_CONSTANT, unknown, exact=False)
+        return _warp(values, back, self.check.shape, cv2.BORDER_CONSTANT, np.nan, exact=False)
 
 
 def plan_alignment(check: PairCheck, *, still: bool = True) -> AlignmentPlan:
@@ -181,26 +151,25 @@ def plan_alignment(check: PairCheck, *, still: bool = True) -> AlignmentPlan:
     ----------
     check : PairCheck
     still : bool
-        The plan is for this pair alone. Of a video nobody knows how far the scenes to come reach,
-        so the right picture is never moved towards a near thing.
+        The plan is for this pair alone: in a video near parts are moved into the network's reach
+        only where they are beyond it, because later scenes may show farther ones.
 
     Notes
     -----
-    The canvas is the left picture. It grows where a negative shift would push the right picture
-    out of it, and, when the left picture is warped too, until it holds all of that.
+    The canvas is the left image. It grows where a negative shift would push the right image out
+    of it, and, when the left image is warped too, until it holds all of that.
     """
-    height, width = check.shape
+    height, width = check.model.orientation.canvas(check.shape)
     shift = choose_shift(check.disparity_range, width)
-    if not still:
+    if not still and check.disparity_range[1] <= REACH_SHARE * width:
         shift = min(shift, 0)
     if not check.usable or (check.model.does_nothing and shift == 0):
         return AlignmentPlan(check, 0, (0, 0), check.shape)
     left, top, right, bottom = 0, 0, width, height
     if check.model.moves_left:
-        corners = np.array(
-            [[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], float
-        )
-        moved = transform(check.model.left_homography(check.shape), corners)
+        rows, columns = check.shape
+        corners = np.array([[x, y] for x in (0, columns - 1) for y in (0, rows - 1)], float)
+        moved = transform(check.model.left_homography(check.shape), corners).round(6)
         left, top = (int(v) for v in np.floor(moved.min(axis=0)))
         right, bottom = (int(v) + 1 for v in np.ceil(moved.max(axis=0)))
     left += min(shift, 0)
@@ -211,12 +180,13 @@ def _translation(x: float, y: float) -> Homography:
     return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
 
 
-def _moved(picture: BGRImage, right_px: int, width: int) -> BGRImage:
-    """Move a picture right by whole pixels on a canvas of a width, its edges repeated."""
-    rest = max(width - picture.shape[1] - right_px, 0)
-    border = cv2.BORDER_REPLICATE
+def _moved(image: BGRImage, right_px: int, width: int) -> BGRImage:
+    """Move an image right by whole pixels on a canvas of a width, its edges repeated."""
+    if right_px == 0 and width == image.shape[1]:
+        return image
+    rest = max(width - image.shape[1] - right_px, 0)
     wide = cv2.copyMakeBorder(
-        picture, top=0, bottom=0, left=right_px, right=rest, borderType=border
+        image, top=0, bottom=0, left=right_px, right=rest, borderType=cv2.BORDER_REPLICATE
     )
     return np.asarray(wide, np.uint8)[:, :width]
 
@@ -230,7 +200,7 @@ def _warp(
     *,
     exact: bool = True,
 ) -> NDArray[_Values]:
-    """Warp `values` to `size` (height, width); `exact` keeps pictures sharp by cubic weights."""
+    """Warp `values` to `size` (height, width); `exact` keeps images sharp by cubic weights."""
     warped = cv2.warpPerspective(
         values, homography, (size[1], size[0]),
         flags=cv2.INTER_CUBIC if exact else cv2.INTER_LINEAR, borderMode=border,
@@ -265,24 +235,19 @@ class AlignedPair:
 
 
 def align_pair(left: BGRImage, right: BGRImage, *, check: PairCheck | None = None) -> AlignedPair:
-    """Align two pictures as far as their matches tell how.
+    """Align two images by their matches; `restore` of the result maps disparity back.
 
     Parameters
     ----------
     left, right : (H, W, 3) uint8
-        BGR pictures of the same size.
+        BGR images of the same size.
     check : PairCheck, optional
-        What `check_pair` said; looked at anew by default.
-
-    Returns
-    -------
-    AlignedPair
-        Its `restore` brings a disparity back to the given left picture.
+        Result of `check_pair`; by default they are checked here, turned images too.
 
     Raises
     ------
     SourceError
-        If the pictures differ in size.
+        The images differ in size.
     """
-    plan = plan_alignment(check_pair(left, right) if check is None else check)
+    plan = plan_alignment(check_pair(left, right, turned=True) if check is None else check)
     return AlignedPair(*plan.apply(left, right), plan)

@@ -149,7 +149,7 @@ class Aligner:
         self._beginning = []
         step = max(1, len(pairs) // CHECKED_PAIRS)
         checks = [
-            (check_pair(self._bars.crop(p.left), self._bars.crop(p.right)), p)
+            (check_pair(self._bars.crop(p.left), self._bars.crop(p.right), turned=True), p)
             for p in pairs[::step][:CHECKED_PAIRS]
         ]
         return max(checks, key=lambda each: (each[0].usable, each[0].matches))
@@ -198,7 +198,10 @@ class Aligner:
 
 def _sentence(check: PairCheck) -> str:
     if check.verdict is Verdict.RECTIFIED:
-        return "pair: rectified"
+        removed = f" (vertical disparity of {check.vertical_offset_px:.1f} px removed)"
+        return "pair: rectified" + ("" if check.model.does_nothing else removed)
+    if check.model.orientation.text:
+        return f"WARNING: {check.model.orientation.text}"
     if check.verdict is Verdict.ALIGNED:
         return (
             f"pair: corrected (vertical disparity {check.vertical_offset_px:.1f} px -> "
