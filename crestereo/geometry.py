@@ -160,12 +160,15 @@ def fill_from_background(disparity: DisparityMap) -> DisparityMap:
     (H, W) float32
         All NaN if nothing was known.
     """
-    known = np.where(np.isfinite(disparity), disparity, np.nan).astype(np.float32)
-    along_rows = np.fmin(_carry_right(known), _carry_right(known[:, ::-1])[:, ::-1])
-    columns = np.ascontiguousarray(along_rows.T)
-    return np.ascontiguousarray(
-        np.fmin(_carry_right(columns), _carry_right(columns[:, ::-1])[:, ::-1]).T
-    )
+    known = np.where(np.isfinite(disparity), disparity, np.float32(np.nan))
+    filled = np.fmin(_carry_right(known), _carry_right(known[:, ::-1])[:, ::-1])
+    empty = np.isnan(filled[:, 0])
+    if empty.any() and not empty.all():
+        rows = np.flatnonzero(~empty)
+        below = np.searchsorted(rows, np.flatnonzero(empty))
+        nearest = rows[np.maximum(below - 1, 0)], rows[np.minimum(below, len(rows) - 1)]
+        filled[empty] = np.minimum(filled[nearest[0]], filled[nearest[1]])
+    return filled
 
 
 def _carry_right(values: DisparityMap) -> DisparityMap:
