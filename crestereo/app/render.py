@@ -24,6 +24,8 @@ ASSUMED_BASELINE_M, ASSUMED_FOV_DEG = 0.065, 70.0
 """Camera assumed where `max_distance` is set without one: human eyes, a phone."""
 
 UNKNOWN_GREY = 96
+HATCHES = 160
+"""Stripes over the width of a map, wide enough for the window to keep them."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,8 @@ class Painter:
     def paint(self, disparity: DisparityMap) -> Painted:
         """Colour a disparity (H, W) [px].
 
-        Unknown pixels, seen by one camera only, take the background next to them, hatched; rows
-        without any known pixel are grey.
+        Unknown pixels, seen by one camera only, take the colour of the background next to them,
+        hatched; rows without any known pixel are grey.
         """
         depth = None if self._camera is None else disparity_to_depth(disparity, self._camera)
         known = np.isfinite(disparity)
@@ -145,8 +147,8 @@ class Painter:
         low, high = self._range.bounds
         legend = Legend(colormap, high, low, "px")
         if self._camera is not None:
-            near, far = disparity_to_depth(np.array([[high, low]], np.float32), self._camera)[0]
-            legend = Legend(colormap, float(near), float(far), "m")
+            camera = self._camera.scaled_to(disparity.shape[1])
+            legend = Legend(colormap, _depth_m(high, camera), _depth_m(low, camera), "m")
         return colorize(filled, low=low, high=high, colormap=colormap), legend
 
 
@@ -156,14 +158,27 @@ def assumed_camera(width_px: int) -> CameraConfig:
     return CameraConfig(ASSUMED_BASELINE_M, focal_px, width_px)
 
 
+def _depth_m(disparity_px: float, camera: CameraConfig) -> float:
+    shifted_px = disparity_px + camera.doffs_px
+    return camera.focal_px * camera.baseline_m / shifted_px if shifted_px > 0 else math.inf
+
+
 def _with_unknown(colored: BGRImage, known: NDArray[np.bool_]) -> BGRImage:
-    height, width = known.shape
-    period = max(4, width // 160)
-    stripes = (np.arange(height)[:, None] + np.arange(width)) % period < period // 2
-    result: BGRImage = colored.copy()
-    guessed = ~known
-    result[guessed & stripes] = result[guessed & stripes] // 3 + UNKNOWN_GREY // 2
+    result = hatched(colored, ~known)
     result[~known.any(axis=1)] = UNKNOWN_GREY
+    return result
+
+
+def hatched(image: BGRImage, where: NDArray[np.bool_]) -> BGRImage:
+    """Return an image with diagonal stripes, lighter on dark colours and darker on light ones."""
+    height, width = where.shape
+    period = max(round(width / HATCHES), 4)
+    stripes = np.arange(height + width - 1) % period < period // 2
+    striped = where & np.lib.stride_tricks.sliding_window_view(stripes, width)  # diagonal
+    result: BGRImage = image.copy()
+    colors = result[striped]
+    towards_white = colors.max(axis=1, keepdims=True, initial=0) < 128
+    result[striped] = colors // 2 + np.where(towards_white, np.uint8(127), np.uint8(0))
     return result
 
 

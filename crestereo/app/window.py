@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from crestereo.app.pipeline import ClosedError
-from crestereo.app.render import UNKNOWN_GREY, View
+from crestereo.app.render import UNKNOWN_GREY, Legend, View, hatched
 from crestereo.app.script import say, warn
 from crestereo.colormap import colorize
 from crestereo.errors import DisplayError
@@ -32,8 +32,8 @@ _PAUSE_KEY = ord(" ")
 _STEP_KEY = ord(".")
 
 _INK, _SHADE = (235, 235, 235), (32, 32, 32)
-_LINE_PX, _FONT_SCALE = 24, 0.5
-_BAR_PX = 160
+_LINE_PX, _MARGIN_PX, _FONT_SCALE = 24, 8, 0.5
+_BAR_PX, _SWATCH_PX, _WORDS_PX = 160, 12, 480
 
 
 def why_no_window() -> str:
@@ -144,33 +144,41 @@ class Window:
 
 
 def with_caption(view: View, lines: list[str]) -> BGRImage:
-    """Return a view's image with lines of text and its colour bar below it."""
+    """Return a view's image with its legend and lines of text below it."""
     width = view.image.shape[1]
+    legend = None if view.legend is None else _legend(view.legend)
+    if legend is not None and legend.shape[1] > width:
+        legend = None
+    if legend is not None and legend.shape[1] + _WORDS_PX > width:
+        lines = ["", *lines]  # the legend gets a line for itself
     strip = np.full((len(lines) * _LINE_PX, width, 3), _SHADE, np.uint8)
     for number, line in enumerate(lines):
-        _put_text(strip, line, (8, (number + 1) * _LINE_PX - 7))
-    if view.legend is not None and width >= 3 * _BAR_PX:
-        _put_legend(strip, view)
+        _put_text(strip[number * _LINE_PX :], line, _MARGIN_PX)
+    if legend is not None:
+        strip[:_LINE_PX, width - legend.shape[1] :] = legend
     return np.vstack((view.image, strip))
 
 
-def _put_legend(strip: BGRImage, view: View) -> None:
-    """Draw near value, colour bar, far value and the grey of unknown into the first line."""
-    legend = view.legend
-    if legend is None:
-        return
-    far = f"{legend.far:.3g} {legend.unit}  unknown" if legend.unit else "far  unknown"
-    near = f"{legend.near:.3g}" if legend.unit else "near"
-    right = strip.shape[1] - 8 - 12
-    cv2.rectangle(
-        strip, pt1=(right, 6), pt2=(right + 12, 18), color=(UNKNOWN_GREY,) * 3, thickness=cv2.FILLED
-    )
-    start = right - 6 - _text_width(far)
-    _put_text(strip, far, (start, _LINE_PX - 7))
-    ramp = np.linspace(1, 0, _BAR_PX, dtype=np.float32)[None].repeat(12, axis=0)
+def _legend(legend: Legend) -> BGRImage:
+    """Draw near value, colour bar, far value, and the patterns of guesses and unknown pixels."""
+    near, far = "near", "far"
+    if legend.unit:
+        near, far = f"{legend.near:.3g}", f"{legend.far:.3g} {legend.unit}"
+    ramp = np.linspace(1, 0, _BAR_PX, dtype=np.float32)[None].repeat(_SWATCH_PX, axis=0)
     bar = colorize(ramp, low=0.0, high=1.0, colormap=legend.colormap)
-    strip[6:18, start - 6 - _BAR_PX : start - 6] = bar
-    _put_text(strip, near, (start - 12 - _BAR_PX - _text_width(near), _LINE_PX - 7))
+    grey: BGRImage = np.full((_SWATCH_PX, _SWATCH_PX, 3), UNKNOWN_GREY, np.uint8)
+    guess = hatched(grey, np.ones(grey.shape[:2], np.bool_))
+    strip: BGRImage = np.full((_LINE_PX, 1000, 3), _SHADE, np.uint8)
+    x = _MARGIN_PX
+    for part in (near, bar, far, guess, "guess", grey, "unknown"):
+        if isinstance(part, str):
+            _put_text(strip, part, x)
+            x += _text_width(part)
+        else:
+            strip[6 : 6 + _SWATCH_PX, x : x + part.shape[1]] = part
+            x += part.shape[1]
+        x += _MARGIN_PX
+    return strip[:, :x]
 
 
 def _text_width(text: str) -> int:
@@ -179,11 +187,11 @@ def _text_width(text: str) -> int:
     return int(size[0])
 
 
-def _put_text(image: BGRImage, text: str, origin: tuple[int, int]) -> None:
+def _put_text(image: BGRImage, text: str, x: int) -> None:
     cv2.putText(
         img=image,
         text=text,
-        org=origin,
+        org=(x, _LINE_PX - 7),
         fontFace=cv2.FONT_HERSHEY_SIMPLEX,
         fontScale=_FONT_SCALE,
         color=_INK,
