@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crestereo.app.script import debug, say, warn
+from crestereo.app.script import say, warn
 from crestereo.camera import CameraConfig
 from crestereo.colormap import robust_range
 from crestereo.errors import CREStereoError
@@ -35,6 +38,7 @@ _CONTENTS = {
     "depth.mp4": "left video and coloured depth",
     "run.json": "settings and figures of the run",
 }
+_CLAIM_S = 60.0  # from a claim to its first contents
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class OutputNames:
     folder: Path
     name: str
     number: int
+    endings: Sequence[str]
 
     def path(self, ending: str) -> Path:
         """Return the path for an ending such as ``depth.png``."""
@@ -51,30 +56,39 @@ class OutputNames:
         number = f"_{self.number}" if self.number else ""
         return self.folder / f"{self.name}_{stem}{number}{dot}{suffix}"
 
+    def release(self) -> None:
+        """Remove the claim of a run that has written nothing, and its folder where empty."""
+        claim = self.path(self.endings[0])
+        with suppress(OSError):
+            if claim.stat().st_size == 0:
+                claim.unlink()
+                claim.parent.rmdir()  # fails where it holds something
+
 
 def claim_names(
     folder: str | Path, name: str, endings: Sequence[str], *, overwrite: bool
 ) -> OutputNames:
     """Return names for the files of a run that replace none of another run.
 
-    An empty file under the first of them keeps a simultaneous run from the same names; where it
-    cannot be made, the writer reports why.
+    An empty file under the first of them keeps a simultaneous run from the same names.
     """
     for number in count():
-        names = OutputNames(Path(folder), name, number + 1 if number else 0)
-        if not overwrite and any(names.path(ending).exists() for ending in endings):
-            continue
-        claim = names.path(endings[0])
-        try:
-            claim.parent.mkdir(parents=True, exist_ok=True)
-            claim.touch(exist_ok=overwrite)
-        except FileExistsError:
-            if claim.exists():
-                continue  # a simultaneous run was faster
-        except OSError as exc:
-            debug(f"{claim}: {exc}")
-        return names
+        names = OutputNames(Path(folder), name, number + 1 if number else 0, endings)
+        if overwrite or not any(_is_taken(names.path(ending)) for ending in endings):
+            with suppress(OSError):  # the writer reports why
+                names.folder.mkdir(parents=True, exist_ok=True)
+                names.path(endings[0]).touch()
+            return names
     raise AssertionError("count() does not end")
+
+
+def _is_taken(path: Path) -> bool:
+    """Return whether a file exists that is not the old claim of a killed run."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_size > 0 or time.time() - status.st_mtime < _CLAIM_S
 
 
 def save_image(path: Path, image: BGRImage) -> Path:
@@ -120,14 +134,15 @@ def save_record(path: Path, record: dict[str, Any]) -> None:
 def report_files(paths: Sequence[str]) -> None:
     """Print what was saved and what each file holds."""
     for path in paths:
-        content = next((c for end, c in _CONTENTS.items() if _has_ending(path, end)), "")
-        say(f"saved {path}" + (f" ({content})" if content else ""))
+        say(f"saved {path} ({_content_of(path)})")
 
 
-def _has_ending(path: str, ending: str) -> bool:
-    stem, _, suffix = ending.partition(".")
-    name = Path(path).name.removesuffix(f".{suffix}")
-    return name != Path(path).name and name.rstrip("0123456789").rstrip("_").endswith(f"_{stem}")
+def _content_of(path: str) -> str:
+    for ending, content in _CONTENTS.items():
+        stem, _, suffix = ending.partition(".")
+        if re.search(rf"_{stem}(_\d+)?\.{suffix}$", path):
+            return content
+    raise ValueError(f"no run writes {path}")
 
 
 def view_saver(folder: str | Path, name: str) -> Callable[[BGRImage], None]:
@@ -137,8 +152,10 @@ def view_saver(folder: str | Path, name: str) -> Callable[[BGRImage], None]:
         names = claim_names(folder, name, ("view.png",), overwrite=False)
         try:
             say(f"saved {save_image(names.path('view.png'), image)}")
-        except CREStereoError as exc:  # what the window shows goes on
+        except CREStereoError as exc:  # the window stays open
             warn(f"{exc}")
+        finally:
+            names.release()
 
     return save
 

@@ -104,7 +104,7 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
 
 
 def report_far_limit(settings: ImageSettings) -> None:
-    """Say which camera gives `max_distance` a meaning where none is set."""
+    """Print the camera that `max_distance` assumes where none is set."""
     if settings.max_distance is not None and settings.camera_for(1) is None:
         say(
             f"max_distance assumes cameras {1000 * ASSUMED_BASELINE_M:.0f} mm apart with a field "
@@ -142,14 +142,18 @@ def _save(done: _Done, estimator: CREStereo, settings: ImageSettings) -> dict[st
         names = claim_names(
             settings.output_dir, ready.original.name, _ENDINGS, overwrite=settings.overwrite
         )
-        camera = settings.camera_for(left.shape[1])
-        files = [
-            save_image(names.path("depth.png"), side_by_side(left, painted.colored)),
-            save_image(names.path("depth_only.png"), painted.colored),
-            *save_maps(names, left, disparity, painted.depth, camera),
-        ]
-        record["files"] = [str(path) for path in (*files, names.path("run.json"))]
-        save_record(names.path("run.json"), record)
+        try:
+            files = [
+                save_image(names.path("depth.png"), side_by_side(left, painted.colored)),
+                save_image(names.path("depth_only.png"), painted.colored),
+                *save_maps(
+                    names, left, disparity, painted.depth, settings.camera_for(left.shape[1])
+                ),
+            ]
+            record["files"] = [str(path) for path in (*files, names.path("run.json"))]
+            save_record(names.path("run.json"), record)
+        finally:
+            names.release()
     return record
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -203,16 +201,8 @@ def _report(
         record["files"] = [str(names.path(ending)) for ending in _ENDINGS]
         save_record(names.path("run.json"), record)
     elif names is not None:
-        _remove_claim(names)
+        names.release()
     count = "1 frame" if frames == 1 else f"{frames} frames"
     say(f"{count}, {record['frames_per_second']:.1f} a second")
     report_files(record["files"])
     summary(record)
-
-
-def _remove_claim(names: OutputNames) -> None:
-    claim = names.path(_ENDINGS[0])
-    with suppress(OSError):
-        if claim.stat().st_size == 0:
-            claim.unlink()
-            os.rmdir(claim.parent)  # noqa: PTH106  only where it is empty
