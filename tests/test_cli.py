@@ -5,16 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shlex
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from crestereo.app import commands
 from crestereo.app import script as cli
-from crestereo.app.settings import ImageSettings, UnifiedVideoSettings, read_flags
+from crestereo.app.settings import (
+    CommonSettings,
+    ImageSettings,
+    TwoVideosSettings,
+    UnifiedVideoSettings,
+    read_settings,
+)
 from crestereo.errors import SourceError, UsageError
 from tests.app_helpers import (
     COMPARE,
@@ -27,29 +36,61 @@ from tests.app_helpers import (
     run_script,
 )
 
-SETTINGS = {
-    "iters": 5,
-    "model_shape": (480, 640),
-    "version": "auto",
-    "device": "auto",
-    "colormap": "magma",
-    "baseline_m": None,
-    "focal_px": None,
-}
-
-
-def image_settings(**changes: object) -> ImageSettings:
-    return ImageSettings(**{**SETTINGS, **changes})  # type: ignore[arg-type]
-
 
 def flags(*argv: str) -> ImageSettings:
-    return read_flags(image_settings(), "Do it.", ("left", "right"), argv)[0]
+    return read_settings(ImageSettings, {}, "Do it.", ("left", "right"), argv)[0]
 
 
-def test_without_flags_the_settings_of_the_script_stand() -> None:
-    settings, given = read_flags(image_settings(iters=7), "Do it.", ("left", "right"), [])
-    assert settings == image_settings(iters=7)
+def test_without_flags_the_block_of_the_script_counts() -> None:
+    block = {"iters": 7, "left_sample": "a.png", "Path": Path}
+    settings, given = read_settings(ImageSettings, block, "Do it.", ("left", "right"), [])
+    assert settings == ImageSettings(iters=7)
     assert given == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("swap", "no", "swap must be True or False or None, not 'no'"),
+        ("iters", "5", "iters must be a whole number"),
+        ("model_shape", "480x640", "model_shape must be (height, width)"),
+        ("baseline_m", "0.1", "baseline_m must be a number or None"),
+        ("colormap", None, "colormap must be a text"),
+        ("max_distance", "far", "max_distance must be a number or None"),
+        ("window", 1, "window must be True or False or None"),
+        ("calibration", 3, "calibration must be a text or None"),
+    ],
+)
+def test_a_block_with_a_value_of_another_type_is_an_error(
+    name: str, value: object, wanted: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(wanted)):
+        read_settings(ImageSettings, {name: value}, "", (), [])
+
+
+@pytest.mark.parametrize(
+    ("script", "kind"),
+    [
+        (IMAGE, ImageSettings),
+        (SEPARATE, TwoVideosSettings),
+        (UNIFIED, UnifiedVideoSettings),
+        (COMPARE, CommonSettings),
+    ],
+)
+def test_blocks_of_the_scripts_equal_the_defaults_of_the_commands(
+    script: str, kind: type[CommonSettings]
+) -> None:
+    block = runpy.run_path(str(ROOT / script))
+    assert read_settings(kind, block, "", (), [])[0] == kind()
+    samples = {
+        IMAGE: ("left_sample", "right_sample"),
+        SEPARATE: ("samples",),
+        UNIFIED: ("video_sample",),
+        COMPARE: ("first_sample", "second_sample"),
+    }[script]
+    values = [block[name] for name in samples]
+    defaults = (commands.IMAGE_SAMPLES, commands.VIDEO_SAMPLES, commands.STEREO_SAMPLE)
+    assert (values[0] if len(values) == 1 else tuple(values)) in defaults
 
 
 def test_every_flag_overrides_its_setting(tmp_path: Path) -> None:
@@ -58,7 +99,7 @@ def test_every_flag_overrides_its_setting(tmp_path: Path) -> None:
         f"--baseline 0,12 --focal-length 700.5 --output-dir {tmp_path} --no-window --overwrite "
         "--device cpu --threads 2 --colormap TURBO --json --debug left.png right.png"
     ).split()
-    settings, given = read_flags(image_settings(), "Do it.", ("left", "right"), argv)
+    settings, given = read_settings(ImageSettings, {}, "Do it.", ("left", "right"), argv)
     assert given == ["left.png", "right.png"]
     assert (settings.iters, settings.model_shape, settings.version) == (9, (240, 320), "lite")
     assert (settings.model_path, settings.device, settings.threads) == ("net.onnx", "cpu", 2)
@@ -73,8 +114,9 @@ def test_every_flag_overrides_its_setting(tmp_path: Path) -> None:
 
 
 def test_yes_and_no_flags_of_the_unified_script() -> None:
-    base = UnifiedVideoSettings(**SETTINGS, max_distance=10.0, swap=None)  # type: ignore[arg-type]
-    swaps = [read_flags(base, "", (), argv)[0].swap for argv in ([], ["--swap"], ["--no-swap"])]
+    kind = UnifiedVideoSettings
+    flags = ([], ["--swap"], ["--no-swap"])
+    swaps = [read_settings(kind, {}, "", (), argv)[0].swap for argv in flags]
     assert swaps == [None, True, False]
 
 
@@ -237,7 +279,7 @@ def test_an_interrupt_is_130_and_no_error_is_0(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it has other signals")
-def test_a_request_to_end_counts_as_ctrl_c_unless_it_is_ignored(
+def test_a_termination_is_143_and_an_ignored_signal_stays_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # given a process under nohup
@@ -245,11 +287,14 @@ def test_a_request_to_end_counts_as_ctrl_c_unless_it_is_ignored(
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        # when a script has been run
-        assert leave(monkeypatch, None) == 0
-        # then a request to end raises KeyboardInterrupt, and a closed terminal does nothing
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)
+        # when it is terminated
+        terminate = partial(signal.raise_signal, signal.SIGTERM)
+        monkeypatch.setattr(sys, "argv", ["script.py"])
+        monkeypatch.setattr(cli, "_leave", sys.exit)
+        with pytest.raises(SystemExit) as left:
+            cli.run_script(terminate)
+        # then it ends with 143, and a closed terminal does nothing
+        assert left.value.code == 143
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         for number, handler in before.items():

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from crestereo.app import download
 from crestereo.app.download import Mirrors, fetch_models
 from crestereo.errors import CREStereoError
 from crestereo.models import ModelSpec
 from tests.file_server import FileServer, Reply, serve_files
 from tests.tiny_models import init_model
-from tools import download_models
 
 ROOT = Path(__file__).parents[1]
 SPEC = ModelSpec("init", 5, 240, 320)
@@ -136,7 +136,7 @@ def test_a_full_disk_is_one_sentence_and_what_came_is_kept(server, body, folder)
 def run_tool(*arguments: str | Path) -> int:
     """Return the exit code, as `cli.run_script` makes it of an error."""
     try:
-        download_models.main([str(argument) for argument in arguments])
+        download.run_download([str(argument) for argument in arguments])
     except CREStereoError as exc:
         print(exc, file=sys.stderr)
         return exc.exit_code
@@ -145,18 +145,16 @@ def run_tool(*arguments: str | Path) -> int:
 
 def test_the_tool_lists_what_is_published_and_present(folder, capsys):
     path = init_model(folder / "sub" / NAME, SPEC.shape)
-    (folder / f"{NAME}.part").write_bytes(bytes(2_500_000))
     assert run_tool("--list", "--folder", folder) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 * 7 + 4 * 5 + 1
+    assert len(lines) == 4 * 7 + 4 * 5
     assert [line for line in lines if str(path) in line] == [f"{NAME:40} {path}"]
-    assert lines[-1].endswith("unfinished, 2.5 MB so far")
 
 
 def test_the_tool_fetches_what_the_flags_name(server, body, folder, capsys, monkeypatch):
     server.replies[SINGLE] = Reply(body)
     local = Mirrors(f"{server.url}/single", ())
-    monkeypatch.setattr(download_models, "fetch_models", partial(fetch_models, mirrors=local))
+    monkeypatch.setattr(download, "fetch_models", partial(fetch_models, mirrors=local))
     flags = ["--iters", "5", "--model-shape", "240x320", "--model-version", "init"]
     assert run_tool(*flags, "--folder", folder) == 0
     assert capsys.readouterr().out.strip() == str(folder / NAME)
@@ -173,26 +171,9 @@ def test_the_tool_fetches_what_the_flags_name(server, body, folder, capsys, monk
         (["--iters", "five"], 2, "whole numbers"),
         (["--model-shape", "240"], 2, "HEIGHTxWIDTH"),
         (["--iters", "7"], 2, "--list"),
-        (
-            ["--iters", "7", "--model-shape", "240x320", "--model-version", "init"],
-            4,
-            "nearest that were: init, 5 iterations, 240x320",
-        ),
     ],
 )
 def test_the_tool_refuses_what_cannot_be(folder, capsys, flags, code, message):
     assert run_tool(*flags, "--folder", folder) == code
     assert message in capsys.readouterr().err
     assert not folder.exists()
-
-
-def test_the_tool_runs_as_a_program_from_anywhere(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "download_models.py"), "--help"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=True,
-    )
-    assert "--list" in done.stdout

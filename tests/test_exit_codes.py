@@ -56,7 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             right,
             save(folder / "small.png", texture(40, 40)),
             text,
-            write_video(folder / "video.avi", frames=2),
+            write_video(folder / "video.avi", frames=2, size=(160, 64)),
             lite_model(folder / "lite.onnx"),
             server,
         )
@@ -105,7 +105,7 @@ CASES = {
         lambda p: ["http://127.0.0.1:9/x.png", p.left],
     ),
     "no video": Case(
-        3, "OpenCV cannot open", SEPARATE, lambda p: [p.text, p.video, "--model-path", p.model]
+        3, "cannot open", SEPARATE, lambda p: [p.text, p.video, "--model-path", p.model]
     ),
     "no camera": Case(3, "camera 77", UNIFIED, lambda p: ["77", "--model-path", p.model]),
     "no model file": Case(

@@ -121,7 +121,7 @@ def test_a_default_stands_above_the_prompt_and_is_taken_for_an_empty_answer(
     shown = typing("")
     assert ask("How many : ", number, default="7") == 7
     assert shown == ["How many : "]
-    assert capsys.readouterr().out.splitlines()[0] == "(empty answer: 7)"
+    assert capsys.readouterr().out.splitlines()[0] == "Press Enter for 7"
 
 
 def test_the_end_of_input_takes_the_default_and_without_one_is_a_usage_error(
@@ -152,7 +152,7 @@ def test_from_a_pipe_a_wrong_answer_is_an_error_at_once(typing: Typing) -> None:
 def test_yes_no_shows_its_default(typing: Typing, capsys: pytest.CaptureFixture[str]) -> None:
     typing("", "perhaps")
     assert ask_yes_no("Swap : ", default=True) is True
-    assert "(empty answer: y)" in capsys.readouterr().out
+    assert "Press Enter for y" in capsys.readouterr().out
     with pytest.raises(UsageError, match="neither yes nor no"):
         ask_yes_no("Swap : ")
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from crestereo.app.align import PreparedPair
+from crestereo.alignment import AlignedPair
+from crestereo.app import run_image as run_image_module
+from crestereo.app import run_video as run_video_module
+from crestereo.app.align import ReadyPair
 from crestereo.app.run_image import run_image
 from crestereo.app.run_video import run_video
 from crestereo.app.settings import ImageSettings, TwoVideosSettings, VideoSettings
@@ -30,7 +32,7 @@ def image_settings(folder: Path, **changes: object) -> ImageSettings:
 
 
 def video_settings(folder: Path, **changes: object) -> VideoSettings:
-    told = {**BLOCK, "output_dir": str(folder), "max_distance": 10.0, **changes}
+    told = {**BLOCK, "output_dir": str(folder), **changes}
     return VideoSettings(**told)  # type: ignore[arg-type]
 
 
@@ -40,22 +42,42 @@ def shifted_pair(shift: int) -> StereoPair:
     return StereoPair(wide[:, 20:140], wide[:, 20 + shift : 140 + shift], "toy")
 
 
-def test_what_prepares_a_pair_is_undone_in_the_result(tmp_path: Path) -> None:
-    """The network sees left and right 10 px nearer, mirrored as it were by the preparation."""
-    pair = shifted_pair(-4)  # negative: no network for rectified pairs can say that
+class Shifting:
+    """An aligner that moves the right image by 10 px."""
 
-    def move_right_picture(pair: StereoPair) -> PreparedPair:
-        moved = replace(pair, right=np.roll(pair.right, -10, axis=1))
-        return PreparedPair(pair, moved, lambda disparity: disparity - 10, "moved by 10 px")
+    note = "moved by 10 px"
 
+    def __init__(self, *args: object, **options: object) -> None:
+        """Ignore the settings."""
+
+    def __call__(self, pair: StereoPair) -> ReadyPair:
+        return ReadyPair(pair, _Shifted(pair.left, np.roll(pair.right, -10, axis=1)), self.note)
+
+
+class _Shifted(AlignedPair):
+    def restore(self, disparity: DisparityMap) -> DisparityMap:
+        return disparity - 10
+
+
+def test_alignment_is_undone_in_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # given a pair with negative disparities, which no network for rectified pairs can express
+    pair = shifted_pair(-4)
+    monkeypatch.setattr(run_image_module, "Aligner", Shifting)
     estimator = CREStereo(matching_model(tmp_path / "matcher.onnx"))
-    run_image(pair, estimator, image_settings(tmp_path), move_right_picture)
-
+    # when it is estimated on a shifted right image
+    run_image(pair, estimator, image_settings(tmp_path))
+    # then map, image and record belong to the images as they came
     disparity = read_pfm(tmp_path / "toy_disparity.pfm")
     assert np.nanmedian(disparity) == pytest.approx(-4, abs=0.01)
     np.testing.assert_array_equal(read_image(tmp_path / "toy_depth.png")[:, :120], pair.left)
     record = json.loads((tmp_path / "toy_run.json").read_text(encoding="utf-8"))
     assert record["note"] == "moved by 10 px"
+
+
+def test_without_saving_nothing_is_written(tmp_path: Path) -> None:
+    estimator = CREStereo(matching_model(tmp_path / "matcher.onnx"))
+    run_image(shifted_pair(4), estimator, image_settings(tmp_path / "output", save=False))
+    assert not (tmp_path / "output").exists()
 
 
 class Recorder(CREStereo):
@@ -107,16 +129,12 @@ def test_a_network_without_a_prior_ignores_the_warm_start(tmp_path: Path) -> Non
     assert estimator.priors == [None] * 4
 
 
-def test_what_was_done_to_the_pairs_of_a_video_is_said_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_was_done_to_the_pairs_of_a_video_is_reported_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(run_video_module, "Aligner", Shifting)
     estimator = CREStereo(lite_model(tmp_path / "lite.onnx"))
-    run_video(
-        still_video(tmp_path),
-        estimator,
-        video_settings(tmp_path),
-        lambda pair: PreparedPair(pair, pair, lambda disparity: disparity, "moved by 10 px"),
-    )
+    run_video(still_video(tmp_path), estimator, video_settings(tmp_path))
     assert capsys.readouterr().out.count("moved by 10 px") == 1
 
 
@@ -139,7 +157,6 @@ def test_a_second_video_is_numbered_together_with_its_record(tmp_path: Path) -> 
         {"baseline_m": "0.1", "focal_px": 700},
         {"max_distance": "10"},
         {"max_distance": 0},
-        {"max_distance": None},
     ],
 )
 def test_a_setting_of_the_block_that_cannot_be_is_a_usage_error(
@@ -153,14 +170,14 @@ def test_a_setting_of_the_block_that_cannot_be_is_a_usage_error(
     ("sync", "frames"), [("auto", None), ("off", None), ("7", 7.0), ("-2,5", -2.5), (3, 3.0)]
 )
 def test_the_offset_of_recordings_is_auto_off_or_frames(sync: object, frames: float | None) -> None:
-    settings = TwoVideosSettings(**BLOCK, max_distance=10.0, sync=sync)  # type: ignore[arg-type]
+    settings = TwoVideosSettings(**BLOCK, sync=sync)  # type: ignore[arg-type]
     assert settings.sync_frames == frames
 
 
 @pytest.mark.parametrize("sync", ["soon", "", "inf"])
 def test_another_offset_of_recordings_is_a_usage_error(sync: str) -> None:
     with pytest.raises(UsageError, match="auto, off or a number of frames"):
-        TwoVideosSettings(**BLOCK, max_distance=10.0, sync=sync)  # type: ignore[arg-type]
+        TwoVideosSettings(**BLOCK, sync=sync)  # type: ignore[arg-type]
 
 
 def test_the_camera_belongs_to_the_width_of_the_pictures(tmp_path: Path) -> None:

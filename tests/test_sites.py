@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 
+from crestereo.app import commands
 from crestereo.app import video as openers
 from crestereo.app import video as sites
-from crestereo.app.run_video import estimate_one_video, estimate_two_videos
 from crestereo.app.settings import TwoVideosSettings, UnifiedVideoSettings
-from crestereo.app.sources import parse_video
+from crestereo.app.sources import Kind, Source
 from crestereo.app.video import SiteStream, find_streams, rank_streams
 from crestereo.errors import SourceError
-from crestereo.estimator import CREStereo
 from tests.app_helpers import BLOCK, write_video
 from tests.tiny_models import lite_model
 
@@ -52,15 +51,10 @@ def test_the_smallest_h264_that_reaches_the_height_is_taken(height: int, chosen:
     assert ranked(YOUTUBE, height)[0] == chosen
 
 
-def test_av1_and_hls_come_last_and_sound_and_previews_never() -> None:
+def test_hls_comes_last_and_sound_and_previews_never() -> None:
     order = ranked(YOUTUBE, 480)
-    assert set(order[-4:]) == {"230", "396", "397", "401"}
+    assert order[-1] == "230"
     assert not {"sb0", "139"} & set(order)
-
-
-def test_another_codec_goes_before_av1() -> None:
-    formats = [stream("av1", "av01.0.05M.08", 480), stream("vp9", "vp9", 720)]
-    assert ranked(formats, 480) == ["vp9", "av1"]
 
 
 def test_av1_or_hls_is_taken_where_there_is_nothing_else() -> None:
@@ -123,15 +117,50 @@ def test_what_yt_dlp_says_becomes_one_sentence(answer: type[FakeDownloader]) -> 
     with pytest.raises(SourceError) as caught:
         find_streams("https://site/watch", 480)
     assert str(caught.value) == (
-        "yt-dlp finds no video at https://site/watch: abc: Video unavailable"
+        "yt-dlp finds no video at https://site/watch: abc: Video unavailable; "
+        "download it with yt-dlp and give the path"
     )
+
+
+def test_flags_of_yt_dlp_are_not_passed_on(answer: type[FakeDownloader]) -> None:
+    import yt_dlp
+
+    answer.info = yt_dlp.utils.DownloadError(
+        "ERROR: [youtube] abc: Sign in to confirm you're not a bot. Use --cookies-from-browser or "
+        "--cookies for the authentication. See  https://github.com/x for how"
+    )
+    with pytest.raises(SourceError) as caught:
+        find_streams("https://site/watch", 480)
+    said = str(caught.value)
+    assert "Sign in to confirm" in said
+    assert "--cookies " not in said
+    assert "See " not in said
+    assert said.endswith(
+        "--cookies-from-browser firefox may help, or download it with yt-dlp and give the path"
+    )
+
+
+def test_cookies_of_a_browser_reach_yt_dlp(monkeypatch: pytest.MonkeyPatch) -> None:
+    import yt_dlp
+
+    given = []
+
+    class Noting(FakeDownloader):
+        info = stream("only", "avc1", 360)
+
+        def __init__(self, options: dict[str, Any]) -> None:
+            given.append(options.get("cookiesfrombrowser"))
+
+    monkeypatch.setattr(yt_dlp, "YoutubeDL", Noting)
+    find_streams("https://site/watch", 480, "firefox")
+    assert given == [("firefox",)]
 
 
 @pytest.mark.parametrize(
     ("info", "message"),
     [
         ({"entries": [{}, {}]}, "is a list of videos"),
-        ({"formats": [stream("139", "none", 0)]}, "no stream with a picture"),
+        ({"formats": [stream("139", "none", 0)]}, "no stream with images"),
     ],
 )
 def test_an_answer_without_a_video_is_an_error(
@@ -152,8 +181,8 @@ def test_the_last_resort_translates_its_errors(
         raise IndexError
 
     monkeypatch.setattr(cap_from_youtube, "cap_from_youtube", fail)
-    with pytest.raises(SourceError, match="no stream of https://site/watch can be played"):
-        sites.open_as_cap_from_youtube_does("https://site/watch")
+    with pytest.raises(SourceError, match="finds no stream of https://site/watch"):
+        sites._cap_from_youtube(Source(Kind.WEB, "https://site/watch"))
     out, err = capsys.readouterr()
     assert (out, err) == ("", "[youtube] talking\n")
 
@@ -163,10 +192,10 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Let a site have a small video, and note the heights [px] that were asked for."""
     heights = []
 
-    def find(url: str, target_height: int) -> list[SiteStream]:
+    def find(url: str, target_height: int, browser: str | None) -> list[SiteStream]:
         heights.append(target_height)
         path = write_video(tmp_path / "v.avi", frames=2, size=(256, 96))
-        return [SiteStream(str(path), title="Alps: 3D/SBS")]
+        return [SiteStream(str(path), {}, "Alps: 3D/SBS")]
 
     monkeypatch.setattr(openers, "_is_video", lambda url: False)
     monkeypatch.setattr(openers, "find_streams", find)
@@ -174,25 +203,26 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def block(folder: Path) -> dict[str, Any]:
-    return {**BLOCK, "max_distance": 10.0, "align": "off", "output_dir": str(folder)}
+    return {**BLOCK, "align": "off", "output_dir": str(folder)}
 
 
-PAGE = parse_video("https://site/watch?v=1")
+PAGE = "https://site/watch?v=1"
 
 
 def test_one_video_of_two_eyes_is_larger_and_called_by_its_title(
     tmp_path: Path, asked: list[int]
 ) -> None:
-    network = CREStereo(lite_model(tmp_path / "lite.onnx"))
-    settings = UnifiedVideoSettings(**block(tmp_path), swap=False, layout="sbs_full")
-    estimate_one_video(PAGE, lambda: network, settings)
+    path = str(lite_model(tmp_path / "lite.onnx"))
+    block_of = {**block(tmp_path), "model_path": path}
+    settings = UnifiedVideoSettings(**block_of, swap=False, layout="sbs_full")
+    commands.estimate_video(settings, [PAGE])
     assert asked == [960]
     assert (tmp_path / "Alps_ 3D_SBS_depth.mp4").is_file()
 
 
 def test_two_videos_are_called_by_their_titles(tmp_path: Path, asked: list[int]) -> None:
-    network = CREStereo(lite_model(tmp_path / "lite.onnx"))
-    settings = TwoVideosSettings(**block(tmp_path))
-    estimate_two_videos(PAGE, PAGE, lambda: network, settings)
+    path = str(lite_model(tmp_path / "lite.onnx"))
+    settings = TwoVideosSettings(**block(tmp_path), model_path=path)
+    commands.estimate_videos(settings, [PAGE, PAGE])
     assert asked == [480, 480]
     assert (tmp_path / "Alps_ 3D_SBS_depth.mp4").is_file()

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from crestereo.app.sources import Kind, Source, pair_name, parse_picture, parse_video, partner_of
+from crestereo.app.sources import Kind, Source, pair_name, parse_image, parse_video, partner_of
 from crestereo.errors import SourceError
 
 
 def test_a_file_an_address_a_stream_and_a_camera(tmp_path: Path) -> None:
     file = tmp_path / "왼쪽 사진.png"
     file.touch()
-    assert parse_picture(str(file)) == Source(Kind.FILE, str(file))
-    assert parse_picture("HTTPS://example.org/a.png").kind is Kind.WEB
+    assert parse_image(str(file)) == Source(Kind.FILE, str(file))
+    assert parse_image("HTTPS://example.org/a.png").kind is Kind.WEB
     assert parse_video("rtsp://camera.local/1").kind is Kind.STREAM
     assert parse_video("01") == Source(Kind.CAMERA, "1")
 
@@ -38,19 +38,19 @@ def test_a_number_that_is_a_file_is_that_file(
         ("http://", "names no server"),
         ("https://[::1", "is not an address"),
         ("0", "there is no file 0"),
-        ("rtsp://camera.local/1", "a picture is needed"),
+        ("rtsp://camera.local/1", "an image is needed"),
     ],
 )
 def test_a_wrong_answer_for_a_picture_says_why(answer: str, message: str) -> None:
     with pytest.raises(SourceError) as caught:
-        parse_picture(answer)
+        parse_image(answer)
     assert message in str(caught.value)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="names are limited otherwise there")
 def test_a_name_that_is_too_long_says_why() -> None:
-    with pytest.raises(SourceError, match="cannot be a path"):
-        parse_picture("x" * 5000)
+    with pytest.raises(SourceError, match="is no valid path"):
+        parse_image("x" * 5000)
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from crestereo.alignment import AlignedPair
 from crestereo.app import run_video as video_run
 from crestereo.app import script
-from crestereo.app.align import PreparedPair
+from crestereo.app.align import ReadyPair
 from crestereo.app.run_video import run_video
 from crestereo.errors import Cancelled, ModelError
 from crestereo.estimator import CREStereo
@@ -22,21 +23,22 @@ from tests.tiny_models import lite_model
 
 
 def test_what_is_done_to_the_pairs_is_said_again_when_it_changes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # given a video of which the first two pairs do not tell how the cameras stand
+    # given a video of which the first two pairs do not show an alignment
     found = iter([("unknown", ""), ("unknown", ""), ("aligned", "not metric"), ("aligned", "")])
 
-    def prepare(pair: StereoPair) -> PreparedPair:
+    def prepare(pair: StereoPair) -> ReadyPair:
         note, doubt = next(found)
-        return PreparedPair(pair, pair, lambda disparity: disparity, note, doubt)
+        return ReadyPair(pair, AlignedPair(pair.left, pair.right), note, doubt)
 
     estimator = Recorder(lite_model(tmp_path / "lite.onnx", weights=(0, 0, 0)))
     # when it is run with a warm start
     settings = video_settings(tmp_path, warm_start=True)
     run_video(still_video(tmp_path), estimator, settings)
     estimator.priors.clear()
-    run_video(still_video(tmp_path), estimator, settings, prepare)
+    monkeypatch.setattr(video_run, "Aligner", lambda *args: prepare)
+    run_video(still_video(tmp_path), estimator, settings)
     # then both findings are said once, with the doubt, and the old map starts nothing
     out, err = capsys.readouterr()
     assert (out.count("unknown"), out.count("aligned"), err.count("not metric")) == (1, 1, 1)
@@ -104,7 +106,7 @@ def test_leaving_before_the_first_result_saves_nothing_and_is_no_error(
     output = tmp_path / "output"
     # when the user leaves by q or Ctrl-C before a frame is done
     with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
-        settings = video_settings(output, save_video=True)
+        settings = video_settings(output)
         script.reserve_stdout(True)
         run_video(still_video(tmp_path), estimator, settings)
     # then nothing is there, and the record of q names no file

@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 TITLE = "CREStereo: left video and depth"
 _POLL_S = 0.1
 _ENDINGS = ("depth.mp4", "run.json")
-_LOG_SHARE = 0.1
-"""Share of the video after which a line is printed where standard error is no terminal."""
 
 
 @dataclass
@@ -114,7 +112,7 @@ def _follow(
     if window is not None:
         return watch(window, pipeline.poll, view_saver(settings.output_dir, stream.name))
     terminal = sys.stderr.isatty()
-    printed = 0
+    done, tenths = 0, 0
     with tqdm(total=stream.count, unit=" frames", disable=not terminal) as bar:
         while True:
             try:
@@ -124,10 +122,10 @@ def _follow(
             if view is None:
                 continue
             bar.update()
-            bar.n = bar.n if terminal else bar.n + 1
-            if not terminal and stream.count and bar.n >= (printed + 1) * _LOG_SHARE * stream.count:
-                printed = int(bar.n / (_LOG_SHARE * stream.count))
-                warn(f"{10 * printed} %, {bar.n} of {stream.count} frames")
+            done += 1
+            if stream.count and not terminal and 10 * done // stream.count > tenths:
+                tenths = 10 * done // stream.count
+                warn(f"{10 * tenths} %, {done} of {stream.count} frames")
 
 
 def _estimate(

@@ -138,7 +138,10 @@ def run_script(main: Callable[[], None]) -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     if "--debug" not in sys.argv[1:]:
         _silence_libraries()
-    code = _outcome(main, interrupts)
+    _leave(_outcome(main, interrupts))
+
+
+def _leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

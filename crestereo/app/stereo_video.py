@@ -366,7 +366,8 @@ def _remarks(video: Video) -> list[str]:
     found = []
     if video.skipped:
         frames = "1 frame" if video.skipped == 1 else f"{video.skipped} frames"
-        found.append(f"{frames} of {video.name} could not be decoded and were left out")
+        was = "was" if video.skipped == 1 else "were"
+        found.append(f"{frames} of {video.name} could not be decoded and {was} left out")
     if video.late_s:
         found.append(f"the first {video.late_s:.1f} s of {video.name} could not be decoded")
     if video.count is not None and video.missing > (1 if video.counted else video.fps):

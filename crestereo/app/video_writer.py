@@ -6,6 +6,7 @@ The file grows under its own name: a run that is killed leaves all but its last 
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,8 +14,10 @@ from types import TracebackType
 from typing import Any, TypeAlias, cast
 
 import av
+import cv2
 import numpy as np
 
+from crestereo.app.pipeline import ClosedError
 from crestereo.errors import UsageError
 from crestereo.types import BGRImage
 
@@ -67,6 +70,8 @@ class VideoWriter:
         self._stream: av.VideoStream | None = None
         self._sound: Iterator[TimedPacket] | None = None
         self._packet: TimedPacket | None = None
+        self._lock = threading.Lock()  # a thread may still be adding when the writer is closed
+        self._closed = False
         self._last_s = 0.0
         self._cut_s = 0.0  # taken off all times: the first one, and gaps that are too long
 
@@ -88,7 +93,15 @@ class VideoWriter:
         ------
         UsageError
             The file cannot be written; what was written before is playable.
+        ClosedError
+            The writer is closed.
         """
+        with self._lock:
+            if self._closed:
+                raise ClosedError
+            self._add(frame, time_s)
+
+    def _add(self, frame: BGRImage, time_s: float) -> None:
         try:
             if self._container is None:
                 self._cut_s = self._last_s = time_s
@@ -109,6 +122,8 @@ class VideoWriter:
         UsageError
             Its end cannot be written.
         """
+        with self._lock:
+            self._closed = True
         container, self._container = self._container, None
         if container is None or self._stream is None:
             return
@@ -157,9 +172,9 @@ class VideoWriter:
         if self._container is None or self._stream is None:
             return
         height, width = (side // 2 * 2 for side in frame.shape[:2])  # yuv420p halves both
-        image = av.VideoFrame.from_ndarray(
-            np.ascontiguousarray(frame[:height, :width]), format="bgr24"
-        )
+        # Not left to swscale, whose fast path darkens by up to five levels.
+        planes = cv2.cvtColor(frame[:height, :width], cv2.COLOR_BGR2YUV_I420)
+        image = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
         image.pts = round(max(time_s, 0.0) * _TICKS_PER_S)
         image.time_base = Fraction(1, _TICKS_PER_S)
         self._container.mux(self._stream.encode(image))
@@ -200,10 +215,12 @@ class VideoWriter:
             self._packet = None
 
     def _error(self, exc: Exception) -> UsageError:
-        if getattr(exc, "errno", None) in _DISK_FULL:
+        # FFmpeg reports a full disk as whatever failed because of it
+        full = getattr(exc, "errno", None) in _DISK_FULL
+        if full or isinstance(exc, av.error.InvalidDataError):
             return UsageError(
-                f"the disk of {self._path.parent} is full; {self._path.name} holds what was "
-                "written until then"
+                f"the disk of {self._path.parent} is full, or a file may not grow so large; "
+                f"{self._path.name} holds what was written until then"
             )
         reason = getattr(exc, "strerror", None) or exc
         return UsageError(f"cannot write {self._path}: {reason}; choose another place")

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from crestereo import ModelFileError, ModelSpec, UnknownModelError, UsageError
+from crestereo import ModelFileError, ModelSpec, UnknownModelError, UsageError, models
 from crestereo.models import (
-    models_dir,
     PUBLISHED,
     VERSIONS,
+    bundled_model,
     check_published,
     choose_model,
     file_name,
     find_model,
     iters_in_name,
+    models_dir,
     nearest_published,
     parse_file_name,
     recorded_channel_order,
@@ -86,10 +87,9 @@ def test_an_unpublished_combination_names_the_nearest_and_the_way_out():
 
 
 def test_auto_prefers_combined_then_init_then_the_bundled_network(tmp_path):
-    put(tmp_path, "crestereo_lite.onnx")
     choice = choose_model("auto", 5, SHAPE, tmp_path)
-    assert choice.path == tmp_path / "crestereo_lite.onnx"
-    assert 'version = "combined" downloads' in choice.note
+    assert choice.path == bundled_model()
+    assert choice.note == "model: crestereo_lite.onnx, 5 iterations"
 
     put(tmp_path, "init/crestereo_init_iter5_480x640.onnx")
     choice = choose_model("auto", 5, SHAPE, tmp_path)
@@ -103,10 +103,8 @@ def test_auto_prefers_combined_then_init_then_the_bundled_network(tmp_path):
 
 
 def test_auto_takes_the_bundled_network_for_what_was_never_published(tmp_path):
-    put(tmp_path, "crestereo_lite.onnx")
     choice = choose_model("auto", 7, (100, 200), tmp_path)
     assert choice.spec == ModelSpec("lite", 7, 100, 200)
-    assert "does not exist for these iters and model_shape" in choice.note
 
 
 def test_a_missing_published_model_is_a_choice_without_a_path(tmp_path):
@@ -115,9 +113,22 @@ def test_a_missing_published_model_is_a_choice_without_a_path(tmp_path):
     assert file_name(choice.spec) == "crestereo_init_iter10_480x640.onnx"
 
 
-def test_a_missing_bundled_network_is_said(tmp_path):
-    with pytest.raises(ModelFileError, match=r"crestereo_lite\.onnx is not in"):
+def test_a_missing_bundled_network_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "_PACKAGE", tmp_path / "crestereo")
+    with pytest.raises(ModelFileError, match=r"crestereo_lite\.onnx is missing"):
         choose_model("lite", 5, SHAPE, tmp_path)
+    assert models.models_dir().parts[-2:] == ("crestereo", "models")  # the user's cache
+
+
+def test_linked_folders_are_searched_once(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    put(tmp_path / "elsewhere", "crestereo_init_iter5_480x640.onnx")
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    (folder / "loop").symlink_to(folder)
+    found = find_model(ModelSpec("init", 5, *SHAPE), folder)
+    assert found == folder / "linked" / "crestereo_init_iter5_480x640.onnx"
 
 
 @pytest.mark.parametrize("version", ["next", "large", ""])

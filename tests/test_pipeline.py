@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from crestereo.app.pipeline import ClosedError, Mailbox, Pipeline
-from crestereo.app.video import DeadlineError, call_within
+from crestereo.app.video import TimeoutExceeded, call_within
 
 
 def collect(pipeline: Pipeline[int], limit_s: float = 10) -> list[int]:
@@ -224,6 +224,6 @@ def test_a_call_within_its_deadline_returns_or_raises() -> None:
 
 def test_a_call_that_hangs_is_left_to_itself() -> None:
     release = threading.Event()
-    with pytest.raises(DeadlineError, match=r"within 0\.1 s"):
+    with pytest.raises(TimeoutExceeded, match=r"within 0\.1 s"):
         call_within(0.1, lambda: release.wait(20))
     release.set()
