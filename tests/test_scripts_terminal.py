@@ -156,6 +156,6 @@ def test_the_samples_are_offered_and_taken(tmp_path: Path) -> None:
     done = run_script(COMPARE, cwd=tmp_path)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"\(empty answer: .*table_left\.png\)", lines[0])
+    assert re.fullmatch(r"Press Enter for .*table_left\.png", lines[0])
     assert lines[1] == "Image1 : "
-    assert re.fullmatch(r"\(empty answer: .*table_right\.png\)", lines[2])
+    assert re.fullmatch(r"Press Enter for .*table_right\.png", lines[2])

@@ -122,7 +122,7 @@ def test_a_broken_frame_is_reported_and_the_record_tells(tmp_path: Path, model: 
 def test_ctrl_c_and_a_request_to_end_keep_what_was_written(
     tmp_path: Path, number: signal.Signals, again_s: float | None
 ) -> None:
-    model = slow_model(tmp_path / "slow.onnx", rounds=900)
+    model = slow_model(tmp_path / "slow.onnx", rounds=300)
     left = write_video(tmp_path / "toy_left.avi", frames=20)
     right = write_video(tmp_path / "toy_right.avi", frames=20)
     process = subprocess.Popen(

@@ -26,7 +26,7 @@ MAX_GAP_S = 10.0
 
 TimedPacket: TypeAlias = "tuple[float, av.Packet[Any]]"
 
-_FRAGMENT_S = 2.0
+_FRAGMENT_S, _KEY_FRAME_S = 0.5, 2.0
 _TICKS_PER_S = 90_000
 _MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -157,10 +157,10 @@ class VideoWriter:
         stream.height, stream.width = (side // 2 * 2 for side in frame.shape[:2])
         stream.pix_fmt = "yuv420p"
         stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
-        stream.codec_context.gop_size = max(round(_FRAGMENT_S * self._fps), 1)
+        stream.codec_context.gop_size = max(round(_KEY_FRAME_S * self._fps), 1)
         stream.codec_context.max_b_frames = 0
         if self._codec == "libx264":
-            stream.options = {"crf": str(self._crf), "preset": "veryfast"}
+            stream.options = {"crf": str(self._crf), "preset": "veryfast", "tune": "zerolatency"}
         elif self._codec in ("libx265", "libsvtav1"):
             stream.options = {"crf": str(self._crf)}
         self._stream = stream
