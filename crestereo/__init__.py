@@ -1,4 +1,4 @@
-"""Depth from stereo pictures with CREStereo networks in ONNX Runtime.
+"""Depth from stereo images with CREStereo networks in ONNX Runtime.
 
 >>> from crestereo import CREStereo
 >>> estimator = CREStereo("models/crestereo_lite.onnx", iters=5)  # doctest: +SKIP
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
     from crestereo.types import DisparityResult, StereoPair
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 
 __all__ = [
     "CREStereo",
@@ -48,7 +48,7 @@ __all__ = [
     "__version__",
 ]
 
-# OpenCV and numpy come with these: a script that asks a question first must not wait for them.
+# These import OpenCV and numpy, which would delay the first prompt of a script.
 _LATE = {
     "CREStereo": ".estimator",
     "CameraConfig": ".camera",
@@ -58,7 +58,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a heavy name when it is asked for."""
+    """Import a slow name at its first use."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_LATE[name], __name__), name)

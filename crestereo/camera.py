@@ -31,14 +31,14 @@ class CameraConfig:
     baseline_m : float
         Distance of the two cameras [m].
     focal_px : float
-        Focal length [px] of pictures `image_width_px` wide.
+        Focal length [px] of images `image_width_px` wide.
     image_width_px : int
-        Width of the pictures the focal length belongs to [px].
+        Width of the images the focal length belongs to [px].
     doffs_px : float
-        Principal point of the right picture minus that of the left, in x [px]:
+        Principal point of the right image minus that of the left, in x [px]:
         Z = focal * baseline / (disparity + doffs).
     principal_px : (float, float) or None
-        Principal point (x, y) of the left picture [px]; None means the middle of the picture.
+        Principal point (x, y) of the left image [px]; None means the middle of the image.
 
     Raises
     ------
@@ -62,7 +62,7 @@ class CameraConfig:
                 raise UsageError(f"the camera's offsets must be finite numbers, not {value!r}")
 
     def scaled_to(self, width_px: int) -> CameraConfig:
-        """Return the same camera for pictures `width_px` wide: every length in pixels scales.
+        """Return the same camera for images `width_px` wide: every length in pixels scales.
 
         Pixels are counted from the middle of the first one, so a centre moves by half a pixel less.
         """
@@ -92,7 +92,7 @@ def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> 
     path : str or Path
         The file.
     image_width_px : int, optional
-        Width of the pictures it belongs to [px], for files that do not tell.
+        Width of the images it belongs to [px], for files that do not tell.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def _width(known: int | None, given: int | None) -> int:
     width = known or given
     if width is None:
         raise UsageError(
-            "the file does not tell the width of the pictures it belongs to; give image_width_px"
+            "the file does not tell the width of the images it belongs to; give image_width_px"
         )
     return width
 

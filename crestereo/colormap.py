@@ -1,4 +1,4 @@
-"""Pictures of disparity and depth: near is bright, far is dark, unknown is black."""
+"""Images of disparity and depth: near is bright, far is dark, unknown is black."""
 
 from __future__ import annotations
 
@@ -49,29 +49,7 @@ def colorize(
     colormap: str = "magma",
     invert: bool = False,
 ) -> BGRImage:
-    """Colour a map of numbers.
-
-    Parameters
-    ----------
-    values : (H, W) float32
-        Disparity, confidence or any other map; NaN where unknown.
-    low, high : float
-        Values that get the first and the last colour; values outside are clipped.
-    colormap : str
-        A name of `COLORMAPS`.
-    invert : bool
-        Give `low` the last colour and `high` the first.
-
-    Returns
-    -------
-    (H, W, 3) uint8
-        BGR, black where unknown.
-
-    Raises
-    ------
-    UsageError
-        When the colour map does not exist or the map has no pixel.
-    """
+    """Colour a map of numbers."""
     if values.size == 0:
         raise UsageError(f"a map of {values.shape} has nothing to colour")
     span = max(high - low, 1e-6 * max(1.0, abs(low), abs(high)))
@@ -87,27 +65,7 @@ def colorize(
 
 
 def colorize_depth(depth: DepthMap, *, max_distance_m: float, colormap: str = "magma") -> BGRImage:
-    """Colour depth from 0 to `max_distance_m` [m]: near bright, far dark, beyond black.
-
-    Parameters
-    ----------
-    depth : (H, W) float32
-        Metres, NaN where unknown.
-    max_distance_m : float
-        Distance of the darkest colour [m].
-    colormap : str
-        A name of `COLORMAPS`.
-
-    Returns
-    -------
-    (H, W, 3) uint8
-        BGR, black where unknown or beyond.
-
-    Raises
-    ------
-    UsageError
-        When the distance is not above zero or the colour map does not exist.
-    """
+    """Colour depth from 0 to `max_distance_m` [m]: near bright, far dark, beyond black."""
     if not max_distance_m > 0:
         raise UsageError(f"max_distance must be above zero metres, not {max_distance_m!r}")
     seen = np.where(depth <= max_distance_m, depth, np.float32(np.nan))
@@ -117,21 +75,7 @@ def colorize_depth(depth: DepthMap, *, max_distance_m: float, colormap: str = "m
 def robust_range(
     values: NDArray[np.float32], percentiles: tuple[float, float] = (2.0, 98.0)
 ) -> tuple[float, float]:
-    """Measure the range of a map without its outliers.
-
-    Parameters
-    ----------
-    values : (H, W) float32
-        NaN where unknown.
-    percentiles : (float, float)
-        Which to take as lowest and highest.
-
-    Returns
-    -------
-    (float, float)
-        Low and high; at least 1 apart, so that a flat map does not show its noise; (0, 1) when
-        nothing is known.
-    """
+    """Measure the range of a map without its outliers."""
     # Every nth row and column: every nth pixel could be the same few columns of each row.
     step = max(1, math.isqrt(values.size // _RANGE_SAMPLES))
     sample = values[::step, ::step]
@@ -160,10 +104,7 @@ class RangeSmoother:
     weight: float = 0.1
 
     def updated(self, values: NDArray[np.float32]) -> RangeSmoother:
-        """Return the state after a frame of values (H, W), NaN where unknown.
-
-        A frame without any known value changes nothing.
-        """
+        """Return the state after a frame of values (H, W), NaN where unknown."""
         if not np.isfinite(values).any():
             return self
         low, high = robust_range(values)

@@ -1,4 +1,4 @@
-"""Pictures, disparity, depth and points as files: reading and writing.
+"""Images, disparity, depth and points as files: reading and writing.
 
 Everything written appears under its name only when it is whole. Calibration files have a module
 of their own, `calibration`.
@@ -30,25 +30,7 @@ from crestereo.types import BGRImage, DepthMap, DisparityMap
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Lend a temporary path beside `path` and rename it when the block ends well.
-
-    Parameters
-    ----------
-    path : str or Path
-        Where the file belongs; missing parent folders are made.
-
-    Yields
-    ------
-    Path
-        Where to write. It keeps the suffix, because some writers go by it.
-
-    Raises
-    ------
-    UsageError
-        When the file cannot be written; the temporary file is removed.
-    BrokenPipeError
-        As the block raises it: it is about what reads the program's output.
-    """
+    """Lend a temporary path beside `path` and rename it when the block ends well."""
     target = Path(path)
     # Short even where the target's name is as long as names can be; absolute, because FFmpeg takes
     # "a:b/c.mp4" for an address.
@@ -101,53 +83,29 @@ def read_bytes(path: str | Path) -> bytes:
 
 def _decode(data: bytes, name: str | Path, flags: int) -> NDArray[Any]:
     if data.startswith(_PNG_START) and _PNG_END not in data:  # libpng would complain by itself
-        raise SourceError(f"the picture {name} is cut off; fetch it again")
+        raise SourceError(f"the image {name} is cut off; fetch it again")
     try:
         # imdecode instead of imread: the path may hold any character, on Windows too.
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as exc:
-        raise SourceError(f"OpenCV cannot decode the picture {name}: {exc.err}") from exc
+        raise SourceError(f"OpenCV cannot decode the image {name}: {exc.err}") from exc
     if image is None:
-        raise SourceError(f"{name} is not a picture that OpenCV can read; use PNG or JPEG")
+        raise SourceError(f"{name} is not an image that OpenCV can read; use PNG or JPEG")
     return np.asarray(image)
 
 
 def decode_image(data: bytes, name: str) -> BGRImage:
-    """Decode a picture of any kind: grey, 16-bit, palette, alpha, turned by EXIF.
-
-    Parameters
-    ----------
-    data : bytes
-        The file as it came from disk or network.
-    name : str
-        Path or address, for messages.
-
-    Returns
-    -------
-    (H, W, 3) uint8
-        BGR; alpha is left out.
-
-    Raises
-    ------
-    SourceError
-        When it is not a picture.
-    """
+    """Decode an image of any kind: grey, 16-bit, palette, alpha, turned by EXIF."""
     return _decode(data, name, cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
 
 
 def read_image(path: str | Path) -> BGRImage:
-    """Read a picture file, whatever characters its path has; see `decode_image`."""
+    """Read an image file, whatever characters its path has; see `decode_image`."""
     return decode_image(read_bytes(path), str(path))
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write a picture, (H, W, 3) uint8 BGR or (H, W) uint8 or uint16, as its suffix says.
-
-    Raises
-    ------
-    UsageError
-        When OpenCV does not write such files or the path cannot be written.
-    """
+    """Write an image, (H, W, 3) uint8 BGR or (H, W) uint8 or uint16, as its suffix says."""
     suffix = Path(path).suffix.lower()
     try:
         done, data = cv2.imencode(suffix, image)
@@ -168,18 +126,7 @@ def write_pfm(path: str | Path, values: DisparityMap) -> None:
 
 
 def read_pfm(path: str | Path) -> DisparityMap:
-    """Read a PFM file of one channel and either byte order.
-
-    Returns
-    -------
-    (H, W) float32
-        NaN where the file says infinity or NaN.
-
-    Raises
-    ------
-    SourceError
-        When it is not such a file.
-    """
+    """Read a PFM file of one channel and either byte order."""
     data = read_bytes(path)
     header = re.match(
         rb"(P[fF])\s+(\d+)\s+(\d+)\s+([-+]?\d*\.?\d+(?:[eE][-+]?\d+)?|[-+]?\d+\.)(?:\r\n|\s)", data
@@ -222,10 +169,7 @@ def _read_png16(path: str | Path, steps: int) -> NDArray[np.float32]:
 
 
 def write_kitti_png(path: str | Path, disparity: DisparityMap) -> None:
-    """Write a disparity [px] as KITTI does: 16-bit PNG, value * 256, 0 unknown.
-
-    Values that it cannot hold (zero and less, 256 px and more) become unknown.
-    """
+    """Write a disparity [px] as KITTI does: 16-bit PNG, value * 256, 0 unknown."""
     _write_png16(path, disparity, _KITTI_STEPS_PER_PX)
 
 
@@ -235,10 +179,7 @@ def read_kitti_png(path: str | Path) -> DisparityMap:
 
 
 def write_depth_png(path: str | Path, depth: DepthMap) -> None:
-    """Write depth [m] as 16-bit PNG in millimetres, 0 unknown.
-
-    Values that it cannot hold (more than 65.535 m) become unknown.
-    """
+    """Write depth [m] as 16-bit PNG in millimetres, 0 unknown."""
     _write_png16(path, depth, _MM_PER_M)
 
 

@@ -60,7 +60,7 @@ def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMa
     Parameters
     ----------
     disparity : (H, W) float32
-        Pixels of a picture W wide, NaN where unknown.
+        Pixels of an image W wide, NaN where unknown.
     camera : CameraConfig
         Scaled to the width W by itself.
 
@@ -74,20 +74,7 @@ def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMa
 
 
 def depth_to_disparity(depth: DepthMap, camera: CameraConfig) -> DisparityMap:
-    """Turn depth into disparity: d = focal * baseline / Z - doffs.
-
-    Parameters
-    ----------
-    depth : (H, W) float32
-        Metres, NaN where unknown.
-    camera : CameraConfig
-        Scaled to the width W by itself.
-
-    Returns
-    -------
-    (H, W) float32
-        Pixels of a picture W wide; NaN where the depth is unknown or not above zero.
-    """
+    """Turn depth into disparity: d = focal * baseline / Z - doffs."""
     scaled = camera.scaled_to(depth.shape[1])
     disparity = _quotient(scaled.focal_px * scaled.baseline_m, depth)
     disparity -= np.float32(scaled.doffs_px)
@@ -110,7 +97,7 @@ def point_cloud(
     depth : (H, W) float32
         Metres, NaN where unknown.
     image : (H, W, 3) uint8
-        The left picture, BGR.
+        The left image, BGR.
     camera : CameraConfig
         Scaled to the width W by itself.
     max_depth_m : float, optional
@@ -126,12 +113,12 @@ def point_cloud(
     Raises
     ------
     UsageError
-        When depth and picture differ in size.
+        When depth and image differ in size.
     """
     height, width = depth.shape
     if image.shape[:2] != (height, width):
         raise UsageError(
-            f"the depth is {width}x{height} but its picture {image.shape[1]}x{image.shape[0]}"
+            f"the depth is {width}x{height} but its image {image.shape[1]}x{image.shape[0]}"
         )
     scaled = camera.scaled_to(width)
     centre_x, centre_y = scaled.principal_px or ((width - 1) / 2, (height - 1) / 2)
@@ -148,18 +135,7 @@ def point_cloud(
 
 
 def fill_from_background(disparity: DisparityMap) -> DisparityMap:
-    """Replace unknown pixels by the farther of their nearest known neighbours.
-
-    Along each row the smaller of the next known value to the left and to the right, at the
-    border the only one there is; rows without any known value are then filled in the same way
-    along the columns. This is the interpolation of KITTI's development kit [1]_, because what
-    one camera alone sees is the background; the kit leaves empty rows between known ones open.
-
-    Returns
-    -------
-    (H, W) float32
-        All NaN if nothing was known.
-    """
+    """Replace unknown pixels by the farther of their nearest known neighbours."""
     known = np.where(np.isfinite(disparity), disparity, np.float32(np.nan))
     filled = np.fmin(_carry_right(known), _carry_right(known[:, ::-1])[:, ::-1])
     empty = np.isnan(filled[:, 0])

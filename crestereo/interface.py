@@ -6,7 +6,6 @@ A file is recognised by the names, number and shapes of its inputs, never by its
 kind      inputs                                                                      disparity
 ========  ==========================================================================  ===========
 init      left, right [1,3,H,W]                                                       [1,2,H,W]
-next      left, right [1,3,H,W], flow_init [1,2,H/2,W/2]                              [1,2,H,W]
 combined  init_left, init_right [1,3,H/2,W/2], next_left, next_right [1,3,H,W]        [1,2,H,W]
 lite      left, right [1,3,H,W], iters [], prior [1,1,h,w]; one of the last two       [1,1,H,W]
           at least
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-Kind = Literal["init", "next", "combined", "lite"]
+Kind = Literal["init", "combined", "lite"]
 FloatType: TypeAlias = "np.dtype[np.float32] | np.dtype[np.float16]"
 
 _FLOATS: dict[str, FloatType] = {
@@ -49,7 +48,7 @@ _COMBINED_NAMES = ("init_left", "init_right", "next_left", "next_right")
 
 @dataclass(frozen=True)
 class Tensor:
-    """Describe an input or output: symbolic sides are None, optional inputs have a default."""
+    """Input or output of a file: symbolic sides are None, optional inputs have a default."""
 
     name: str
     type: str
@@ -57,39 +56,22 @@ class Tensor:
     optional: bool = False
 
     def is_map(self, channels: int) -> bool:
-        """Tell whether it is [1, channels, h, w] of floats."""
+        """Return whether it is [1, channels, h, w] of floats."""
         return self.type in _FLOATS and len(self.shape) == 4 and self.shape[1] == channels
 
 
 @dataclass(frozen=True)
 class ModelInterface:
-    """Say which input and output of a file is what; names are None where it has no such thing.
+    """Meaning of the inputs and outputs of a file; None where it has no such thing.
 
-    Parameters
-    ----------
-    kind : str
-        "init", "next", "combined" or "lite".
-    left, right : str
-        Inputs for the pictures.
-    half : (str, str) or None
-        Inputs for left and right at half size.
-    flow_init, prior, iters : Tensor or None
-        The other inputs.
-    disparity, confidence : str, str or None
-        Outputs.
-    shape : (int, int) or None
-        Height and width of the pictures [px]; None when any will do.
-    dtype : numpy.dtype
-        Of the pictures: float32 or float16.
-    channel_order : str
-        "RGB" or "BGR".
+    `half` names the inputs for both images at half size; `shape` is (height, width) of the images
+    [px], None when any will do.
     """
 
     kind: Kind
     left: str
     right: str
     half: tuple[str, str] | None
-    flow_init: Tensor | None
     prior: Tensor | None
     iters: Tensor | None
     disparity: str
@@ -122,40 +104,19 @@ def _tensor(node: onnxruntime.NodeArg, optional: bool) -> Tensor:
 def recognise(
     inputs: Sequence[Tensor], outputs: Sequence[Tensor], metadata: Mapping[str, str], path: Path
 ) -> ModelInterface:
-    """Recognise an interface from its parts.
-
-    Parameters
-    ----------
-    inputs, outputs : sequence of Tensor
-        In the order of the file.
-    metadata : mapping
-        Of the file; ``channel_order`` and ``kind`` are read.
-    path : Path
-        For messages, and for the record of channel orders.
-
-    Returns
-    -------
-    ModelInterface
-        What is what.
-
-    Raises
-    ------
-    ModelFileError
-        When it is none of the four interfaces.
-    """
-    pictures = [tensor for tensor in inputs if tensor.is_map(3)]
-    flow_init = next((tensor for tensor in inputs if tensor.is_map(2)), None)
+    """Recognise an interface from its parts."""
+    images = [tensor for tensor in inputs if tensor.is_map(3)]
     prior = next((tensor for tensor in inputs if tensor.is_map(1)), None)
     iters = next((t for t in inputs if t.type in _WHOLE and t.shape in ((), (1,))), None)
     disparity = _disparity(outputs)
-    understood = [*pictures, *(each for each in (flow_init, prior, iters) if each is not None)]
+    understood = [*images, *(each for each in (prior, iters) if each is not None)]
     rest = [tensor for tensor in inputs if tensor not in understood and not tensor.optional]
-    if rest or disparity is None or len(pictures) not in (2, 4):
+    if rest or disparity is None or len(images) not in (2, 4):
         raise _unknown(path, inputs, outputs)
-    *half, left, right = _ordered(pictures)
+    *half, left, right = _ordered(images)
     if left.shape != right.shape or left.type != right.type:
         raise _unknown(path, inputs, outputs)
-    kind: Kind = "next" if flow_init else "init"
+    kind: Kind = "init"
     if half:
         kind = "combined"
         _check_half(path, half[0], left)
@@ -166,7 +127,6 @@ def recognise(
         left=left.name,
         right=right.name,
         half=(half[0].name, half[1].name) if half else None,
-        flow_init=flow_init,
         prior=prior,
         iters=iters,
         disparity=disparity.name,
@@ -177,11 +137,11 @@ def recognise(
     )
 
 
-def _ordered(pictures: Sequence[Tensor]) -> list[Tensor]:
+def _ordered(images: Sequence[Tensor]) -> list[Tensor]:
     """Put inputs in order: by their names where all are known, else as the file has them."""
-    names = _COMBINED_NAMES if len(pictures) == 4 else _PAIR_NAMES
-    found = {tensor.name.lower(): tensor for tensor in pictures}
-    return [found[name] for name in names] if set(found) == set(names) else list(pictures)
+    names = _COMBINED_NAMES if len(images) == 4 else _PAIR_NAMES
+    found = {tensor.name.lower(): tensor for tensor in images}
+    return [found[name] for name in names] if set(found) == set(names) else list(images)
 
 
 def _disparity(outputs: Sequence[Tensor]) -> Tensor | None:
@@ -190,13 +150,13 @@ def _disparity(outputs: Sequence[Tensor]) -> Tensor | None:
     return next(iter(named or maps), None)
 
 
-def _fixed_shape(path: Path, picture: Tensor) -> tuple[int, int] | None:
-    height, width = picture.shape[2:]
+def _fixed_shape(path: Path, image: Tensor) -> tuple[int, int] | None:
+    height, width = image.shape[2:]
     if height is None and width is None:
         return None
     if height is None or width is None:
         raise ModelFileError(
-            f"{path.name} fixes one side of its input only ({picture.shape[2:]}); both or none "
+            f"{path.name} fixes one side of its input only ({image.shape[2:]}); both or none "
             "must be fixed"
         )
     return height, width
@@ -206,7 +166,7 @@ def _check_half(path: Path, half: Tensor, full: Tensor) -> None:
     for small, large in zip(half.shape[2:], full.shape[2:], strict=True):
         if (small is None) != (large is None) or (small and large and small * 2 != large):
             raise ModelFileError(
-                f"{path.name} has four picture inputs, but the first two are not half the size of "
+                f"{path.name} has four image inputs, but the first two are not half the size of "
                 f"the last two: {_described([half, full])}"
             )
 
@@ -222,7 +182,7 @@ def _unknown(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) ->
     return ModelFileError(
         f"{path.name} is a network with an interface that is not CREStereo's (inputs "
         f"{_described(inputs)}; outputs {_described(outputs)}); it must be of one of the "
-        "kinds init, next, combined or lite"
+        "kinds init, combined or lite"
     )
 
 
@@ -234,20 +194,7 @@ def _described(tensors: Sequence[Tensor]) -> str:
 
 
 def check_model_file(path: Path, spec: ModelSpec) -> None:
-    """Open a file as a network and compare its interface with a specification.
-
-    Parameters
-    ----------
-    path : Path
-        ONNX file, under any name.
-    spec : ModelSpec
-        Published model that it should be.
-
-    Raises
-    ------
-    ModelFileError
-        The file is no ONNX model, or one of another interface or size.
-    """
+    """Open a file as a network and compare its interface with a specification."""
     face = read_interface(open_session(path, device="cpu"), path)
     if (face.kind, face.shape) != (spec.version, spec.shape):
         size = "of any size" if face.shape is None else "of {}x{}".format(*face.shape)

@@ -90,13 +90,7 @@ class LayoutFinding:
 
 
 def parse_layout(text: str) -> Layout:
-    """Return the layout of a name.
-
-    Raises
-    ------
-    UsageError
-        If there is no such layout.
-    """
+    """Return the layout of a name."""
     for stacked in (False, True):
         for half in (False, True):
             for right_first in (False, True):
@@ -107,26 +101,10 @@ def parse_layout(text: str) -> Layout:
 
 
 def split_frame(frame: BGRImage, layout: Layout) -> tuple[BGRImage, BGRImage]:
-    """Cut a frame into the left and the right eye's picture, stretched back where squeezed.
-
-    Parameters
-    ----------
-    frame : (H, W, 3) uint8
-    layout : Layout
-
-    Returns
-    -------
-    left, right : (h, w, 3) uint8
-        Of one size; an odd line or column in the middle is dropped.
-
-    Raises
-    ------
-    SourceError
-        If the frame is too small to be cut.
-    """
+    """Cut a frame into the left and the right eye's image, stretched back where squeezed."""
     height, width = frame.shape[:2]
     if min(height, width) < MIN_FRAME_PX:
-        raise SourceError(f"A frame of {width}x{height} pixels is too small to hold two pictures")
+        raise SourceError(f"A frame of {width}x{height} pixels is too small to hold two images")
     if layout.stacked:
         eyes = frame[: height // 2], frame[height - height // 2 :]
     else:
@@ -144,24 +122,7 @@ def _stretched(eye: BGRImage, layout: Layout) -> BGRImage:
 
 
 def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> LayoutFinding:
-    """Find out how a video holds its two eyes.
-
-    Parameters
-    ----------
-    path_name : str
-        File name or address; players know endings such as ``_SBS`` or ``_TBF_fulltb``.
-    metadata : str
-        What the container or site says, for example ``stereo_mode=left_right`` or a title; may
-        be empty. Believed where it speaks of stereo at all: "ou" is also a French word.
-    frames : sequence of (H, W, 3) uint8
-        A few frames spread over the video; may be empty.
-
-    Returns
-    -------
-    LayoutFinding
-        Name and record are believed before the content is; the form of the picture without its
-        bars tells half from full where they are silent.
-    """
+    """Find out how a video holds its two eyes."""
     record = metadata if re.search(SPEAKS_OF_STEREO, metadata.lower()) else ""
     for text, source in ((path_name, "from the file name"), (record, "from the video's record")):
         told = _from_text(text)
@@ -201,7 +162,7 @@ def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
     over = over or joined & {"topbottom", "topandbottom", "overunder"}
     if bool(side) == bool(over):
         return None
-    beside = {  # a "full movie" or "half time" says nothing of the pictures
+    beside = {  # a "full movie" or "half time" says nothing of the images
         word
         for before, word, after in in_place
         if {"side", "over", "top", *side, *over} & {before, after}

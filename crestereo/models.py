@@ -1,7 +1,8 @@
-"""Which network serves which settings, and where its file is."""
+"""Networks that exist, which of them serves which settings, and where its file is."""
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -13,9 +14,9 @@ from typing import Literal, TypeAlias
 from crestereo.errors import ModelFileError, UnknownModelError, UsageError
 
 VERSIONS = ("auto", "lite", "init", "combined")
-"""What ``version`` may say in the scripts; "auto" takes the best that is already there."""
+"""Values of the setting ``version``; "auto" takes the best network that is present."""
 
-_SPEC_VERSIONS = ("lite", "init", "combined", "next")
+_SPEC_VERSIONS = ("lite", "init", "combined")
 
 MIN_SIDE_PX = 64
 """Smallest height and width of a network's input: its coarsest level still has two cells."""
@@ -26,12 +27,12 @@ MAX_ITERS = 32
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Name one network by what it does.
+    """Specification of a network.
 
     Parameters
     ----------
     version : str
-        "lite" (the bundled network), "init", "combined" or "next" (the published kinds).
+        "lite" (the bundled network), "init" or "combined" (the published kinds).
     iters : int
         Refinement steps, 1 to 32.
     height, width : int
@@ -40,7 +41,7 @@ class ModelSpec:
     Raises
     ------
     UsageError
-        When a value cannot be.
+        A value is invalid.
     """
 
     version: str
@@ -90,28 +91,12 @@ def check_model_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _is_whole(number: object) -> bool:
-    """Tell whether something is a whole number, one of numpy's too; True and False are none."""
+    """Return whether something is a whole number, one of numpy's too, but no bool."""
     return isinstance(number, Integral) and not isinstance(number, bool)
 
 
 def parse_model_shape(text: str) -> tuple[int, int]:
-    """Read a size written as HEIGHTxWIDTH.
-
-    Parameters
-    ----------
-    text : str
-        For example ``480x640``; spaces and a capital X are allowed.
-
-    Returns
-    -------
-    tuple of int
-        (height, width) [px].
-
-    Raises
-    ------
-    UsageError
-        When the text is not such a size.
-    """
+    """Parse a size written as HEIGHTxWIDTH."""
     match = re.fullmatch(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*", text)
     if match is None:
         raise UsageError(f"{text!r} is not a size; write HEIGHTxWIDTH, for example 480x640")
@@ -123,6 +108,9 @@ CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("BGR", "RGB")
 
 BUNDLED_NAME = "crestereo_lite.onnx"
 """File name of the network that ships with the program."""
+
+BUNDLED_SHA256 = "ff8c371cca7ac0f8d0a5aa6a881227b4b9d782f5a9db57dce6728a2d67f9ceb5"
+"""Digest of that file, checked when it is opened; ``sha256sum`` prints it."""
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -138,13 +126,7 @@ def models_dir() -> Path:
 
 
 def bundled_model() -> Path:
-    """Return the path of the network that ships with the program.
-
-    Raises
-    ------
-    ModelFileError
-        The installation lacks it.
-    """
+    """Return the path of the network that ships with the program."""
     places = (_PACKAGE.parent / "models" / BUNDLED_NAME, _PACKAGE / "models" / BUNDLED_NAME)
     for place in places:
         if place.is_file():
@@ -154,27 +136,42 @@ def bundled_model() -> Path:
     )
 
 
+def check_bundled(path: Path) -> None:
+    """Raise ModelFileError where the file is the bundled network, but damaged."""
+    if path.name != BUNDLED_NAME or path.resolve() != bundled_model():
+        return
+    if hashlib.sha256(path.read_bytes()).hexdigest() != BUNDLED_SHA256:
+        raise ModelFileError(
+            f"{path} is damaged: its SHA-256 is not that of the bundled network; install again, "
+            "or give a network of your own another name and use --model-path"
+        )
+
+
 PUBLISHED_ITERS = (2, 5, 10, 20)
 _INIT_SHAPES = ((120, 160), (160, 240), (180, 320), (240, 320), (360, 640), (480, 640), (720, 1280))
 _COMBINED_SHAPES = ((240, 320), (320, 480), (360, 640), (480, 640), (720, 1280))
 
 PUBLISHED: frozenset[ModelSpec] = frozenset(
-    ModelSpec(version, iters, *shape)
-    for version, shapes in (("init", _INIT_SHAPES), ("combined", _COMBINED_SHAPES))
-    for iters in PUBLISHED_ITERS
-    for shape in shapes
+    [
+        *(
+            ModelSpec(version, iters, *shape)
+            for version, shapes in (("init", _INIT_SHAPES), ("combined", _COMBINED_SHAPES))
+            for iters in PUBLISHED_ITERS
+            for shape in shapes
+        ),
+        ModelSpec("combined", 5, 380, 480),
+    ]
 )
-"""Every published ONNX file, but for one with a misspelt size (combined_iter5_380x480)."""
+"""Every published ONNX file; the last one is probably a misspelt 360x480 or 320x480."""
 
 PUBLISHED_CHANNEL_ORDER: ChannelOrder = "BGR"
-"""The published networks were trained and tested on pictures as OpenCV reads them, so they get
-what they know; the scripts that spread with the ONNX files swap to RGB."""
+"""Order of the training of the published networks; the usual wrappers feed RGB."""
 
 DEFAULT_CHANNEL_ORDER: ChannelOrder = "RGB"
-"""For a file that neither says its order nor is known by its name."""
+"""Order of a file that neither records one nor has a published name."""
 
 _AUTO_ORDER = ("combined", "init")  # combined is the more accurate: 0.93 against 0.96 px at 5 iters
-_NAME = re.compile(r"crestereo_(init|combined|next)_iter(\d+)_(\d+)x(\d+)\.onnx", re.IGNORECASE)
+_NAME = re.compile(r"crestereo_(init|combined)_iter(\d+)_(\d+)x(\d+)\.onnx", re.IGNORECASE)
 
 
 def file_name(spec: ModelSpec) -> str:
@@ -185,7 +182,7 @@ def file_name(spec: ModelSpec) -> str:
 
 
 def parse_file_name(name: str) -> ModelSpec | None:
-    """Return what a published file's name says, None for any other name."""
+    """Return the specification in a published file name, None for other names."""
     match = _NAME.fullmatch(name)
     if match is None:
         return None
@@ -196,13 +193,13 @@ def parse_file_name(name: str) -> ModelSpec | None:
 
 
 def iters_in_name(name: str) -> int | None:
-    """Return n of a name with ``iter<n>`` in it, as converted recurrent networks carry it."""
+    """Return n of a file name that contains ``iter<n>``."""
     match = re.search(r"iters?[_-]?(\d{1,3})(?!\d)", name, re.IGNORECASE)
     return int(match[1]) if match else None
 
 
 def recorded_channel_order(path: Path) -> ChannelOrder:
-    """Return the channel order on record for a file that does not tell itself."""
+    """Return the channel order of a file that does not record one itself."""
     known = parse_file_name(path.name) is not None
     return PUBLISHED_CHANNEL_ORDER if known else DEFAULT_CHANNEL_ORDER
 
@@ -223,7 +220,7 @@ def find_model(spec: ModelSpec, folder: Path | None = None) -> Path | None:
 
 
 def nearest_published(spec: ModelSpec) -> list[ModelSpec]:
-    """Return all published networks, the most similar first: its version, then size and iters."""
+    """Return all published networks, the most similar first."""
 
     def distance(other: ModelSpec) -> tuple[bool, float, str]:
         ratios = (other.height / spec.height, other.width / spec.width, other.iters / spec.iters)
@@ -245,17 +242,7 @@ def check_published(spec: ModelSpec) -> ModelSpec:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Say which network serves the settings.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-        The network.
-    path : Path or None
-        Its file; None when it has to be downloaded.
-    note : str
-        One line for the user: which network runs and how to get another.
-    """
+    """Network that serves the settings; `path` is None when it has to be downloaded."""
 
     spec: ModelSpec
     path: Path | None
@@ -265,34 +252,7 @@ class ModelChoice:
 def choose_model(
     version: str, iters: int, model_shape: tuple[int, int], folder: Path | None = None
 ) -> ModelChoice:
-    """Choose the network for the user's settings.
-
-    Parameters
-    ----------
-    version : str
-        One of `settings.VERSIONS`. "auto" takes the published combined file when it is there,
-        then the published init file, else the bundled network.
-    iters : int
-        Refinement steps.
-    model_shape : tuple of int
-        (height, width) of the network's input [px].
-    folder : Path
-        Where the files are, at any depth.
-
-    Returns
-    -------
-    ModelChoice
-        Its `path` is None when a published file has to be downloaded.
-
-    Raises
-    ------
-    UsageError
-        When a setting cannot be.
-    UnknownModelError
-        When "init" or "combined" was asked for with settings that were never published.
-    ModelFileError
-        When the bundled network is not in its place.
-    """
+    """Choose the network for the user's settings."""
     if version not in VERSIONS:
         raise UsageError(f"version must be one of {', '.join(VERSIONS)}, not {version!r}")
     check_iters(iters)

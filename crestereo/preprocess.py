@@ -1,4 +1,4 @@
-"""From pictures to the network's input, and from its output back to the picture's grid."""
+"""Convert images to the network's input, and its output back to the image's grid."""
 
 from __future__ import annotations
 
@@ -16,71 +16,45 @@ from crestereo.models import MIN_SIDE_PX, ChannelOrder
 from crestereo.types import BGRImage, ConfidenceMap, DisparityMap
 
 
-def check_picture(image: BGRImage, name: str) -> None:
-    """Make sure that an array is a picture.
-
-    Parameters
-    ----------
-    image : (H, W, 3) uint8
-        BGR.
-    name : str
-        What to call it, for example "left".
-
-    Raises
-    ------
-    UsageError
-        When it is not (H, W, 3) uint8.
-    SourceError
-        When it is empty.
-    """
+def check_image(image: BGRImage, name: str) -> None:
+    """Raise UsageError or SourceError unless an array is an image (H, W, 3) uint8."""
     if image is None:
         raise UsageError(
-            f"the {name} picture is None, which cv2.imread returns for a file it cannot read"
+            f"the {name} image is None, which cv2.imread returns for a file it cannot read"
         )
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] != 3:
         form = getattr(image, "shape", type(image).__name__)
         code = "COLOR_BGRA2BGR" if getattr(image, "ndim", 0) == 3 else "COLOR_GRAY2BGR"
         raise UsageError(
-            f"the {name} picture must be (height, width, 3), not {form}; "
+            f"the {name} image must be (height, width, 3), not {form}; "
             f"cv2.cvtColor(image, code=cv2.{code}) makes it so"
         )
     if image.dtype != np.uint8:
-        raise UsageError(f"the {name} picture must be uint8, 0 to 255, not {image.dtype}")
+        raise UsageError(f"the {name} image must be uint8, 0 to 255, not {image.dtype}")
     if image.size == 0:
-        raise SourceError(f"the {name} picture is empty")
+        raise SourceError(f"the {name} image is empty")
 
 
-def check_pictures(left: BGRImage, right: BGRImage) -> None:
-    """Make sure that two arrays are a stereo pair.
-
-    Raises
-    ------
-    UsageError
-        When one is not (H, W, 3) uint8.
-    SourceError
-        When they are empty or differ in size.
-    """
-    check_picture(left, "left")
-    check_picture(right, "right")
+def check_images(left: BGRImage, right: BGRImage) -> None:
+    """Raise UsageError or SourceError unless two arrays are a stereo pair."""
+    check_image(left, "left")
+    check_image(right, "right")
     if left.shape != right.shape:
         raise SourceError(
-            f"the left picture is {left.shape[1]}x{left.shape[0]} and the right one "
+            f"the left image is {left.shape[1]}x{left.shape[0]} and the right one "
             f"{right.shape[1]}x{right.shape[0]} (width x height); a stereo pair has one size"
         )
 
 
 def resize_image(image: BGRImage, shape: tuple[int, int]) -> BGRImage:
-    """Return a picture in another size (height, width): by area where it shrinks, else linear.
-
-    Each side by itself: OpenCV averages areas only where neither side grows.
-    """
+    """Resize an image to (height, width): by area down, bicubic up."""
     height, width = image.shape[:2]
     smaller = min(height, shape[0]), min(width, shape[1])
     resized = image
     if smaller != (height, width):
         resized = _resized(image, smaller, cv2.INTER_AREA)
     if smaller != shape:
-        resized = _resized(resized, shape, cv2.INTER_LINEAR)
+        resized = _resized(resized, shape, cv2.INTER_CUBIC)
     return resized
 
 
@@ -91,71 +65,67 @@ def _resized(image: BGRImage, shape: tuple[int, int], interpolation: int) -> BGR
 
 Shape = tuple[int, int]
 
+MAX_ENLARGEMENT = 2.0
+"""Of an image for a bundled network: more detail is found up to there."""
+
 
 @dataclass(frozen=True)
 class Fit:
-    """Say how a picture lies in the network's input, and carry maps there and back.
+    """Place of an image in the network's input.
 
-    The picture is resized to `content` and continued to `canvas` on the right and at the bottom.
-
-    Parameters
-    ----------
-    picture, content, canvas : (int, int)
-        Height and width [px].
+    The image is resized to `content` and padded to `canvas` on the right and at the bottom; each
+    is (height, width) [px].
     """
 
-    picture: Shape
+    image: Shape
     content: Shape
     canvas: Shape
 
     @staticmethod
-    def squash(picture: Shape, shape: Shape) -> Fit:
-        """Fill `shape` whatever the picture's form: what the published models are used with."""
-        return Fit(picture, shape, shape)
+    def squash(image: Shape, shape: Shape) -> Fit:
+        """Fill `shape` whatever the aspect ratio, as the published models need it."""
+        return Fit(image, shape, shape)
 
     @staticmethod
-    def keep_aspect(picture: Shape, limit: Shape | None) -> Fit:
-        """Shrink to the area of `limit` with the form kept; never enlarge, but fill up to 64 px.
-
-        The time is that of the area: a wide or an upright picture gets all of it.
-        """
+    def keep_aspect(image: Shape, limit: Shape | None) -> Fit:
+        """Resize to the area of `limit` with the aspect ratio kept; pad to 64 px at least."""
         scale = 1.0
         if limit is not None:
-            scale = min(1.0, math.sqrt(limit[0] * limit[1] / (picture[0] * picture[1])))
-        content = max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
-        return Fit(picture, content, (max(content[0], MIN_SIDE_PX), max(content[1], MIN_SIDE_PX)))
+            scale = min(MAX_ENLARGEMENT, math.sqrt(limit[0] * limit[1] / (image[0] * image[1])))
+        content = max(1, round(image[0] * scale)), max(1, round(image[1] * scale))
+        return Fit(image, content, (max(content[0], MIN_SIDE_PX), max(content[1], MIN_SIDE_PX)))
 
     def image_to_network(
         self, image: BGRImage, order: ChannelOrder, dtype: np.dtype[Any]
     ) -> NDArray[Any]:
-        """Return a picture as the network wants it: (1, 3, H, W) of `dtype`, 0 to 255."""
+        """Return an image as the network wants it: (1, 3, H, W) of `dtype`, 0 to 255."""
         content = _pad(resize_image(image, self.content), self.canvas, cv2.BORDER_REPLICATE)
         planes = cv2.split(content)
         return np.stack(planes if order == "BGR" else planes[::-1])[None].astype(dtype)
 
     def prior_to_network(self, prior: DisparityMap) -> NDArray[np.float32]:
-        """Return a disparity of the picture as (1, 1, H, W), in pixels of the network's input."""
-        if prior.shape != self.picture:
+        """Return a disparity of the image as (1, 1, H, W), in pixels of the network's input."""
+        if prior.shape != self.image:
             size = "x".join(str(side) for side in reversed(prior.shape))
             raise UsageError(
-                f"the prior is {size}, but the left picture {self.picture[1]}x{self.picture[0]}; "
+                f"the prior is {size}, but the left image {self.image[1]}x{self.image[0]}; "
                 "both need one size"
             )
         resized = resize_disparity(prior.astype(np.float32, copy=False), self.content)
         return _pad(resized, self.canvas, cv2.BORDER_CONSTANT, float("nan"))[None, None]
 
     def disparity_from_network(self, output: NDArray[np.float32]) -> DisparityMap:
-        """Return the network's (H, W) disparity on the picture's grid, in the picture's pixels."""
+        """Return the network's (H, W) disparity on the image's grid, in the image's pixels."""
         content = output[: self.content[0], : self.content[1]].astype(np.float32)
         content[~np.isfinite(content)] = np.nan
-        return resize_disparity(content, self.picture)
+        return resize_disparity(content, self.image)
 
     def confidence_from_network(self, output: NDArray[np.float32]) -> ConfidenceMap:
-        """Return the network's (H, W) confidence on the picture's grid."""
+        """Return the network's (H, W) confidence on the image's grid."""
         content = output[: self.content[0], : self.content[1]].astype(np.float32)
-        if self.content == self.picture:
+        if self.content == self.image:
             return content
-        size = self.picture[1], self.picture[0]
+        size = self.image[1], self.image[0]
         resized = cv2.resize(content, size, interpolation=cv2.INTER_LINEAR)
         return np.asarray(resized, dtype=np.float32)
 

@@ -1,13 +1,13 @@
-"""ONNX Runtime: which device runs a network, and its errors in our words.
+"""Open ONNX files in ONNX Runtime on a device; translate its errors.
 
-The runtime is imported where it is used, because programs that only ask a question first should
-not wait for it.
+The runtime is imported late: it would delay the first prompt.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from crestereo.errors import ModelFileError, ProviderError, UsageError
+from crestereo.models import check_bundled
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,13 +44,13 @@ _DEVICES = {
 }
 
 DEVICES = ("auto", *_DEVICES)
-"""What `device` may say."""
+"""Values of the setting ``device``."""
 
 MAX_THREADS = 1024
-"""More than any machine has cores; the runtime would start any number, and starve the system."""
+"""More than any machine has cores; the runtime would start any number."""
 
 # Not among them: TensorRT, which builds an engine for minutes, and CoreML, which takes only pieces
-# of a network with loops and free sizes. Nobody expects either unasked.
+# of a network with loops and free sizes. Both are for those who ask for them.
 _AUTO_ORDER = ("cuda", "directml", "openvino")
 
 
@@ -69,7 +70,7 @@ def check_threads(threads: int | None) -> int | None:
 
 @cache
 def runtime_errors() -> tuple[type[Exception], ...]:
-    """Return every exception that ONNX Runtime raises; they have no root of their own."""
+    """Return every exception that ONNX Runtime raises; they have no common base."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415
 
     own = [c for c in vars(state).values() if isinstance(c, type) and issubclass(c, Exception)]
@@ -83,36 +84,11 @@ def open_session(
     threads: int | None = None,
     trial: Callable[[onnxruntime.InferenceSession], object] | None = None,
 ) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on a device.
-
-    Parameters
-    ----------
-    path : Path
-        The model.
-    device : str
-        One of `DEVICES`; "auto" takes the best one that works and the CPU at last.
-    threads : int or None
-        Threads of the CPU; None leaves it to the runtime: one for each core.
-    trial : callable, optional
-        Runs the session once; "auto" passes over a device on which it fails.
-
-    Returns
-    -------
-    onnxruntime.InferenceSession
-        The provider that runs it is ``session.get_providers()[0]``.
-
-    Raises
-    ------
-    UsageError
-        When the device or the number of threads cannot be.
-    ModelFileError
-        When the file is missing or no ONNX model.
-    ProviderError
-        When a device that was asked for cannot run.
-    """
+    """Open an ONNX file on a device."""
     check_device(device)
     check_threads(threads)
     check_is_file(path)
+    check_bundled(path)
     if device != "auto":
         return _open_on(device, path, threads)
     for candidate in _AUTO_ORDER:
@@ -125,7 +101,7 @@ def open_session(
 
 
 def check_is_file(path: Path) -> None:
-    """Raise ModelFileError for what the runtime calls "Protobuf parsing failed" all alike."""
+    """Raise ModelFileError for an absent or empty file, or a web page."""
     try:
         with path.open("rb") as file:
             start = file.read(512).lstrip().lower()
@@ -171,6 +147,11 @@ def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.Infere
         if device != "cpu":
             _open_on("cpu", path, threads)  # raises ModelFileError when it is the file's fault
             raise ProviderError(f"the device {device!r} cannot open {path.name}: {exc}") from exc
+        if re.search("(?i)unsupported model ir version|opset", str(exc)):
+            raise ModelFileError(
+                f"{path} needs a newer onnxruntime than {onnxruntime.__version__}: pip install -U "
+                "onnxruntime"
+            ) from exc
         raise ModelFileError(
             f"{path} is not an ONNX model that can be opened: it is damaged or cut off, fetch it "
             "again"
@@ -191,10 +172,7 @@ def _load_cuda_libraries(onnxruntime: Any) -> None:
 
 
 def _allowed_cores() -> int:
-    """Return how many cores this process is held to, 0 where it may use all.
-
-    ONNX Runtime's own choice is one thread per core of the machine, each tied to its core.
-    """
+    """Return the number of cores this process is restricted to, 0 for all."""
     if not hasattr(os, "sched_getaffinity"):
         return 0
     allowed = len(os.sched_getaffinity(0))
@@ -205,7 +183,7 @@ def _session_options(device: str, threads: int | None) -> onnxruntime.SessionOpt
     import onnxruntime  # noqa: PLC0415
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong arrives as an exception
+    options.log_severity_level = 4  # errors arrive as exceptions
     options.intra_op_num_threads = threads or _allowed_cores()
     options.enable_mem_pattern = device != "directml"  # DirectML cannot have it
     # Threads that spin while they wait take the cores from decoding and drawing: with another

@@ -1,4 +1,4 @@
-"""How different two pictures are, in three ways: colours, structure, pixels."""
+"""How different two images are, in three ways: colours, structure, pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.errors import SourceError
-from crestereo.preprocess import check_picture, resize_image
+from crestereo.preprocess import check_image, resize_image
 from crestereo.types import BGRImage
 
 _HUE_BINS, _SATURATION_BINS = 180, 256
@@ -18,7 +18,7 @@ _SSIM_WINDOW_PX = 7
 
 @dataclass(frozen=True)
 class Difference:
-    """Hold three distances of two pictures, each 0 for the same picture.
+    """Hold three distances of two images, each 0 for the same image.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ class Difference:
     pixels : float
         See `pixel_difference`.
     resized : bool
-        The pictures differ in size: the second was resized for `structure` and `pixels`.
+        The images differ in size: the second was resized for `structure` and `pixels`.
     """
 
     histogram: float
@@ -49,12 +49,12 @@ def compare(first: BGRImage, second: BGRImage) -> Difference:
     Raises
     ------
     UsageError
-        When a picture is not (H, W, 3) uint8.
+        When an image is not (H, W, 3) uint8.
     SourceError
-        When a picture is empty, or the first below the 7x7 px of `structure_distance`.
+        When an image is empty, or the first below the 7x7 px of `structure_distance`.
     """
-    check_picture(first, "first")
-    check_picture(second, "second")
+    check_image(first, "first")
+    check_image(second, "second")
     resized = first.shape != second.shape
     fitted = resize_image(second, first.shape[:2])
     return Difference(
@@ -66,17 +66,17 @@ def compare(first: BGRImage, second: BGRImage) -> Difference:
 
 
 def histogram_distance(first: BGRImage, second: BGRImage) -> float:
-    """Measure how different the colours of two pictures are, wherever they lie.
+    """Measure how different the colours of two images are, wherever they lie.
 
     Parameters
     ----------
     first, second : (H, W, 3) uint8
-        BGR pictures, of any sizes.
+        BGR images, of any sizes.
 
     Returns
     -------
     float
-        0.0 exactly for the same picture, 1 for pictures without a common colour.
+        0.0 exactly for the same image, 1 for images without a common colour.
 
     Notes
     -----
@@ -112,17 +112,17 @@ def _histogram(image: BGRImage) -> NDArray[np.float32]:
 
 
 def structure_distance(first: BGRImage, second: BGRImage) -> float:
-    """Measure how different the structure of two pictures is: 1 - SSIM of their grey versions.
+    """Measure how different the structure of two images is: 1 - SSIM of their grey versions.
 
     Parameters
     ----------
     first, second : (H, W, 3) uint8
-        BGR pictures of one size, 7x7 px or more.
+        BGR images of one size, 7x7 px or more.
 
     Returns
     -------
     float
-        0 for the same picture, about 1 for unrelated ones, at most 2.
+        0 for the same image, about 1 for unrelated ones, at most 2.
 
     Raises
     ------
@@ -137,7 +137,7 @@ def structure_distance(first: BGRImage, second: BGRImage) -> float:
     _check_same_size(first, second)
     if min(first.shape[:2]) < _SSIM_WINDOW_PX:
         raise SourceError(
-            f"a picture of {first.shape[1]}x{first.shape[0]} is too small to compare structure; "
+            f"an image of {first.shape[1]}x{first.shape[0]} is too small to compare structure; "
             f"it takes {_SSIM_WINDOW_PX}x{_SSIM_WINDOW_PX} or more"
         )
     from skimage.metrics import structural_similarity  # noqa: PLC0415 (takes half a second)
@@ -150,17 +150,17 @@ def structure_distance(first: BGRImage, second: BGRImage) -> float:
 
 
 def pixel_difference(first: BGRImage, second: BGRImage) -> float:
-    """Measure the root mean square difference of two pictures, as a share of the full range.
+    """Measure the root mean square difference of two images, as a share of the full range.
 
     Parameters
     ----------
     first, second : (H, W, 3) uint8
-        BGR pictures of one size.
+        BGR images of one size.
 
     Returns
     -------
     float
-        ``sqrt(mean((first - second)^2)) / 255``: 0 for the same picture, 1 for black and white.
+        ``sqrt(mean((first - second)^2)) / 255``: 0 for the same image, 1 for black and white.
 
     Raises
     ------
@@ -175,6 +175,6 @@ def pixel_difference(first: BGRImage, second: BGRImage) -> float:
 def _check_same_size(first: BGRImage, second: BGRImage) -> None:
     if first.shape != second.shape:
         raise SourceError(
-            f"the pictures are {first.shape[1]}x{first.shape[0]} and "
+            f"the images are {first.shape[1]}x{first.shape[0]} and "
             f"{second.shape[1]}x{second.shape[0]}; resize one of them first"
         )

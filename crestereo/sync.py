@@ -1,7 +1,7 @@
 """How two separately started recordings of one scene belong together in time.
 
 Both cameras see the same things move: whatever shakes one shakes the other, and what moves in a row
-of one picture moves in about the same row of the other. These signals are compared at every offset.
+of one image moves in about the same row of the other. These signals are compared at every offset.
 """
 
 from __future__ import annotations
@@ -27,19 +27,7 @@ STEADY = 0.25  # of a frame's time: steps that differ by less are those of a con
 
 
 def motion_signals(frames: Iterable[BGRImage]) -> Signals:
-    """Measure what moves from each frame to the next.
-
-    Parameters
-    ----------
-    frames : iterable of (H, W, 3) uint8
-        All frames of the stretch to compare; read once, never held together.
-
-    Returns
-    -------
-    (T - 1, 2 + ROW_BANDS) float64
-        Sideways and vertical motion of the whole picture [share of the width], then the change of
-        brightness in bands of rows.
-    """
+    """Measure what moves from each frame to the next."""
     rows: list[NDArray[np.float64]] = []
     last: NDArray[np.float32] | None = None
     window: NDArray[np.float32] | None = None
@@ -50,7 +38,7 @@ def motion_signals(frames: Iterable[BGRImage]) -> Signals:
                 cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32
             )
         else:
-            # Some versions of OpenCV multiply the window into the pictures they are given.
+            # Some versions of OpenCV multiply the window into the images they are given.
             (dx, dy), _ = cv2.phaseCorrelate(last.copy(), small.copy(), window=window)
             change = np.abs(small - last).mean(axis=1)
             bands = [float(np.mean(band)) for band in np.array_split(change, ROW_BANDS)]
@@ -61,23 +49,7 @@ def motion_signals(frames: Iterable[BGRImage]) -> Signals:
 
 
 def at_constant_rate(signals: Signals, times_s: Sequence[float], fps: float) -> Signals:
-    """Return signals as a recording of a constant rate would have them.
-
-    Parameters
-    ----------
-    signals : (T - 1, channels) float64
-        Of `motion_signals`.
-    times_s : sequence of T float
-        When the frames were to be seen, from 0 on and rising.
-    fps : float
-        The constant rate.
-
-    Returns
-    -------
-    (T', channels) float64
-        Step i goes from the time ``i / fps`` to ``(i + 1) / fps``; unchanged where the frames came
-        at that rate anyway.
-    """
+    """Return signals as a recording of a constant rate would have them."""
     steps = np.diff(times_s) * fps
     if len(steps) != len(signals) or (np.abs(steps - 1) < STEADY).all():
         return signals
@@ -153,27 +125,7 @@ def find_offset(
     fps_right: float,
     times_s: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> SyncFinding:
-    """Find the offset between two recordings, within three seconds.
-
-    Parameters
-    ----------
-    left_frames, right_frames : sequence of (H, W, 3) uint8
-        The beginning of both videos, ten seconds or so, every frame; 480 px wide is enough.
-    fps_left, fps_right : float
-        Frames per second.
-    times_s : (sequence of float, sequence of float), optional
-        Times of the frames of uneven recordings, from 0 on and rising.
-
-    Returns
-    -------
-    SyncFinding
-        Believed only if, besides the motion, pictures that belong together by it really match.
-
-    Raises
-    ------
-    UsageError
-        If a frame rate is not a positive number.
-    """
+    """Find the offset between two recordings, within three seconds."""
     rates, frames = (fps_left, fps_right), (left_frames, right_frames)
     even = [np.arange(len(i)) / fps for i, fps in zip(frames, rates, strict=True)]
     times = [list(at_s) for at_s in times_s or even]
@@ -194,17 +146,7 @@ def find_offset(
 def pairs_to_verify(
     found: SyncFinding, counts: tuple[int, int], rate: float
 ) -> list[tuple[int, int]]:
-    """Return which frames of the left and the right video are looked at to verify an offset.
-
-    Parameters
-    ----------
-    found : SyncFinding
-        What `offset_of_signals` returned; nothing is to be verified where it is not believed.
-    counts : (int, int)
-        How many frames of the left and the right video there are.
-    rate : float
-        Frames per second of the right video over those of the left one.
-    """
+    """Return which frames of the left and the right video are looked at to verify an offset."""
     if not found.believed:
         return []
     pairs = [
@@ -253,11 +195,7 @@ def offset_of_signals(
 
 
 def _without_cadence(signals: Signals) -> Signals:
-    """Return medians over three steps.
-
-    A recording brought to another frame rate lacks or doubles a frame every few frames. Those
-    single jumps are no motion, and would fit each other at every multiple of their period.
-    """
+    """Return medians over three steps."""
     if len(signals) < 3:
         return signals
     around = np.stack([signals[:-2], signals[1:-1], signals[2:]])

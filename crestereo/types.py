@@ -1,4 +1,4 @@
-"""The arrays and records that travel between the modules."""
+"""Arrays and records passed between modules."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 BGRImage: TypeAlias = NDArray[np.uint8]
-"""A picture as OpenCV holds it: (H, W, 3) uint8, blue, green, red."""
+"""Image as OpenCV stores it: (H, W, 3) uint8, blue, green, red."""
 
 DisparityMap: TypeAlias = NDArray[np.float32]
-"""(H, W) float32, pixels of the picture it belongs to, NaN where unknown."""
+"""(H, W) float32, pixels of the image it belongs to, NaN where unknown."""
 
 DepthMap: TypeAlias = NDArray[np.float32]
 """(H, W) float32, metres, NaN where unknown."""
@@ -23,16 +23,16 @@ ConfidenceMap: TypeAlias = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class StereoPair:
-    """Hold a left and a right picture of the same size.
+    """A left and a right image of the same size.
 
     Parameters
     ----------
     left, right : (H, W, 3) uint8
-        BGR pictures.
+        BGR images.
     name : str
-        What to call the pair in messages and file names.
+        Name in messages and file names.
     time_s : float
-        When it is to be seen in its video, in seconds; 0 for a pair of pictures.
+        Time in its video [s]; 0 for still images.
     """
 
     left: BGRImage
@@ -47,15 +47,15 @@ class StereoPair:
 
 @dataclass(frozen=True)
 class DisparityResult:
-    """Hold what one estimation gave.
+    """Result of one estimation.
 
     Parameters
     ----------
     disparity : (H, W) float32
-        Pixels of the left picture, on its own grid, NaN where unknown.
+        Pixels of the left image, on its own grid, NaN where unknown.
     confidence : (H, W) float32 or None
         Probability that the disparity is less than 1 px (of the network's input) wrong and the
-        point is seen by both cameras; None for networks that do not tell.
+        point is seen by both cameras; None for networks without it.
     seconds : float
         Wall time of the whole estimation, pre- and post-processing included.
     model : str

@@ -147,7 +147,7 @@ def test_the_tool_lists_what_is_published_and_present(folder, capsys):
     path = init_model(folder / "sub" / NAME, SPEC.shape)
     assert run_tool("--list", "--folder", folder) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 * 7 + 4 * 5
+    assert len(lines) == 4 * 7 + 4 * 5 + 1
     assert [line for line in lines if str(path) in line] == [f"{NAME:40} {path}"]
 
 

@@ -51,35 +51,6 @@ def test_combined_feeds_the_pictures_at_both_sizes(tmp_path):
     assert np.allclose(disparity, (50 + 50 - 20) * 2)
 
 
-def test_next_starts_from_its_init_sibling_found_by_name(tmp_path):
-    tiny_models.next_model(tmp_path / "crestereo_next_iter5_128x192.onnx", (128, 192))
-    init = tmp_path / "below" / "crestereo_init_iter5_64x96.onnx"
-    tiny_models.init_model(init, (64, 96), weights=(0, 0, 0), bias=3)
-    estimator = CREStereo(tmp_path / "crestereo_next_iter5_128x192.onnx")
-    assert (estimator.kind, estimator.iters) == ("next_init", 5)
-    assert np.allclose(estimator(texture(128, 384), texture(128, 384)), 3 * 2 * 2)
-
-
-def test_next_takes_an_init_model_by_path_and_says_when_there_is_none(tmp_path):
-    following = tiny_models.next_model(tmp_path / "second.onnx", (128, 192))
-    init = tiny_models.init_model(tmp_path / "first.onnx", (64, 96), weights=(0, 0, 0), bias=3)
-    assert np.allclose(
-        CREStereo(following, init_path=init)(texture(128, 192), texture(128, 192)), 6
-    )
-    with pytest.raises(ModelFileError, match="init_path"):
-        CREStereo(following)
-    named = tiny_models.next_model(tmp_path / "crestereo_next_iter5_128x192.onnx", (128, 192))
-    with pytest.raises(ModelFileError, match=r"needs crestereo_init_iter5_64x96\.onnx"):
-        CREStereo(named)
-    other = tiny_models.init_model(tmp_path / "other.onnx", (96, 96))
-    with pytest.raises(ModelFileError, match="no pair"):
-        CREStereo(following, init_path=other)
-    with pytest.raises(ModelFileError, match="no init model"):
-        CREStereo(following, init_path=following)
-    with pytest.raises(UsageError, match="no next model"):
-        CREStereo(init, init_path=init)
-
-
 def test_lite_uses_iters_and_keeps_the_picture_size(tmp_path):
     model = tiny_models.lite_model(tmp_path / "m.onnx", weights=(0, 0, 0))
     assert np.allclose(CREStereo(model)(texture(70, 90), texture(70, 90)), 5)
@@ -94,8 +65,8 @@ def test_lite_shrinks_to_the_area_of_the_model_shape_with_the_form_kept(size, tm
     estimator = CREStereo(model, iters=8, model_shape=(100, 200))
     # Half as high and half as wide, all of these have 100x200 pixels: 8 px there are 16 px here.
     assert np.allclose(estimator(texture(*size), texture(*size)), 16)
-    # A smaller picture is not enlarged.
-    assert np.allclose(estimator(texture(80, 100), texture(80, 100)), 8)
+    # A smaller image is enlarged, by two at most: 8 px there are 4 px here.
+    assert np.allclose(estimator(texture(40, 50), texture(40, 50)), 4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (63, 200), (200, 30)])
@@ -241,7 +212,7 @@ def test_the_padding_around_a_prior_is_unknown(tmp_path):
 def test_a_prior_of_another_size_or_for_another_network_is_refused(tmp_path):
     picture, prior = texture(64, 96), np.zeros((64, 95), np.float32)
     lite = CREStereo(tiny_models.lite_model(tmp_path / "a.onnx"))
-    with pytest.raises(UsageError, match="the prior is 95x64, but the left picture 96x64"):
+    with pytest.raises(UsageError, match="the prior is 95x64, but the left image 96x64"):
         lite.estimate(picture, picture, prior=prior)
     plain = CREStereo(tiny_models.lite_model(tmp_path / "b.onnx", with_prior=False))
     assert not plain.accepts_prior
@@ -282,7 +253,7 @@ def test_pictures_of_two_sizes_are_refused_with_both(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("picture", "words"),
+    ("image", "words"),
     [
         (np.zeros((64, 96), np.uint8), "COLOR_GRAY2BGR"),
         (np.zeros((64, 96, 4), np.uint8), "height, width, 3"),
@@ -370,7 +341,7 @@ def test_cancelling_with_nothing_running_is_harmless(tmp_path):
 def test_a_cancel_during_preparation_is_not_lost(tmp_path, monkeypatch):
     estimator = CREStereo(tiny_models.slow_model(tmp_path / "m.onnx", rounds=1_000_000))
     monkeypatch.setattr(
-        "crestereo.estimator.check_pictures", lambda left, right: estimator.cancel()
+        "crestereo.estimator.check_images", lambda left, right: estimator.cancel()
     )
     with pytest.raises(Cancelled):
         estimator(texture(64, 96), texture(64, 96))

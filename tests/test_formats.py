@@ -84,7 +84,7 @@ def test_pictures_turned_by_exif_are_upright():
 
 @pytest.mark.parametrize("data", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n IEND"])
 def test_what_is_no_picture_is_refused_by_name(data):
-    with pytest.raises(SourceError, match=r"photo\.png is not a picture"):
+    with pytest.raises(SourceError, match=r"photo\.png is not an image"):
         f.decode_image(data, "photo.png")
 
 

@@ -91,5 +91,5 @@ def test_the_middle_of_the_picture_is_the_principal_point_by_default():
 
 
 def test_depth_and_picture_of_different_sizes_are_refused():
-    with pytest.raises(UsageError, match="5x3 but its picture 8x4"):
+    with pytest.raises(UsageError, match="5x3 but its image 8x4"):
         point_cloud(np.ones((3, 5), np.float32), np.zeros((4, 8, 3), np.uint8), CAMERA)

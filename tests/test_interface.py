@@ -32,7 +32,6 @@ WHOLES = [picture("next_left"), picture("next_right")]
     [
         (PAIR, OUTPUT, "init", (480, 640)),
         (FREE, [plane("output", 2, None, None)], "init", None),
-        ([*PAIR, plane("flow_init", 2, 240, 320)], OUTPUT, "next", (480, 640)),
         ([*HALVES, *WHOLES], [plane("next_output", 2)], "combined", (480, 640)),
         ([*FREE, Tensor("iters", INT, ())], [plane("disparity", 1)], "lite", None),
         (

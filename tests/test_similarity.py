@@ -1,4 +1,4 @@
-"""Three distances of pictures: 0 for the same, and each sees what it should."""
+"""Three distances of images: 0 for the same, and each sees what it should."""
 
 import cv2
 import numpy as np
@@ -70,13 +70,13 @@ def test_other_sizes_are_resized_and_said(picture):
 
 
 def test_what_is_no_picture_is_named(picture):
-    with pytest.raises(UsageError, match=r"first picture is None, which cv2\.imread"):
+    with pytest.raises(UsageError, match=r"first image is None, which cv2\.imread"):
         compare(None, picture)
-    with pytest.raises(UsageError, match=r"second picture must be .*COLOR_GRAY2BGR"):
+    with pytest.raises(UsageError, match=r"second image must be .*COLOR_GRAY2BGR"):
         compare(picture, picture[..., 0])
-    with pytest.raises(UsageError, match=r"second picture must be .*COLOR_BGRA2BGR"):
+    with pytest.raises(UsageError, match=r"second image must be .*COLOR_BGRA2BGR"):
         compare(picture, np.dstack([picture, picture[..., 0]]))
-    with pytest.raises(SourceError, match="second picture is empty"):
+    with pytest.raises(SourceError, match="second image is empty"):
         compare(picture, picture[:0])
 
 

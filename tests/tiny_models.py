@@ -96,26 +96,6 @@ def init_model(
     )
 
 
-def next_model(path: Path, shape: tuple[int, int] = (128, 192)) -> Path:
-    """Write a *next* model: 2 * flow_init, enlarged to the full size."""
-    height, width = shape
-    nodes = [
-        helper.make_node("Resize", ["flow_init", "", "scales"], ["flow"], mode="nearest"),
-        helper.make_node("Mul", ["flow", "two"], ["output"]),
-    ]
-    constants = [
-        _constant("scales", np.asarray([1, 1, 2, 2], np.float32)),
-        _constant("two", np.asarray(2, np.float32)),
-    ]
-    inputs = [
-        ("left", TensorProto.FLOAT, [1, 3, height, width]),
-        ("right", TensorProto.FLOAT, [1, 3, height, width]),
-        ("flow_init", TensorProto.FLOAT, [1, 2, height // 2, width // 2]),
-    ]
-    outputs = [("output", TensorProto.FLOAT, [1, 2, height, width])]
-    return save_graph(path, nodes, inputs=inputs, outputs=outputs, constants=constants)
-
-
 def combined_model(
     path: Path,
     shape: tuple[int, int] = (128, 192),

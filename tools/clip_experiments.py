@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from crestereo.alignment import align_pair
 from crestereo.errors import UsageError
 from crestereo.estimator import CREStereo
-from crestereo.models import BUNDLED_NAME, MODELS_DIR
+from crestereo.models import bundled_model
 from crestereo.types import BGRImage, DisparityMap
 from tools.lib.charts import check_chart, new_figure, save_figure
 from tools.lib.cli import check_free, run_tool
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("experiment", choices=EXPERIMENTS)
-    add("--model-path", type=Path, default=MODELS_DIR / BUNDLED_NAME, help="ONNX file")
+    add("--model-path", type=Path, default=bundled_model(), help="ONNX file")
     add("--frames", type=int, default=8, help="of each clip")
     add("--iters", default="1,2,5,10", help="iterations, comma separated; the exchange takes 5")
     add("--plot", type=Path, help="draw the maps of the exchanged views into this file")

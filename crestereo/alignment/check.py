@@ -20,7 +20,7 @@ from crestereo.alignment.epipolar import (
     transform,
 )
 from crestereo.alignment.matches import Matches, WorkingCopies, match_copies
-from crestereo.preprocess import check_pictures
+from crestereo.preprocess import check_images
 from crestereo.types import BGRImage
 
 REFERENCE_WIDTH_PX = 640  # tolerances in pixels are those of an image this wide
@@ -146,7 +146,7 @@ def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> Pair
     SourceError
         They are empty or differ in size.
     """
-    check_pictures(left, right)
+    check_images(left, right)
     copies = WorkingCopies.of(left, right)
     found = match_copies(copies)
     if not too_few(found):

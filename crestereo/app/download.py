@@ -107,15 +107,7 @@ class _MirrorError(DownloadError):
 def fetch_models(
     specs: Iterable[ModelSpec], folder: Path, *, mirrors: Mirrors = PUBLISHED_MIRRORS
 ) -> list[Path]:
-    """Return the files of published models, downloaded where the folder does not hold them.
-
-    Raises
-    ------
-    UnknownModelError
-        Such a model was never published.
-    DownloadError
-        No mirror gave a file, or it cannot be written here; the others have been fetched.
-    """
+    """Return the files of published models, downloaded where the folder does not hold them."""
     wanted = [check_published(spec) for spec in specs]
     missing = [spec for spec in wanted if find_model(spec, folder) is None]
     if missing:
@@ -239,15 +231,7 @@ def _accept(part: Path, spec: ModelSpec) -> None:
 
 
 def _transfer(url: str, part: Path) -> None:
-    """Fetch an address into a part file, resuming what is there of the same version.
-
-    Raises
-    ------
-    DownloadError
-        The address does not give the file, or it cannot be written here.
-    SourceError
-        There is no connection.
-    """
+    """Fetch an address into a part file, resuming what is there of the same version."""
     version = _version_of(part, url)
     for attempt in range(MAX_TRIES):
         # Without a version the file may be another one since an earlier run, not within this one.
@@ -345,15 +329,7 @@ def _local_error(exc: OSError, folder: Path) -> DownloadError:
 
 
 def run_download(argv: Sequence[str] | None = None) -> None:
-    """Fetch or list published models as the command-line flags ask.
-
-    Raises
-    ------
-    UsageError
-        The flags name nothing, or nothing that was published.
-    DownloadError
-        A model cannot be fetched.
-    """
+    """Fetch or list published models as the command-line flags ask."""
     parser = argparse.ArgumentParser(
         prog="crestereo download", description="Download published CREStereo models."
     )

@@ -30,18 +30,7 @@ class StatusError(SourceError):
 def get(
     url: str, headers: Mapping[str, str] | None = None, *, read_s: float | None = None
 ) -> Iterator[requests.Response]:
-    """Request an address; yield the response with its body unread.
-
-    Redirects, proxies of the environment, gzip, international names and ``user:password@`` are
-    handled by requests. What fails inside the block while the body is read is translated too.
-
-    Raises
-    ------
-    StatusError
-        The server answers with an error.
-    SourceError
-        There is no connection, or no valid answer.
-    """
+    """Request an address; yield the response with its body unread."""
     import requests  # noqa: PLC0415  slow to import
 
     timeout = (CONNECT_S, READ_S if read_s is None else read_s)
@@ -69,13 +58,7 @@ def get(
 
 
 def encoded(url: str) -> str:
-    """Return an address with everything percent-encoded, as FFmpeg needs it.
-
-    Raises
-    ------
-    SourceError
-        When the name of the server cannot be encoded.
-    """
+    """Return an address with everything percent-encoded, as FFmpeg needs it."""
     import requests  # noqa: PLC0415
 
     try:

@@ -23,17 +23,7 @@ LoadModel = Callable[[], "CREStereo"]
 
 
 def check_model(settings: ImageSettings, folder: Path | None = None) -> LoadModel:
-    """Choose the network for the settings and return what opens it.
-
-    Nothing is opened or downloaded yet: what could fail by a slip in the settings fails here, the
-    rest waits until the sources are known to be good.
-
-    Raises
-    ------
-    ModelError
-        When no network serves the settings, the file named by ``--model-path`` is not there or
-        plainly something else, or the installed ONNX Runtime does not know the device.
-    """
+    """Choose the network for the settings and return what opens it."""
     check_installed(settings.device)
     if settings.model_path is None:
         choice = choose_model(settings.version, settings.iters, settings.model_shape, folder)
@@ -57,10 +47,7 @@ def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path | No
 
 
 def _open_own(path: Path, settings: ImageSettings) -> CREStereo:
-    """Open a file of the user's: what it has built in goes before the script's block.
-
-    Flags do not: a network that cannot do what they say is an error.
-    """
+    """Open a file of the user's: what it has built in goes before the script's block."""
     iters = settings.iters if "iters" in settings.given else None
     shape = settings.model_shape if "model_shape" in settings.given else None
     estimator = _open(path, settings, iters, shape)

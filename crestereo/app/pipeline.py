@@ -34,13 +34,7 @@ class Mailbox(Generic[Item]):
         self._closed = False
 
     def put(self, thing: Item, *, replace: bool = False) -> None:
-        """Leave a thing, waiting until the slot is free; `replace` throws the old one away.
-
-        Raises
-        ------
-        ClosedError
-            When the mailbox was closed.
-        """
+        """Leave a thing, waiting until the slot is free; `replace` throws the old one away."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or replace or not self._things)
             if self._closed:
@@ -49,13 +43,7 @@ class Mailbox(Generic[Item]):
             self._changed.notify_all()
 
     def take(self, timeout_s: float | None = None) -> Item | None:
-        """Return the thing, None where there is none by the end of `timeout_s`.
-
-        Raises
-        ------
-        ClosedError
-            When nothing will come any more.
-        """
+        """Return the thing, None where there is none by the end of `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._ended or self._things, timeout_s)
             if self._closed or (self._ended and not self._things):
@@ -111,15 +99,7 @@ class Pipeline(Generic[Item]):
             self._threads.append(self._start(position + 1, work))
 
     def poll(self, timeout_s: float = 0.0) -> Item | None:
-        """Return the next result, None where there is none by the end of `timeout_s`.
-
-        Raises
-        ------
-        ClosedError
-            When there will be none any more.
-        Exception
-            What an item or a step raised, after everything that came before it.
-        """
+        """Return the next result, None where there is none by the end of `timeout_s`."""
         try:
             return self._boxes[-1].take(timeout_s)
         except ClosedError:

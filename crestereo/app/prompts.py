@@ -39,26 +39,7 @@ def ask(
     *,
     default: str | None = None,
 ) -> Answer:
-    """Return the checked answer to a question; at a terminal a wrong one is asked again.
-
-    Parameters
-    ----------
-    prompt : str
-        Text of the question.
-    check : callable
-        Turns the cleaned answer into the wanted object, or raises a `CREStereoError`.
-    given : str, optional
-        Answer from the command line: nothing is asked.
-    default : str, optional
-        Taken for an empty answer and at the end of the input; shown on the line above the prompt.
-
-    Raises
-    ------
-    UsageError
-        The input ends and there is no default.
-    CREStereoError
-        From `check`, where no terminal can answer again.
-    """
+    """Return the checked answer to a question; at a terminal a wrong one is asked again."""
     if given is not None:
         return check(clean_answer(given))
     if default is not None:
@@ -117,12 +98,7 @@ def partner_or_sample(left: Source, samples: tuple[str, str]) -> str | None:
 
 
 def clean_answer(text: str) -> str:
-    """Return a path or address without what dragging and pasting adds to it.
-
-    Spaces and quotes around it go, ``file://`` addresses become paths, ``~`` the home folder;
-    escaping backslashes of a terminal go unless the path has them. A name typed in another
-    Unicode normalization than the file's (macOS decomposes Korean) becomes the file's.
-    """
+    """Return a path or address without what dragging and pasting adds to it."""
     answer = _without_quotes(text.strip().strip("\u200b\ufeff"))
     if answer.lower().startswith("file:"):
         answer = _path_of_file_url(answer)

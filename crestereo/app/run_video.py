@@ -51,14 +51,7 @@ class _Progress:
 
 
 def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings) -> None:
-    """Estimate every pair of a video, save the result, and show it where there is a screen.
-
-    Raises
-    ------
-    CREStereoError
-        The estimation fails or the video cannot be written. What was estimated by then is kept
-        and reported, as it is after Ctrl-C.
-    """
+    """Estimate every pair of a video, save the result, and show it where there is a screen."""
     report_far_limit(settings)
     camera = settings.camera_for(stream.first.left.shape[1])
     if camera is None:

@@ -52,13 +52,7 @@ def debug(text: str) -> None:
 
 
 def answer(text: str) -> None:
-    """Print a result that no file holds; with JSON the summary holds it.
-
-    Raises
-    ------
-    UsageError
-        Standard output cannot be written.
-    """
+    """Print a result that no file holds; with JSON the summary holds it."""
     if _output["json"]:
         say(text)
         return
@@ -67,13 +61,7 @@ def answer(text: str) -> None:
 
 
 def summary(values: dict[str, Any]) -> None:
-    """Print the summary of a run as one JSON object in ASCII, where ``--json`` asks for it.
-
-    Raises
-    ------
-    UsageError
-        Standard output cannot be written.
-    """
+    """Print the summary of a run as one JSON object in ASCII, where ``--json`` asks for it."""
     if _output["json"]:
         with _checked_output():
             print(json.dumps(values, indent=2), flush=True)
@@ -123,12 +111,7 @@ class _Interrupts:
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
-    """Run a script and exit with the code of its outcome.
-
-    A `CREStereoError` becomes one sentence on standard error and its own exit code, Ctrl-C and a
-    closed terminal 130, a termination 143, anything else 70 and a hint. The traceback is shown
-    with ``--debug`` only.
-    """
+    """Run a script and exit with the code of its outcome."""
     interrupts = _Interrupts()
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)

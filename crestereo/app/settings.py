@@ -59,18 +59,7 @@ def number(text: str) -> float:
 
 
 def setting(default: Any, help_text: str, **how: Any) -> Any:
-    """Return a field whose flag is ``--its-name``.
-
-    Parameters
-    ----------
-    default : object
-        Value where neither the script nor a flag sets another.
-    help_text : str
-        Sentence of ``--help``; the default is added there.
-    **how
-        ``metavar``, ``type``, ``choices`` as argparse takes them; ``flags``: other names of the
-        flag; ``hidden=True``: no flag.
-    """
+    """Return a field whose flag is ``--its-name``."""
     return field(default=default, metadata={"help": help_text, **how})
 
 
@@ -247,32 +236,7 @@ def read_settings(
     sources: Sequence[str],
     argv: Sequence[str] | None = None,
 ) -> tuple[AnySettings, list[str | None]]:
-    """Combine a script's block of settings with the command line.
-
-    Parameters
-    ----------
-    kind : type
-        Class of the settings.
-    block : mapping
-        Values by name, for example ``globals()`` of a script; names of no setting are ignored.
-    description : str or None
-        Docstring of the script; its first line opens ``--help``.
-    sources : sequence of str
-        Names of the positional arguments, all optional.
-    argv : sequence of str, optional
-        Arguments; by default those of the process.
-
-    Returns
-    -------
-    settings : CommonSettings
-    given : list of (str or None)
-        A positional argument each, None where the user has to be asked.
-
-    Raises
-    ------
-    UsageError
-        When a flag is unknown or a value is invalid.
-    """
+    """Combine a script's block of settings with the command line."""
     flags = [item for item in dataclasses.fields(kind) if item.metadata]
     defaults = {item.name: block.get(item.name, item.default) for item in flags}
     parser = _Parser(

@@ -87,13 +87,7 @@ def nearest_existing(path: Path) -> Path:
 
 
 def parse_image(text: str) -> Source:
-    """Return the source of an image that an answer names.
-
-    Raises
-    ------
-    SourceError
-        There is no such file, or the address is invalid.
-    """
+    """Return the source of an image that an answer names."""
     source = _parse(text)
     if source.kind is Kind.STREAM:
         raise SourceError(f"{text} is a video stream; an image is needed here")
@@ -101,11 +95,7 @@ def parse_image(text: str) -> Source:
 
 
 def parse_video(text: str) -> Source:
-    """Return the source of a video that an answer names; see `parse_image`.
-
-    A number that is not the name of a file is the number of a camera; ``img_%06d.png`` names a
-    numbered sequence of images.
-    """
+    """Return the source of a video that an answer names; see `parse_image`."""
     if re.fullmatch(r"\d{1,2}", text) and int(text) <= _MAX_CAMERA and not Path(text).exists():
         return Source(Kind.CAMERA, str(int(text)))
     if first_of_sequence(text) is not None:
@@ -125,10 +115,7 @@ def first_of_sequence(text: str) -> int | None:
 
 
 def partner_of(left: str) -> str | None:
-    """Return the file that belongs to a left one by its name, None where there is none.
-
-    ``table_left.png`` belongs to ``table_right.png``, ``im0.png`` to ``im1.png``.
-    """
+    """Return the file that belongs to a left one by its name, None where there is none."""
     path = Path(left)
     for ours, theirs in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("im0", "im1")):
         head, found, tail = path.name.rpartition(ours)

@@ -64,10 +64,7 @@ class TimeoutExceeded(Exception):  # noqa: N818
 
 
 def call_within(limit_s: float, call: Callable[[], Result]) -> Result:
-    """Return what a blocking call returns, or raise TimeoutExceeded.
-
-    The call goes on in a daemon thread, which Ctrl-C does not wait for.
-    """
+    """Return what a blocking call returns, or raise TimeoutExceeded."""
     outcome: list[Result | BaseException] = []
 
     def work() -> None:
@@ -336,22 +333,7 @@ class _ContainerVideo(Video):
 def open_video(
     source: Source, target_height: int, *, cookies_from_browser: str | None = None
 ) -> Video:
-    """Open a video and read its first frame.
-
-    Parameters
-    ----------
-    source : Source
-        From `sources.parse_video`.
-    target_height : int
-        Where a site offers several sizes, the one near this height [px] is taken.
-    cookies_from_browser : str, optional
-        Browser whose cookies yt-dlp sends to a site.
-
-    Raises
-    ------
-    SourceError
-        It cannot be opened; the message names the source and the reason.
-    """
+    """Open a video and read its first frame."""
     if source.kind is Kind.CAMERA:
         return _open_camera(source)
     if source.kind is Kind.WEB:
@@ -462,11 +444,7 @@ class SiteStream:
 def rank_streams(
     formats: Iterable[Mapping[str, Any]], target_height: int
 ) -> list[Mapping[str, Any]]:
-    """Order the streams of a video as yt-dlp lists them, the one to play first.
-
-    The smallest that reaches the target height comes first, then the largest below; streams in
-    one piece before those in segments, H.264 before what costs more to decode.
-    """
+    """Order the streams of a video as yt-dlp lists them, the one to play first."""
 
     def order(stream: Mapping[str, Any]) -> tuple[bool, bool, bool, int, float]:
         codec = str(stream.get("vcodec") or "").lower()
@@ -489,13 +467,7 @@ def rank_streams(
 def find_streams(
     url: str, target_height: int, cookies_from_browser: str | None = None
 ) -> list[SiteStream]:
-    """Return the best few streams that yt-dlp finds at an address, the best first.
-
-    Raises
-    ------
-    SourceError
-        yt-dlp finds no video there.
-    """
+    """Return the best few streams that yt-dlp finds at an address, the best first."""
     import yt_dlp  # noqa: PLC0415  slow to import, and needed for sites only
 
     options: dict[str, Any] = {

@@ -87,15 +87,7 @@ class VideoWriter:
         self.close()
 
     def add(self, frame: BGRImage, time_s: float) -> None:
-        """Append a frame (H, W, 3) uint8 that is shown from `time_s` on.
-
-        Raises
-        ------
-        UsageError
-            The file cannot be written; what was written before is playable.
-        ClosedError
-            The writer is closed.
-        """
+        """Append a frame (H, W, 3) uint8 that is shown from `time_s` on."""
         with self._lock:
             if self._closed:
                 raise ClosedError
@@ -115,13 +107,7 @@ class VideoWriter:
             raise self._error(exc) from exc
 
     def close(self) -> None:
-        """Finish the file.
-
-        Raises
-        ------
-        UsageError
-            Its end cannot be written.
-        """
+        """Finish the file."""
         with self._lock:
             self._closed = True
         container, self._container = self._container, None
