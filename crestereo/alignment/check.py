@@ -172,6 +172,33 @@ def too_few(found: Matches) -> bool:
     return len(found) < max(MIN_MATCHES, MIN_SHARE * found.candidates)
 
 
+def median_rows_px(found: Matches, shape: tuple[int, int]) -> float:
+    """Return the median absolute vertical disparity of matches at the reference width."""
+    return float(np.median(np.abs(found.left - found.right)[:, 1])) / unit_px(shape)
+
+
+def unit_px(shape: tuple[int, int]) -> float:
+    """Return the length of one pixel of an image of the reference width."""
+    return max(shape[1], LEAST_WIDTH_PX) / REFERENCE_WIDTH_PX
+
+
+def disparity_range(
+    found: Matches, copies: WorkingCopies, model: AlignmentModel
+) -> tuple[float, float] | None:
+    """Return the disparity range of aligned matches and of a coarse search [px], if any."""
+    columns, rows = _offsets(found, model, copies.shape).T
+    columns = columns[_on_row(rows, copies.shape)]
+    matched = None if len(columns) < MIN_MATCHES else np.percentile(columns, [2, 98])
+    dense = dense_range(copies.left, copies.right, model)
+    if dense is None:
+        return None if matched is None else (float(matched[0]), float(matched[1]))
+    far, near = (value * copies.scale for value in dense)
+    low, high = (far, near) if matched is None else (float(v) for v in matched)
+    # a few wrong matches may lie anywhere
+    stray_px = STRAY_SHARE * model.orientation.canvas(copies.shape)[1]
+    return min(far, max(low, far - stray_px)), max(near, min(high, near + stray_px))
+
+
 def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
     """Return the whole number of pixels that the smallest disparity is too high.
 
@@ -227,7 +254,7 @@ def _described(
     if verdict is not Verdict.ALIGNED:
         model = _residual_model(found, shape) if verdict is Verdict.RECTIFIED else AlignmentModel()
     before = np.abs(found.left - found.right)[:, 1]
-    columns, rows = _offsets(found, model, shape).T
+    rows = _offsets(found, model, shape)[:, 1]
     return PairCheck(
         matches=len(found),
         vertical_offset_px=float(np.median(before)),
@@ -236,7 +263,7 @@ def _described(
         residual_p95_px=float(np.percentile(np.abs(rows), 95)),
         roll_deg=math.degrees(math.atan(fitted.left_roll) - math.atan(fitted.roll / fitted.zoom)),
         zoom=1 / _scale_of(fitted),
-        disparity_range=_range(columns[_on_row(rows, shape)], copies, model),
+        disparity_range=disparity_range(found, copies, model) or (math.nan, math.nan),
         brightness_difference=_brightness(copies),
         verdict=verdict,
         model=model,
@@ -261,7 +288,7 @@ def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
     size_px = float(np.sqrt(np.mean(correction**2)))
     # three numbers are fitted: the mean square of the correction that noise alone causes
     error_px = 1.4826 * float(np.median(np.abs(rows))) * math.sqrt(3 / len(found))
-    least_px = RESIDUAL_PX * max(1.0, _unit_px(shape))
+    least_px = RESIDUAL_PX * max(1.0, unit_px(shape))
     clear = size_px >= max(least_px, RESIDUAL_ERRORS * error_px)
     return fitted if clear and len(found) >= RESIDUAL_MATCHES else AlignmentModel()
 
@@ -278,16 +305,11 @@ def _offsets(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> N
 
 
 def _on_row(rows: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    return np.asarray(np.abs(rows) < ROW_TOLERANCE_PX * _unit_px(shape))
-
-
-def _unit_px(shape: tuple[int, int]) -> float:
-    """Return the length of one pixel of an image of the reference width."""
-    return max(shape[1], LEAST_WIDTH_PX) / REFERENCE_WIDTH_PX
+    return np.asarray(np.abs(rows) < ROW_TOLERANCE_PX * unit_px(shape))
 
 
 def _is_rectified(found: Matches, shape: tuple[int, int]) -> bool:
-    rows = np.abs(found.left - found.right)[:, 1] / _unit_px(shape)
+    rows = np.abs(found.left - found.right)[:, 1] / unit_px(shape)
     middle, most = np.percentile(rows, [50, 90])
     return bool(middle <= RECTIFIED_MEDIAN_PX and most <= RECTIFIED_MOST_PX)
 
@@ -337,26 +359,12 @@ def _is_possible(
     )
 
 
-def _range(
-    columns: NDArray[np.float64], copies: WorkingCopies, model: AlignmentModel
-) -> tuple[float, float]:
-    """Return the disparity range of the matches and of a coarse search [px]."""
-    low, high = (float(v) for v in np.percentile(columns, [2, 98]))
-    dense = dense_range(copies.left, copies.right, model)
-    if dense is None:
-        return low, high
-    far, near = (value * copies.scale for value in dense)
-    # a few wrong matches may lie anywhere
-    stray_px = STRAY_SHARE * model.orientation.canvas(copies.shape)[1]
-    return min(far, max(low, far - stray_px)), max(near, min(high, near + stray_px))
-
-
 def _brightness(copies: WorkingCopies) -> float:
     return float(np.mean(copies.right) - np.mean(copies.left))
 
 
 def _is_same_place(found: Matches, copies: WorkingCopies) -> bool:
-    columns = np.abs(found.left - found.right)[:, 0] / _unit_px(copies.shape)
+    columns = np.abs(found.left - found.right)[:, 0] / unit_px(copies.shape)
     return bool(np.median(columns) < SAME_PLACE_PX) and _is_same_image(copies)
 
 

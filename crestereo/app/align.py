@@ -1,12 +1,12 @@
 """Turn each pair into one that the network can match, and report how in one sentence.
 
-A video keeps its alignment until the rows of the pairs disagree with it for some time.
+A video keeps its alignment until rows or disparities of its pairs disagree with it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import cv2
@@ -14,6 +14,7 @@ import numpy as np
 
 from crestereo.alignment import (
     AlignedPair,
+    AlignmentModel,
     AlignmentPlan,
     Bars,
     PairCheck,
@@ -23,23 +24,35 @@ from crestereo.alignment import (
     find_bars,
     plan_alignment,
 )
-from crestereo.alignment.check import REFERENCE_WIDTH_PX, too_few
+from crestereo.alignment.check import (
+    NEGATIVE_SHARE,
+    disparity_range,
+    median_rows_px,
+    too_few,
+    unit_px,
+)
 from crestereo.alignment.matches import WorkingCopies, match_copies
 from crestereo.app.script import debug, warn
 from crestereo.app.settings import AUTO, ImageSettings, UnifiedVideoSettings
-from crestereo.types import BGRImage, StereoPair
+from crestereo.types import BGRImage, DisparityResult, StereoPair
 
 CHECKED_PAIRS = 3  # the one with the most matches decides
 RETRY_AFTER = 25  # frames, where the pairs so far did not show an alignment
-CHECK_EVERY = 250  # frames, ten seconds of most videos
-CHECK_SIDE_PX = 480  # long side of the copies for that check
+CHECK_EVERY = 50  # frames of a video, two seconds of most
+SUSPECTED_AFTER = 5  # frames at least between checks that a result gave reason for
+CHECK_SIDE_PX = 320  # long side of the copies for these checks
 MISFIT_PX = 1.5  # median vertical disparity, at a width of 640 px, that the alignment may leave
 BETTER = 0.5  # share of it that a new alignment may leave
-MISFITS = 3  # checks in a row with a misfit before the alignment is replaced
+MISFITS = 2  # checks in a row with a misfit before the alignment is replaced
+OUTSIDE_SHARE = 0.005  # of the pixels: this many at zero or at the network's reach are suspect
+NEAR_ZERO_SHARE = 0.005  # of the width
+NEAR_REACH = 0.95  # of the reach
+FALLEN = 0.9  # share of the confidence after the last check
 SURE = 0.98  # confidence from which swapped views are reported or corrected
 NOT_METRIC = (
     "metres are only approximate: aligning the images leaves a constant in all disparities unknown"
 )
+MOVED = "cameras or scene moved: alignment or disparity range re-estimated"
 
 Result = TypeVar("Result")
 
@@ -99,20 +112,25 @@ class Aligner:
         self._plan: AlignmentPlan | None = None
         self._swapped = False
         self._note = ""
-        self._wait = 0
+        self._wait = 0  # frames until the next check
+        self._rest = 0  # frames until a suspicion counts
+        self._rested = SUSPECTED_AFTER
         self._misfits = 0
+        self._suspected = False
+        self._confidence: float | None = None  # mean, after the last check
 
     def __call__(self, pair: StereoPair) -> ReadyPair:
         """Return a pair as the network gets it."""
         original = self._ordered(pair)
         if self._settings.align != AUTO:
             return ReadyPair(original, AlignedPair(original.left, original.right))
-        if self._wait <= 0:
+        if self._wait <= 0 or (self._suspected and self._rest <= 0):
             self._decide(original)
         self._wait -= 1
+        self._rest -= 1
         if self._swapped:
             original = original.exchanged()
-        views = self._bars.crop(original.left), self._bars.crop(original.right)
+        views = self._cropped(original)
         if self._plan is None:
             return ReadyPair(original, AlignedPair(*views, bars=self._bars), self._note)
         aligned = AlignedPair(*self._plan.apply(*views), self._plan, self._bars)
@@ -120,58 +138,86 @@ class Aligner:
         metric = self._settings.calibration is not None or self._settings.baseline_m is not None
         return ReadyPair(original, aligned, self._note, NOT_METRIC if warped and metric else "")
 
+    def observe(self, ready: ReadyPair, result: DisparityResult) -> None:
+        """Ask for a check where a result contradicts the alignment; called from any thread."""
+        plan = ready.aligned.plan
+        if plan is None or plan is not self._plan:
+            return
+        disparity, width = result.disparity[::4, ::4], plan.canvas[1]
+        near_reach = NEAR_REACH * (plan.reach_px - plan.shift_px)
+        outside = (disparity < NEAR_ZERO_SHARE * width) | (disparity > near_reach)
+        fallen = False
+        if result.confidence is not None:
+            confidence = float(np.mean(result.confidence[::4, ::4]))
+            fallen = self._confidence is not None and confidence < FALLEN * self._confidence
+            self._confidence = self._confidence or confidence
+        self._suspected |= fallen or float(outside.mean()) > OUTSIDE_SHARE
+
     def _ordered(self, pair: StereoPair) -> StereoPair:
         # The views of one video are exchanged where its frames are split.
         unified = isinstance(self._settings, UnifiedVideoSettings)
         return pair.exchanged() if self._settings.swap is True and not unified else pair
 
-    def _decide(self, pair: StereoPair) -> None:
-        if self._plan is not None and self._plan.check.usable:
-            plan = self._plan
-            advise("alignment", lambda: self._check_again(pair, plan), None)
-            return
-        self._wait = RETRY_AFTER
-        best = advise("alignment", lambda: self._best_check(pair), None)
-        if best is None:
-            return
-        check, checked = best
-        if check.usable:
-            self._wait = CHECK_EVERY
-        if check.usable or not self._note:  # what was not found is reported once
-            nothing: list[str] = []
-            remarks = advise("left/right order", lambda: self._check_order(checked, check), nothing)
-            if self._swapped:
-                check = check_pair(self._bars.crop(checked.right), self._bars.crop(checked.left))
-            self._take(check, remarks)
+    def _cropped(self, pair: StereoPair) -> tuple[BGRImage, BGRImage]:
+        return self._bars.crop(pair.left), self._bars.crop(pair.right)
 
-    def _best_check(self, pair: StereoPair) -> tuple[PairCheck, StereoPair]:
+    def _decide(self, pair: StereoPair) -> None:
+        plan = self._plan
+        self._suspected, self._confidence = False, None
+        if plan is None or not plan.check.usable:
+            self._wait = RETRY_AFTER
+            advise("alignment", lambda: self._begin(pair), None)
+            return
+        advise("alignment", lambda: self._check_again(pair, plan), None)
+        changes = self._misfits > 0 or self._plan is not plan
+        self._rest = SUSPECTED_AFTER if changes else min(2 * self._rested, CHECK_EVERY)
+        self._rested = self._rest
+        self._wait = self._rest if self._misfits else min(2 * self._rest, CHECK_EVERY)
+
+    def _begin(self, pair: StereoPair) -> None:
         pairs = self._beginning or [pair]
         self._beginning = []
         step = max(1, len(pairs) // CHECKED_PAIRS)
-        checks = [
-            (check_pair(self._bars.crop(p.left), self._bars.crop(p.right), turned=True), p)
-            for p in pairs[::step][:CHECKED_PAIRS]
-        ]
-        return max(checks, key=lambda each: (each[0].usable, each[0].matches))
+        checks = [(check_pair(*self._cropped(p), turned=True), p) for p in pairs[::step]]
+        check, checked = max(checks[:CHECKED_PAIRS], key=lambda c: (c[0].usable, c[0].matches))
+        if check.usable:
+            self._wait = 1  # it may come from later pairs
+        elif self._note:  # what was not found is reported once
+            return
+        nothing: list[str] = []
+        remarks = advise("left/right order", lambda: self._check_order(checked, check), nothing)
+        if self._swapped:
+            check = check_pair(*self._cropped(checked.exchanged()), turned=True)
+        self._take(check, remarks)
 
     def _check_again(self, pair: StereoPair, plan: AlignmentPlan) -> None:
-        """Replace the alignment where it has misfitted at several checks in a row."""
-        self._wait = CHECK_EVERY
-        if self._swapped:
-            pair = pair.exchanged()
-        left, right = self._bars.crop(pair.left), self._bars.crop(pair.right)
-        rows_px = _vertical_disparity_px(*plan.apply(left, right))
-        check = check_pair(left, right) if rows_px > MISFIT_PX else plan.check
-        most_px = BETTER * rows_px * check.shape[1] / REFERENCE_WIDTH_PX
-        if rows_px <= MISFIT_PX or not check.usable or check.residual_px > most_px:
-            self._misfits = 0
-            return
-        self._misfits += 1
-        if self._misfits < MISFITS:
-            self._wait = RETRY_AFTER
-            return
+        """Replace an alignment that misfits repeatedly, and a range that does not hold."""
+        left, right = self._cropped(pair.exchanged() if self._swapped else pair)
+        copies = WorkingCopies.of(*plan.apply(left, right), CHECK_SIDE_PX)
+        found = match_copies(copies)
+        rows_px = 0.0 if too_few(found) else median_rows_px(found, copies.shape)
+        if rows_px > MISFIT_PX:
+            check = check_pair(left, right, turned=True)
+            if check.usable and check.residual_px < BETTER * rows_px * unit_px(check.shape):
+                self._misfits += 1
+                if self._misfits >= MISFITS:
+                    self._replace(plan_alignment(check, still=False))
+                return
         self._misfits = 0
-        self._take(check, ["cameras moved: alignment re-estimated"])
+        seen = disparity_range(found, copies, AlignmentModel())
+        if seen is not None:
+            low, high = (value + plan.shift_px for value in seen)
+            check = replace(plan.check, disparity_range=(low, high))
+            new = plan_alignment(check, still=False)
+            inside = low >= plan.shift_px - NEGATIVE_SHARE * copies.shape[1]
+            if new.shift_px != plan.shift_px and not (inside and high <= plan.reach_px):
+                self._replace(new)
+
+    def _replace(self, plan: AlignmentPlan) -> None:
+        debug(f"pair check: {plan.check}, shift {plan.shift_px} px")
+        self._plan, self._misfits = plan, 0
+        if MOVED not in self._note:
+            self._note = "; ".join([self._note, MOVED] if self._note else [MOVED])
 
     def _take(self, check: PairCheck, remarks: list[str]) -> None:
         self._plan = plan_alignment(check, still=self._still)
@@ -180,13 +226,18 @@ class Aligner:
         notes.append(_sentence(check))
         if self._plan.shift_px:
             notes.append(f"disparity range shifted by {self._plan.shift_px} px for the network")
+        if check.usable and check.disparity_range[1] > self._plan.reach_px:
+            notes.append(
+                f"WARNING: disparities up to {check.disparity_range[1]:.0f} px are beyond the "
+                f"network's range of {self._plan.reach_px:.0f} px: near parts may be wrong"
+            )
         self._note = "; ".join([*notes, *remarks])
 
     def _check_order(self, pair: StereoPair, check: PairCheck) -> list[str]:
         """Detect swapped views; those of a still image are exchanged."""
         if self._settings.swap is not None or isinstance(self._settings, UnifiedVideoSettings):
             return []
-        finding = detect_swap(self._bars.crop(pair.left), self._bars.crop(pair.right), check=check)
+        finding = detect_swap(*self._cropped(pair), check=check)
         if not finding.swapped or finding.confidence < SURE:
             return []
         sure = f"{100 * finding.confidence:.0f} % sure"
@@ -208,12 +259,3 @@ def _sentence(check: PairCheck) -> str:
             f"{check.residual_px:.1f} px, roll {check.roll_deg:+.1f} deg, zoom {check.zoom:.3f})"
         )
     return f"WARNING: {check.verdict.value} ({check.matches} matches); the map may be wrong"
-
-
-def _vertical_disparity_px(left: BGRImage, right: BGRImage) -> float:
-    """Return the median vertical disparity at a width of `REFERENCE_WIDTH_PX`, 0 if unknown."""
-    found = match_copies(WorkingCopies.of(left, right, CHECK_SIDE_PX))
-    if too_few(found):
-        return 0.0
-    rows = np.abs(found.left - found.right)[:, 1]
-    return float(np.median(rows) * REFERENCE_WIDTH_PX / left.shape[1])

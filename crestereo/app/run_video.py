@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from crestereo.alignment import AlignmentPlan
 from crestereo.app.align import Aligner, ReadyPair
 from crestereo.app.output import (
     OutputNames,
@@ -46,6 +47,7 @@ class _Progress:
     estimation_s: float = 0.0
     note: str = ""
     doubt: str = ""
+    plan: AlignmentPlan | None = None  # of the last frame
     prior: DisparityMap | None = None  # disparity of the last frame, as the network gave it
     started_s: float = field(default_factory=time.perf_counter)
 
@@ -65,11 +67,13 @@ def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings)
         with open_window(TITLE, waiting_view(stream.first.left), settings.window) as window:
             steps: list[Callable[[Any], Any]] = [
                 aligner,
-                lambda ready: _estimate(ready, estimator, settings, progress),
+                lambda ready: _estimate(ready, aligner, estimator, settings, progress),
                 lambda done: _draw(done, painter, progress, writer, shown=window is not None),
             ]
             if stream.live:  # one step more would show the world one frame later
-                steps[:2] = [lambda pair: _estimate(aligner(pair), estimator, settings, progress)]
+                steps[:2] = [
+                    lambda pair: _estimate(aligner(pair), aligner, estimator, settings, progress)
+                ]
             pipeline: Pipeline[View] = Pipeline(
                 stream, steps, latest_only=stream.live, cancel=estimator.cancel
             )
@@ -122,13 +126,19 @@ def _follow(
 
 
 def _estimate(
-    ready: ReadyPair, estimator: CREStereo, settings: VideoSettings, progress: _Progress
+    ready: ReadyPair,
+    aligner: Aligner,
+    estimator: CREStereo,
+    settings: VideoSettings,
+    progress: _Progress,
 ) -> tuple[ReadyPair, DisparityResult]:
     if ready.note != progress.note:
         _report_note(ready, progress)
-        progress.prior = None  # the pairs are aligned differently from here on
     aligned = ready.aligned
+    if aligned.plan is not progress.plan:
+        progress.plan, progress.prior = aligned.plan, None
     result = estimator.estimate(aligned.left, aligned.right, prior=progress.prior)
+    aligner.observe(ready, result)
     progress.estimation_s += result.seconds
     if settings.warm_start and estimator.accepts_prior:
         progress.prior = result.disparity
