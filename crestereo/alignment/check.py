@@ -32,8 +32,9 @@ MIN_MATCHES = 20  # unrelated images of the same size gave up to 13
 MIN_SHARE = 0.35  # of the candidates: up to 0.45 among few, but rarely with MIN_MATCHES
 MIN_FEATURES = 60  # fewer in either image: too little texture
 MIN_AGREEING = 0.6  # share of the matches that has to fit the model
-MIN_IN_ORDER = 0.9  # share of pairs of matches whose columns have the same order in both views
+MIN_IN_ORDER = 0.9  # share of pairs of matches near in row whose columns keep their order
 IN_ORDER_FROM_SHARE = 0.05  # of the width between them
+NEIGHBOURS = 8
 BANDS, MIN_BANDS = 24, 4  # of rows, and how many of them hold matches
 STRAY_SHARE = 0.05  # of the width: matches farther outside of the dense range are mistakes
 MAX_SPREAD_SHARE = 0.5  # of the width: disparities of one scene do not spread farther
@@ -153,7 +154,7 @@ def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> Pair
         model = choose_model(found.left, found.right, copies.shape)
         if _is_believable(found, model, copies.shape):
             verdict = Verdict.ALIGNED
-            if _is_rectified(found, copies.shape):
+            if _is_rectified((found.left - found.right)[:, 1], copies.shape):
                 verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
             return _described(found, copies, verdict, model)
     elif _is_same_image(copies):
@@ -241,7 +242,9 @@ def _turned(copies: WorkingCopies, found: Matches) -> Iterator[tuple[Matches, Al
         quick = fit_quickly(matches.left, matches.right, shape, orientation)
         if not _is_believable(matches, quick, shape):
             continue
-        model = choose_model(matches.left, matches.right, shape, orientation)
+        model = AlignmentModel(orientation=orientation)
+        if not _is_rectified(_offsets(matches, model, shape)[:, 1], shape):
+            model = choose_model(matches.left, matches.right, shape, orientation)
         if _is_believable(matches, model, shape):
             columns, rows = _offsets(matches, model, shape).T
             yield matches, model, int((_on_row(rows, shape) & (columns > 0)).sum())
@@ -308,9 +311,8 @@ def _on_row(rows: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.boo
     return np.asarray(np.abs(rows) < ROW_TOLERANCE_PX * unit_px(shape))
 
 
-def _is_rectified(found: Matches, shape: tuple[int, int]) -> bool:
-    rows = np.abs(found.left - found.right)[:, 1] / unit_px(shape)
-    middle, most = np.percentile(rows, [50, 90])
+def _is_rectified(rows: NDArray[np.float64], shape: tuple[int, int]) -> bool:
+    middle, most = np.percentile(np.abs(rows) / unit_px(shape), [50, 90])
     return bool(middle <= RECTIFIED_MEDIAN_PX and most <= RECTIFIED_MOST_PX)
 
 
@@ -344,16 +346,19 @@ def _is_possible(
     left: NDArray[np.float64], offsets: NDArray[np.float64], canvas: tuple[int, int]
 ) -> bool:
     """Return whether aligned matches can be two views: columns in order, on more than few rows."""
-    columns = left[:, 0]
-    order = np.random.default_rng(0).permutation(len(columns))
-    apart, apart_right = columns - columns[order], (columns - offsets[:, 0])
-    apart_right = apart_right - apart_right[order]
-    counted = np.abs(apart) > IN_ORDER_FROM_SHARE * canvas[1]
-    in_order = np.sign(apart[counted]) == np.sign(apart_right[counted])
+    by_row = np.argsort(left[:, 1], kind="stable")
+    columns = left[by_row, 0]
+    right = columns - offsets[by_row, 0]
+    in_order = counted = 0
+    for step in range(1, NEIGHBOURS + 1):  # of every match the next ones in row order
+        apart, apart_right = columns[step:] - columns[:-step], right[step:] - right[:-step]
+        far = np.abs(apart) > IN_ORDER_FROM_SHARE * canvas[1]
+        counted += int(far.sum())
+        in_order += int((np.sign(apart[far]) == np.sign(apart_right[far])).sum())
     low, high = np.percentile(offsets[:, 0], [5, 95]) / canvas[1]
     bands = np.unique(np.floor(left[:, 1] * BANDS / canvas[0]))
     return bool(
-        (not counted.any() or in_order.mean() >= MIN_IN_ORDER)
+        in_order >= MIN_IN_ORDER * counted
         and high - low <= MAX_SPREAD_SHARE
         and len(bands) >= MIN_BANDS
     )

@@ -109,7 +109,9 @@ def match_copies(copies: WorkingCopies, *, mirrored: bool = False) -> Matches:
 def _features(copy: BGRImage) -> tuple[Points, NDArray[np.float32]]:
     """Return SIFT positions (N, 2) in pixels of the copy and root descriptors (N, 128)."""
     grey = cv2.cvtColor(copy, code=cv2.COLOR_BGR2GRAY)
-    sift = cv2.SIFT.create(nfeatures=MAX_FEATURES, contrastThreshold=0.01)
+    sift = cv2.SIFT.create(
+        nfeatures=MAX_FEATURES, contrastThreshold=0.01, enable_precise_upscale=True
+    )
     keypoints, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None or not keypoints:
         return np.zeros((0, 2)), np.zeros((0, 128), np.float32)
