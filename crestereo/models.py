@@ -127,7 +127,7 @@ def models_dir() -> Path:
 
 def bundled_model() -> Path:
     """Return the path of the network that ships with the program."""
-    places = (_PACKAGE.parent / "models" / BUNDLED_NAME, _PACKAGE / "models" / BUNDLED_NAME)
+    places = (_PACKAGE.parent / "models" / BUNDLED_NAME, _PACKAGE / "data" / BUNDLED_NAME)
     for place in places:
         if place.is_file():
             return place

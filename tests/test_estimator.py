@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from crestereo import Cancelled, CREStereo, ModelError, ModelFileError, SourceError, UsageError
+from crestereo import Cancelled, CREStereo, ModelError, SourceError, UsageError
 from tests import tiny_models
 
 SHARED = Path(__file__).parents[1].parent / "shared"
@@ -262,10 +262,10 @@ def test_pictures_of_two_sizes_are_refused_with_both(tmp_path):
         (None, "None, which cv2.imread"),
     ],
 )
-def test_what_is_no_picture_is_refused(picture, words, tmp_path):
+def test_what_is_no_picture_is_refused(image, words, tmp_path):
     estimator = CREStereo(tiny_models.init_model(tmp_path / "m.onnx"))
     with pytest.raises(UsageError, match=words):
-        estimator(picture, picture)
+        estimator(image, image)
 
 
 def test_an_empty_picture_is_refused(tmp_path):
@@ -340,9 +340,7 @@ def test_cancelling_with_nothing_running_is_harmless(tmp_path):
 
 def test_a_cancel_during_preparation_is_not_lost(tmp_path, monkeypatch):
     estimator = CREStereo(tiny_models.slow_model(tmp_path / "m.onnx", rounds=1_000_000))
-    monkeypatch.setattr(
-        "crestereo.estimator.check_images", lambda left, right: estimator.cancel()
-    )
+    monkeypatch.setattr("crestereo.estimator.check_images", lambda left, right: estimator.cancel())
     with pytest.raises(Cancelled):
         estimator(texture(64, 96), texture(64, 96))
 

@@ -112,36 +112,29 @@ def compare_images(
     compare(first, second)
 
 
-def download(argv: Sequence[str] | None = None) -> None:
-    """Fetch or list the published models; see ``crestereo download --help``."""
-    from crestereo.app.download import run_download  # noqa: PLC0415  slow to import
-
-    run_download(argv)
-
-
 def main() -> NoReturn:
     """Run the console command ``crestereo``."""
     run_script(_dispatch)
 
 
 def _dispatch() -> None:
-    name, arguments = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
-    if name == "image":
-        estimate_images(
-            *read_settings(ImageSettings, {}, _HELP[name], ("left", "right"), arguments)
-        )
-    elif name == "videos":
-        names = ("left", "right")
-        estimate_videos(*read_settings(TwoVideosSettings, {}, _HELP[name], names, arguments))
-    elif name == "video":
-        estimate_video(*read_settings(UnifiedVideoSettings, {}, _HELP[name], ("video",), arguments))
-    elif name == "compare":
-        names = ("image1", "image2")
-        compare_images(*read_settings(CommonSettings, {}, _HELP[name], names, arguments))
-    elif name == "download":
-        download(arguments)
-    else:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in _HELP:
         _show_help(name)
+        return
+    sys.argv = [f"crestereo {name}", *sys.argv[2:]]  # argparse names itself after it
+    if name == "image":
+        estimate_images(*read_settings(ImageSettings, {}, _HELP[name], ("left", "right")))
+    elif name == "videos":
+        estimate_videos(*read_settings(TwoVideosSettings, {}, _HELP[name], ("left", "right")))
+    elif name == "video":
+        estimate_video(*read_settings(UnifiedVideoSettings, {}, _HELP[name], ("video",)))
+    elif name == "compare":
+        compare_images(*read_settings(CommonSettings, {}, _HELP[name], ("image1", "image2")))
+    else:
+        from crestereo.app.download import run_download  # noqa: PLC0415  slow to import
+
+        run_download()
 
 
 def _show_help(name: str) -> None:

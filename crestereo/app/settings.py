@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -240,7 +239,6 @@ def read_settings(
     flags = [item for item in dataclasses.fields(kind) if item.metadata]
     defaults = {item.name: block.get(item.name, item.default) for item in flags}
     parser = _Parser(
-        prog=None if argv is None else Path(sys.argv[0]).name,
         description=(description or "").strip().partition("\n")[0],
         allow_abbrev=False,
     )
