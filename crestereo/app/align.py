@@ -48,7 +48,6 @@ OUTSIDE_SHARE = 0.005  # of the pixels: this many at zero or at the network's re
 NEAR_ZERO_SHARE = 0.005  # of the width
 NEAR_REACH = 0.95  # of the reach
 FALLEN = 0.9  # share of the confidence after the last check
-SURE = 0.98  # confidence from which swapped views are reported or corrected
 NOT_METRIC = (
     "metres are only approximate: aligning the images leaves a constant in all disparities unknown"
 )
@@ -238,7 +237,7 @@ class Aligner:
         if self._settings.swap is not None or isinstance(self._settings, UnifiedVideoSettings):
             return []
         finding = detect_swap(*self._cropped(pair), check=check)
-        if not finding.swapped or finding.confidence < SURE:
+        if not finding.swapped:
             return []
         sure = f"{100 * finding.confidence:.0f} % sure"
         if not self._still:
