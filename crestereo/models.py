@@ -109,7 +109,7 @@ CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("BGR", "RGB")
 BUNDLED_NAME = "crestereo_lite.onnx"
 """File name of the network that ships with the program."""
 
-BUNDLED_SHA256 = "ff8c371cca7ac0f8d0a5aa6a881227b4b9d782f5a9db57dce6728a2d67f9ceb5"
+BUNDLED_SHA256 = "d4a9e93352ef31acfcef2e19d336c022bb585f0423d25c87d2a1dff91e97299e"
 """Digest of that file, checked when it is opened; ``sha256sum`` prints it."""
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -138,7 +138,7 @@ def bundled_model() -> Path:
 
 def check_bundled(path: Path) -> None:
     """Raise ModelFileError where the file is the bundled network, but damaged."""
-    if path.name != BUNDLED_NAME or path.resolve() != bundled_model():
+    if path.name != BUNDLED_NAME or path.resolve() != bundled_model().resolve():
         return
     if hashlib.sha256(path.read_bytes()).hexdigest() != BUNDLED_SHA256:
         raise ModelFileError(

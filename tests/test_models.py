@@ -1,10 +1,11 @@
 """Names, the record of what was published, and the choice of a network."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from crestereo import ModelFileError, ModelSpec, UnknownModelError, UsageError, models
+from crestereo import CREStereo, ModelFileError, ModelSpec, UnknownModelError, UsageError, models
 from crestereo.models import (
     PUBLISHED,
     VERSIONS,
@@ -21,6 +22,7 @@ from crestereo.models import (
 )
 
 SHAPE = (480, 640)
+BUNDLED = bundled_model()
 
 
 def put(folder: Path, *names: str) -> None:
@@ -135,3 +137,24 @@ def test_linked_folders_are_searched_once(tmp_path):
 def test_wrong_versions_are_refused(version, tmp_path):
     with pytest.raises(UsageError, match=", ".join(VERSIONS)):
         choose_model(version, 5, SHAPE, tmp_path)
+
+
+def test_the_recorded_digest_is_that_of_the_bundled_file():
+    digest = hashlib.sha256(bundled_model().read_bytes()).hexdigest()
+    assert digest == models.BUNDLED_SHA256
+
+
+def test_a_damaged_bundled_network_is_refused(tmp_path, monkeypatch):
+    # given an installation whose network has forty flipped bytes
+    monkeypatch.setattr(models, "_PACKAGE", tmp_path / "crestereo")
+    content = bytearray(BUNDLED.read_bytes())
+    for place in range(40):
+        content[1_000_000 + 97_000 * place] ^= 0xFF
+    put(tmp_path / "models", "crestereo_lite.onnx")
+    damaged = bundled_model()
+    damaged.write_bytes(content)
+    # when it is opened, then the message names the file and the way out
+    with pytest.raises(ModelFileError, match=r"crestereo_lite\.onnx is damaged.*install again"):
+        CREStereo(damaged)
+    # and a network of the user's own in another place is not compared
+    models.check_bundled(tmp_path / "own" / "crestereo_lite.onnx")

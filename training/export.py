@@ -4,7 +4,8 @@
 
 Every stage of `LiteStereo` is traced into a graph of its own; the recurrent ones become the bodies
 of two ONNX `Loop`s, so that `iters` is an input. Padding to multiples of 32 and cropping are
-in the graph. `iters` and `prior` have defaults in the file: an overridable initializer each.
+in the graph. `iters` and `prior` are inputs without a default, because ONNX Runtime warns of inputs
+that have one; a `prior` of NaN, of any size, means that nothing is known.
 
 Longer than the rule for modules by the two lists of the file's inputs and outputs.
 """
@@ -30,7 +31,6 @@ from training.network import MULTIPLE, LiteStereo, prior_at_4, prior_at_8
 OPSET = 17
 LICENCE = "MIT"
 MAX_ITERS = 32
-DEFAULT_ITERS = 5
 
 
 class _Begin(nn.Module):
@@ -222,7 +222,7 @@ def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
 
 
 def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
-    """Put the traced stages, the two loops and the defaults together."""
+    """Join the traced stages and the two loops."""
     begin, step_8, open_4, step_4, finish = _stages(net.eval())
     nodes = [
         *_choose_prior(),
@@ -234,8 +234,6 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
         *finish.node,
     ]
     constants = [
-        numpy_helper.from_array(np.array(DEFAULT_ITERS, np.int64), "iters"),
-        numpy_helper.from_array(np.full((1, 1, 1, 1), np.nan, np.float32), "prior"),
         *(numpy_helper.from_array(np.array(n, np.int64), f"number_{n}") for n in (1, 2, 4)),
         *(tensor for stage in (begin, open_4, finish) for tensor in stage.initializer),
     ]

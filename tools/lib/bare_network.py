@@ -99,6 +99,9 @@ def made_up_inputs(
             side if isinstance(side, int) and side > 0 else open_side
             for side, open_side in zip(node.shape, (1, 3, *shape), strict=True)
         ]
+        if sides[1] == 1:  # a prior, of which nothing is known
+            feed[node.name] = np.full(sides, np.nan, dtype)
+            continue
         highest = 255 if sides[1] == 3 else 1
         feed[node.name] = (random.random(sides, np.float32) * highest).astype(dtype)
     return feed
