@@ -33,7 +33,7 @@ def shifted_pair(height: int, width: int, shift: int, cell: int = 1) -> tuple:
 # --- the four interfaces ------------------------------------------------------------------------
 
 
-def test_init_answers_in_pixels_of_the_left_picture(tmp_path):
+def test_init_answers_in_pixels_of_the_left_image(tmp_path):
     model = tiny_models.init_model(tmp_path / "m.onnx", (64, 96), weights=(0, 0, 0), bias=3)
     estimator = CREStereo(model)
     assert (estimator.kind, estimator.shape, estimator.iters) == ("init", (64, 96), None)
@@ -44,14 +44,14 @@ def test_init_answers_in_pixels_of_the_left_picture(tmp_path):
     assert np.allclose(disparity, 6)  # 3 px of 96 are 6 px of 192; plane 1 says -1000
 
 
-def test_combined_feeds_the_pictures_at_both_sizes(tmp_path):
+def test_combined_feeds_the_images_at_both_sizes(tmp_path):
     estimator = CREStereo(tiny_models.combined_model(tmp_path / "m.onnx", (128, 192)))
     assert (estimator.kind, estimator.shape) == ("combined", (128, 192))
     disparity = estimator(flat(256, 384, (0, 0, 50)), flat(256, 384, (0, 0, 20)))
     assert np.allclose(disparity, (50 + 50 - 20) * 2)
 
 
-def test_lite_uses_iters_and_keeps_the_picture_size(tmp_path):
+def test_lite_uses_iters_and_keeps_the_image_size(tmp_path):
     model = tiny_models.lite_model(tmp_path / "m.onnx", weights=(0, 0, 0))
     assert np.allclose(CREStereo(model)(texture(70, 90), texture(70, 90)), 5)
     estimator = CREStereo(model, iters=12)
@@ -70,7 +70,7 @@ def test_lite_shrinks_to_the_area_of_the_model_shape_with_the_form_kept(size, tm
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (63, 200), (200, 30)])
-def test_tiny_pictures_work(size, tmp_path):
+def test_tiny_images_work(size, tmp_path):
     model = tiny_models.lite_model(tmp_path / "m.onnx", weights=(0, 0, 0))
     result = CREStereo(model).estimate(texture(*size), texture(*size))
     assert result.disparity.shape == size
@@ -95,7 +95,7 @@ def test_inputs_are_matched_by_name_then_by_order(tmp_path):
     )
 
 
-def test_dynamic_sizes_take_the_model_shape_or_the_picture_size(tmp_path):
+def test_dynamic_sizes_take_the_model_shape_or_the_image_size(tmp_path):
     model = tiny_models.init_model(tmp_path / "m.onnx", None, weights=(0, 0, 0), bias=3)
     assert np.allclose(CREStereo(model)(texture(128, 192), texture(128, 192)), 3)
     estimator = CREStereo(model, model_shape=(64, 96))
@@ -152,7 +152,7 @@ def test_padding_is_cropped_off_again(tmp_path):
     assert np.allclose(CREStereo(model)(left, right), expected)
 
 
-def test_confidence_comes_on_the_grid_of_the_picture(tmp_path):
+def test_confidence_comes_on_the_grid_of_the_image(tmp_path):
     model = tiny_models.lite_model(tmp_path / "m.onnx")
     left = flat(128, 200, (0, 0, 51))
     result = CREStereo(model, model_shape=(64, 100)).estimate(left, left)
@@ -170,7 +170,7 @@ def test_networks_that_do_not_tell_have_no_confidence(tmp_path):
 
 
 @pytest.mark.parametrize("shift", [0, 3, 8, 15])
-def test_a_picture_shifted_by_k_has_disparity_k(shift, tmp_path):
+def test_a_image_shifted_by_k_has_disparity_k(shift, tmp_path):
     estimator = CREStereo(tiny_models.matching_model(tmp_path / "m.onnx"))
     disparity = estimator(*shifted_pair(80, 120, shift))
     inside = disparity[4:-4, shift + 4 : -4]
@@ -178,7 +178,7 @@ def test_a_picture_shifted_by_k_has_disparity_k(shift, tmp_path):
 
 
 @pytest.mark.parametrize("shift", [4, 8, 16])
-def test_the_disparity_of_a_shrunk_picture_is_in_its_own_pixels(shift, tmp_path):
+def test_the_disparity_of_a_shrunk_image_is_in_its_own_pixels(shift, tmp_path):
     model = tiny_models.matching_model(tmp_path / "m.onnx", (80, 120))
     disparity = CREStereo(model)(*shifted_pair(160, 240, shift, cell=4))
     inside = disparity[8:-8, shift + 8 : -8]
@@ -210,14 +210,14 @@ def test_the_padding_around_a_prior_is_unknown(tmp_path):
 
 
 def test_a_prior_of_another_size_or_for_another_network_is_refused(tmp_path):
-    picture, prior = texture(64, 96), np.zeros((64, 95), np.float32)
+    image, prior = texture(64, 96), np.zeros((64, 95), np.float32)
     lite = CREStereo(tiny_models.lite_model(tmp_path / "a.onnx"))
     with pytest.raises(UsageError, match="the prior is 95x64, but the left image 96x64"):
-        lite.estimate(picture, picture, prior=prior)
+        lite.estimate(image, image, prior=prior)
     plain = CREStereo(tiny_models.lite_model(tmp_path / "b.onnx", with_prior=False))
     assert not plain.accepts_prior
     with pytest.raises(UsageError, match="takes no prior"):
-        plain.estimate(picture, picture, prior=prior)
+        plain.estimate(image, image, prior=prior)
 
 
 # --- settings that do not go with the file ------------------------------------------------------
@@ -246,7 +246,7 @@ def test_a_fixed_size_is_checked(tmp_path):
 # --- wrong input --------------------------------------------------------------------------------
 
 
-def test_pictures_of_two_sizes_are_refused_with_both(tmp_path):
+def test_images_of_two_sizes_are_refused_with_both(tmp_path):
     estimator = CREStereo(tiny_models.init_model(tmp_path / "m.onnx"))
     with pytest.raises(SourceError, match=r"96x64 and the right one 90x70"):
         estimator(texture(64, 96), texture(70, 90))
@@ -262,19 +262,19 @@ def test_pictures_of_two_sizes_are_refused_with_both(tmp_path):
         (None, "None, which cv2.imread"),
     ],
 )
-def test_what_is_no_picture_is_refused(image, words, tmp_path):
+def test_what_is_no_image_is_refused(image, words, tmp_path):
     estimator = CREStereo(tiny_models.init_model(tmp_path / "m.onnx"))
     with pytest.raises(UsageError, match=words):
         estimator(image, image)
 
 
-def test_an_empty_picture_is_refused(tmp_path):
+def test_an_empty_image_is_refused(tmp_path):
     estimator = CREStereo(tiny_models.init_model(tmp_path / "m.onnx"))
     with pytest.raises(SourceError, match="empty"):
         estimator(np.zeros((0, 96, 3), np.uint8), np.zeros((0, 96, 3), np.uint8))
 
 
-def test_a_view_of_a_larger_picture_works(tmp_path):
+def test_a_view_of_a_larger_image_works(tmp_path):
     """Halves of a side-by-side frame are not contiguous in memory."""
     frame = np.hstack([flat(64, 96, (0, 0, 9)), flat(64, 96, (0, 0, 5))])
     estimator = CREStereo(tiny_models.init_model(tmp_path / "m.onnx"))
@@ -374,7 +374,7 @@ def test_raft_stereo_scores_what_it_is_known_to_score():
 
 def test_a_half_precision_network_takes_a_prior(tmp_path):
     half = TensorProto.FLOAT16
-    picture, plane = [1, 3, "h", "w"], [1, 1, "h", "w"]
+    image, plane = [1, 3, "h", "w"], [1, 1, "h", "w"]
     nodes = [
         helper.make_node("Sub", ["left", "right"], ["apart"]),
         helper.make_node("ReduceMax", ["apart"], ["most"], axes=[1]),
@@ -384,7 +384,7 @@ def test_a_half_precision_network_takes_a_prior(tmp_path):
     path = tiny_models.save_graph(
         tmp_path / "half.onnx",
         nodes,
-        inputs=[("left", half, picture), ("right", half, picture), ("prior", half, plane)],
+        inputs=[("left", half, image), ("right", half, image), ("prior", half, plane)],
         outputs=[("disparity", half, plane)],
         metadata={"kind": "lite"},
     )

@@ -1,4 +1,4 @@
-"""Pictures, maps and points written and read back, and what goes wrong with them."""
+"""Images, maps and points written and read back, and what goes wrong with them."""
 
 import struct
 from contextlib import suppress
@@ -19,11 +19,11 @@ def disparity():
     return values
 
 
-# --- pictures -----------------------------------------------------------------------------------
+# --- images -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["left.png", "왼쪽 사진.png", "a b/ünï.jpg"])
-def test_pictures_with_any_path_are_written_and_read(name, tmp_path):
+def test_images_with_any_path_are_written_and_read(name, tmp_path):
     image = np.full((20, 30, 3), (10, 120, 200), np.uint8)
     f.write_image(tmp_path / name, image)
     assert np.abs(f.read_image(tmp_path / name).astype(int) - image).max() <= 2
@@ -39,14 +39,14 @@ def test_pictures_with_any_path_are_written_and_read(name, tmp_path):
     ],
     ids=["grey", "grey 16-bit", "colour 16-bit", "alpha"],
 )
-def test_every_kind_of_picture_becomes_bgr(image):
+def test_every_kind_of_image_becomes_bgr(image):
     read = f.decode_image(cv2.imencode(".png", image)[1].tobytes(), "it")
     assert read.shape == (8, 9, 3)
     assert read.dtype == np.uint8
     assert (read == 100).all()
 
 
-def test_palette_pictures_become_bgr():
+def test_palette_images_become_bgr():
     """A PNG of 2x1 px with a palette of red and blue, made by hand."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -68,11 +68,11 @@ def test_palette_pictures_become_bgr():
     assert f.decode_image(data, "it").tolist() == [[[0, 0, 255], [255, 0, 0]]]
 
 
-def test_pictures_turned_by_exif_are_upright():
+def test_images_turned_by_exif_are_upright():
     image = np.zeros((16, 32, 3), np.uint8)
     image[:, 16:] = 255
     jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-    # Orientation 6: the camera was turned, show the picture turned by 90 degrees clockwise.
+    # Orientation 6: the camera was turned, show the image turned by 90 degrees clockwise.
     tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     exif = b"Exif\0\0" + tiff
     turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
@@ -83,15 +83,15 @@ def test_pictures_turned_by_exif_are_upright():
 
 
 @pytest.mark.parametrize("data", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n IEND"])
-def test_what_is_no_picture_is_refused_by_name(data):
+def test_what_is_no_image_is_refused_by_name(data):
     with pytest.raises(SourceError, match=r"photo\.png is not an image"):
         f.decode_image(data, "photo.png")
 
 
 def test_a_png_that_is_cut_off_is_told_before_its_library_complains(capfd):
-    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    data = cv2.imencode(".png", picture)[1].tobytes()
-    assert np.array_equal(f.decode_image(data, "photo.png"), picture)
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    data = cv2.imencode(".png", image)[1].tobytes()
+    assert np.array_equal(f.decode_image(data, "photo.png"), image)
     with pytest.raises(SourceError, match=r"photo\.png is cut off"):
         f.decode_image(data[:-200], "photo.png")
     assert capfd.readouterr().err == ""
@@ -195,7 +195,7 @@ def test_depth_png_is_in_millimetres(tmp_path):
     )
 
 
-def test_an_ordinary_picture_is_no_map(tmp_path):
+def test_an_ordinary_image_is_no_map(tmp_path):
     f.write_image(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(SourceError, match="16-bit"):
         f.read_disparity(tmp_path / "a.png")

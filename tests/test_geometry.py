@@ -85,11 +85,11 @@ def test_points_lie_where_the_pinhole_camera_puts_them():
     assert colors.tolist() == [[2, 1, 0], [8, 7, 6], [11, 10, 9], [17, 16, 15]]  # red, green, blue
 
 
-def test_the_middle_of_the_picture_is_the_principal_point_by_default():
+def test_the_middle_of_the_image_is_the_principal_point_by_default():
     points, _ = point_cloud(np.ones((3, 5), np.float32), np.zeros((3, 5, 3), np.uint8), CAMERA)
     assert np.allclose(points.mean(axis=0), [0, 0, 1])
 
 
-def test_depth_and_picture_of_different_sizes_are_refused():
+def test_depth_and_image_of_different_sizes_are_refused():
     with pytest.raises(UsageError, match="5x3 but its image 8x4"):
         point_cloud(np.ones((3, 5), np.float32), np.zeros((4, 8, 3), np.uint8), CAMERA)

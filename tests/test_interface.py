@@ -12,7 +12,7 @@ FLOAT, HALF, INT = "tensor(float)", "tensor(float16)", "tensor(int64)"
 NAME = Path("crestereo_combined_iter5_480x640.onnx")  # says the wrong thing throughout
 
 
-def picture(name, height=480, width=640, kind=FLOAT):
+def image(name, height=480, width=640, kind=FLOAT):
     return Tensor(name, kind, (1, 3, height, width))
 
 
@@ -20,11 +20,11 @@ def plane(name, channels, height=480, width=640):
     return Tensor(name, FLOAT, (1, channels, height, width))
 
 
-PAIR = [picture("left"), picture("right")]
-FREE = [picture("left", None, None), picture("right", None, None)]
+PAIR = [image("left"), image("right")]
+FREE = [image("left", None, None), image("right", None, None)]
 OUTPUT = [plane("output", 2)]
-HALVES = [picture("init_left", 240, 320), picture("init_right", 240, 320)]
-WHOLES = [picture("next_left"), picture("next_right")]
+HALVES = [image("init_left", 240, 320), image("init_right", 240, 320)]
+WHOLES = [image("next_left"), image("next_right")]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_named_inputs_may_come_in_any_order():
 
 
 def test_unnamed_inputs_are_taken_in_order():
-    face = recognise([picture("x"), picture("a")], OUTPUT, {}, NAME)
+    face = recognise([image("x"), image("a")], OUTPUT, {}, NAME)
     assert (face.left, face.right) == ("x", "a")
 
 
@@ -75,8 +75,8 @@ def test_metadata_may_name_the_kind_and_the_order():
     assert recognise(PAIR, OUTPUT, {}, NAME).channel_order == "BGR"  # on record for this name
 
 
-def test_the_type_of_the_pictures_is_kept():
-    pair = [picture("left", kind=HALF), picture("right", kind=HALF)]
+def test_the_type_of_the_images_is_kept():
+    pair = [image("left", kind=HALF), image("right", kind=HALF)]
     assert recognise(pair, OUTPUT, {}, NAME).dtype == np.float16
 
 
@@ -84,16 +84,16 @@ def test_the_type_of_the_pictures_is_kept():
     ("inputs", "outputs"),
     [
         ([Tensor("input:0", FLOAT, (None, 2, None, None))], OUTPUT),  # HITNet
-        ([picture("left")], OUTPUT),
-        ([*PAIR, picture("third")], OUTPUT),
+        ([image("left")], OUTPUT),
+        ([*PAIR, image("third")], OUTPUT),
         ([*PAIR, Tensor("camera", FLOAT, (3, 3))], OUTPUT),
-        ([picture("left", kind="tensor(uint8)"), picture("right", kind="tensor(uint8)")], OUTPUT),
-        ([picture("left"), picture("right", 240, 320)], OUTPUT),
+        ([image("left", kind="tensor(uint8)"), image("right", kind="tensor(uint8)")], OUTPUT),
+        ([image("left"), image("right", 240, 320)], OUTPUT),
         (PAIR, [Tensor("classes", FLOAT, (1, 1000))]),
         (PAIR, [plane("output", 3)]),
         ([*PAIR, *WHOLES], OUTPUT),  # the first two are not half the size
         ([*FREE, *WHOLES], OUTPUT),
-        ([picture("left", None, 640), picture("right", None, 640)], OUTPUT),
+        ([image("left", None, 640), image("right", None, 640)], OUTPUT),
     ],
 )
 def test_other_networks_are_refused_with_the_reason(inputs, outputs):

@@ -1,4 +1,4 @@
-"""Settings that cannot be are refused with a sentence; a camera scales with its pictures."""
+"""Settings that cannot be are refused with a sentence; a camera scales with its images."""
 
 import numpy as np
 import pytest

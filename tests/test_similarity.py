@@ -9,19 +9,19 @@ from crestereo.similarity import compare, histogram_distance, pixel_difference, 
 
 
 @pytest.fixture
-def picture():
+def image():
     noise = np.random.default_rng(5).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     smooth = cv2.GaussianBlur(noise, ksize=(0, 0), sigmaX=2)
     return cv2.normalize(smooth, None, alpha=0, beta=255, norm_type=cv2.NORM_MINMAX)
 
 
-def test_the_same_picture_is_exactly_zero(picture):
-    result = compare(picture, picture.copy())
+def test_the_same_image_is_exactly_zero(image):
+    result = compare(image, image.copy())
     assert (result.histogram, result.structure, result.pixels) == (0.0, 0.0, 0.0)
     assert not result.resized
 
 
-def test_pictures_without_a_common_colour_are_at_distance_one():
+def test_images_without_a_common_colour_are_at_distance_one():
     red, blue = np.zeros((2, 10, 10, 3), np.uint8)
     red[..., 2] = blue[..., 0] = 255
     assert histogram_distance(red, blue) == 1.0
@@ -37,11 +37,11 @@ def test_half_a_common_colour_gives_the_bhattacharyya_distance():
     assert histogram_distance(red, mixed) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_histogram_does_not_see_places_but_the_others_do(picture):
-    flipped = picture[::-1].copy()
-    assert histogram_distance(picture, flipped) == pytest.approx(0, abs=1e-6)
-    assert structure_distance(picture, flipped) > 0.5
-    assert pixel_difference(picture, flipped) > 0.05
+def test_the_histogram_does_not_see_places_but_the_others_do(image):
+    flipped = image[::-1].copy()
+    assert histogram_distance(image, flipped) == pytest.approx(0, abs=1e-6)
+    assert structure_distance(image, flipped) > 0.5
+    assert pixel_difference(image, flipped) > 0.05
 
 
 def test_pixel_difference_is_a_share_of_the_full_range():
@@ -52,35 +52,35 @@ def test_pixel_difference_is_a_share_of_the_full_range():
     assert pixel_difference(black, half) == pytest.approx(np.sqrt(0.5))
 
 
-def test_structure_falls_with_noise(picture):
-    noise = np.random.default_rng(6).normal(0, 1, picture.shape)
-    little, much = (np.clip(picture + noise * s, 0, 255).astype(np.uint8) for s in (2, 20))
-    assert 0 < structure_distance(picture, little) < structure_distance(picture, much)
+def test_structure_falls_with_noise(image):
+    noise = np.random.default_rng(6).normal(0, 1, image.shape)
+    little, much = (np.clip(image + noise * s, 0, 255).astype(np.uint8) for s in (2, 20))
+    assert 0 < structure_distance(image, little) < structure_distance(image, much)
 
 
-def test_other_sizes_are_resized_and_said(picture):
-    larger = cv2.resize(picture, (120, 80), interpolation=cv2.INTER_LINEAR)
-    result = compare(picture, larger)
+def test_other_sizes_are_resized_and_said(image):
+    larger = cv2.resize(image, (120, 80), interpolation=cv2.INTER_LINEAR)
+    result = compare(image, larger)
     assert result.resized
     assert result.structure < 0.05
     assert result.pixels < 0.02
     for measure in (structure_distance, pixel_difference):
         with pytest.raises(SourceError, match="60x40 and 120x80"):
-            measure(picture, larger)
+            measure(image, larger)
 
 
-def test_what_is_no_picture_is_named(picture):
+def test_what_is_no_image_is_named(image):
     with pytest.raises(UsageError, match=r"first image is None, which cv2\.imread"):
-        compare(None, picture)
+        compare(None, image)
     with pytest.raises(UsageError, match=r"second image must be .*COLOR_GRAY2BGR"):
-        compare(picture, picture[..., 0])
+        compare(image, image[..., 0])
     with pytest.raises(UsageError, match=r"second image must be .*COLOR_BGRA2BGR"):
-        compare(picture, np.dstack([picture, picture[..., 0]]))
+        compare(image, np.dstack([image, image[..., 0]]))
     with pytest.raises(SourceError, match="second image is empty"):
-        compare(picture, picture[:0])
+        compare(image, image[:0])
 
 
-def test_pictures_below_the_window_of_ssim_are_refused():
+def test_images_below_the_window_of_ssim_are_refused():
     tiny = np.zeros((5, 5, 3), np.uint8)
     with pytest.raises(SourceError, match="5x5 is too small"):
         structure_distance(tiny, tiny)

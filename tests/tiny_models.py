@@ -1,7 +1,7 @@
 """Tiny ONNX models of every interface, whose right answer is known.
 
 All of them answer with a function of their input that is easy to work out by hand: a constant, a
-weighted difference of the two pictures (which proves channel order, value range and cropping), the
+weighted difference of the two images (which proves channel order, value range and cropping), the
 prior's mean; one takes as long as it is told to.
 """
 
@@ -89,10 +89,10 @@ def init_model(
         _constant("zero", np.asarray(0, kind)),
         _constant("wrong", np.asarray(-1000, kind)),
     ]
-    pictures = [(name, dtype, [1, 3, height, width]) for name in names]
+    images = [(name, dtype, [1, 3, height, width]) for name in names]
     result = [("output", dtype, [1, 2, height, width])]
     return save_graph(
-        path, nodes, inputs=pictures, outputs=result, constants=constants, metadata=metadata
+        path, nodes, inputs=images, outputs=result, constants=constants, metadata=metadata
     )
 
 
@@ -139,7 +139,7 @@ def lite_model(
     """Write a *lite* model of any size: iters + weights . (left - right) + mean of the prior.
 
     The prior's mean counts only its known pixels, 0 when there is none; confidence is red / 255
-    of the left picture. `iters` has the default 5 and the prior the default NaN.
+    of the left image. `iters` has the default 5 and the prior the default NaN.
     """
     nodes, constants = weighted_difference("left", "right", "matched", weights, TensorProto.FLOAT)
     nodes += [
@@ -231,12 +231,12 @@ def slow_model(
         _constant("zero", np.asarray(0, np.float32)),
         _constant("seven", np.asarray(7, np.float32)),
     ]
-    pictures = [(n, TensorProto.FLOAT, [1, 3, height, width]) for n in ("left", "right")]
+    images = [(n, TensorProto.FLOAT, [1, 3, height, width]) for n in ("left", "right")]
     outputs = [("disparity", TensorProto.FLOAT, [1, 1, height, width])]
     return save_graph(
         path,
         nodes,
-        inputs=pictures,
+        inputs=images,
         outputs=outputs,
         constants=constants,
         metadata={"kind": "lite"},
@@ -260,7 +260,7 @@ def matching_model(
         helper.make_node("Slice", ["right", "zero", "one", "axis_channel"], ["right_0"]),
     ]
     for shift in range(max_disparity + 1):
-        if shift > 0:  # right picture moved to the right by `shift`, black where nothing comes in
+        if shift > 0:  # right image moved to the right by `shift`, black where nothing comes in
             constants += [
                 _constant(f"pads_{shift}", np.asarray([0, 0, 0, shift, 0, 0, 0, 0], np.int64)),
                 _constant(f"end_{shift}", np.asarray([-shift], np.int64)),
@@ -281,12 +281,12 @@ def matching_model(
         helper.make_node("ArgMin", ["sums"], ["best"], axis=1, keepdims=1),
         helper.make_node("Cast", ["best"], ["disparity"], to=TensorProto.FLOAT),
     ]
-    pictures = [(n, TensorProto.FLOAT, [1, 3, height, width]) for n in ("left", "right")]
+    images = [(n, TensorProto.FLOAT, [1, 3, height, width]) for n in ("left", "right")]
     outputs = [("disparity", TensorProto.FLOAT, [1, 1, height, width])]
     return save_graph(
         path,
         nodes,
-        inputs=pictures,
+        inputs=images,
         outputs=outputs,
         constants=constants,
         metadata={"kind": "lite", "channel_order": "RGB"},

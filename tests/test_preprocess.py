@@ -1,4 +1,4 @@
-"""Pictures as arrays: another size for them."""
+"""Images as arrays: another size for them."""
 
 import numpy as np
 import pytest
@@ -7,17 +7,17 @@ from crestereo.preprocess import resize_image
 
 
 @pytest.mark.parametrize(
-    ("picture", "shape"),
+    ("image", "shape"),
     [((400, 2000), (480, 640)), ((2000, 600), (480, 640)), ((720, 1280), (480, 640))],
 )
-def test_a_side_that_shrinks_is_averaged_in_place_whatever_the_other_does(picture, shape):
-    height, width = picture
+def test_a_side_that_shrinks_is_averaged_in_place_whatever_the_other_does(image, shape):
+    height, width = image
     ramps = np.zeros((height, width, 3), np.uint8)
     ramps[..., 0] = np.linspace(0, 250, width)[None]
     ramps[..., 1] = np.linspace(0, 250, height)[:, None]
     small = resize_image(ramps, shape).astype(np.float64)
     assert small.shape == (*shape, 3)
-    # Where the middle of each pixel lies in the picture before.
+    # Where the middle of each pixel lies in the image before.
     across = (np.arange(shape[1]) + 0.5) / shape[1] * 250
     down = (np.arange(shape[0]) + 0.5) / shape[0] * 250
     assert abs((small[..., 0].mean(0) - across)[5:-5].mean()) < 0.6  # bytes are cut, not rounded
@@ -30,6 +30,6 @@ def test_a_side_that_shrinks_does_not_alias():
     assert np.ptp(resize_image(stripes, (150, 100))) <= 1
 
 
-def test_the_same_size_is_the_same_picture():
-    picture = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    assert np.array_equal(resize_image(picture, (40, 50)), picture)
+def test_the_same_size_is_the_same_image():
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    assert np.array_equal(resize_image(image, (40, 50)), image)
