@@ -1,4 +1,4 @@
-"""Say how different two pictures are.
+"""Print how different two images are.
 
 Answer its two prompts with files or web addresses. The headline is the distance of the colour
 histograms, which does not see where a colour is; the two lines below it do.

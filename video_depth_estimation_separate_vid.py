@@ -1,7 +1,7 @@
-"""Estimate depth from a left and a right video and show it, or write it where there is no screen.
+"""Estimate depth from a left and a right video, save it and show it.
 
 Answer its prompts with files, web addresses (YouTube too), or the numbers of two cameras. Keys: q
-leaves, space pauses, "." goes one frame on, s saves the view. Flags override settings, see --help.
+quits, space pauses, "." shows the next frame, s saves the view. Flags override settings: --help.
 """
 
 from crestereo.app.commands import estimate_videos

@@ -1,7 +1,7 @@
-"""Estimate depth from a video of both eyes and show it, or write it where there is no screen.
+"""Estimate depth from one video that holds both views, save it and show it.
 
 Answer its prompt with a file, a web address (YouTube too), or the number of a camera.
-Keys: q leaves, space pauses, "." goes one frame on, s saves the view. Each setting below has a
+Keys: q quits, space pauses, "." shows the next frame, s saves the view. Each setting below has a
 flag that overrides it for one run, see --help.
 """
 

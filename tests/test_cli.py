@@ -182,7 +182,7 @@ def test_help_shows_every_default(script: str) -> None:
     assert defaults == len(options) - 1  # all but --version, which has none
     if script == IMAGE:
         assert "HxW" in done.stdout
-        assert re.search(r"\(default:\s+480x640\)", done.stdout)
+        assert re.search(r"\(default:\s+720x960\)", done.stdout)
 
 
 def test_version_names_the_program() -> None:

@@ -85,9 +85,9 @@ class CommonSettings:
 class ImageSettings(CommonSettings):
     """Settings of an estimation; see the block of ``image_depth_estimation.py``."""
 
-    iters: int = setting(5, "refinement steps", metavar="N", type=whole_number)
+    iters: int = setting(10, "refinement steps", metavar="N", type=whole_number)
     model_shape: tuple[int, int] = setting(
-        (480, 640), "height x width the network works at", metavar="HxW", type=parse_model_shape
+        (720, 960), "height x width the network works at", metavar="HxW", type=parse_model_shape
     )
     version: str = setting(
         AUTO,
@@ -174,6 +174,7 @@ class ImageSettings(CommonSettings):
 class VideoSettings(ImageSettings):
     """Settings of a stereo video; see the blocks of the video scripts."""
 
+    iters: int = setting(5, "refinement steps", metavar="N", type=whole_number)
     model_shape: tuple[int, int] = setting(
         (240, 320), "height x width the network works at", metavar="HxW", type=parse_model_shape
     )
