@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
-from typing import Protocol
+from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -30,48 +30,6 @@ SYNC_SIDE_PX = 480
 ASPECT_TOLERANCE = 0.02
 _MIN_WIDTH_PX = 64
 _SIDE_BY_SIDE = Layout()
-
-
-class PairStream(Protocol):
-    """Source of the pairs of a video, one after the other.
-
-    Attributes
-    ----------
-    name : str
-        For messages and file names.
-    live : bool
-        Pairs that are not taken in time are lost.
-    beginning : sequence of StereoPair
-        Some pairs spread over the beginning; empty for live sources.
-    video : Video
-        Whose sound goes with the pairs.
-    """
-
-    name: str
-    live: bool
-    beginning: list[StereoPair]
-
-    @property
-    def video(self) -> Video:
-        """Return the left video."""
-
-    @property
-    def first(self) -> StereoPair:
-        """Return the first pair."""
-
-    @property
-    def fps(self) -> float:
-        """Return the pairs per second."""
-
-    @property
-    def count(self) -> int | None:
-        """Return the number of pairs, where known."""
-
-    def __iter__(self) -> Iterator[StereoPair]:
-        """Yield the pairs, in any one thread; the videos are closed at the end."""
-
-    def remarks(self) -> list[str]:
-        """Return what went wrong so far, a sentence each."""
 
 
 class TwoVideos:
@@ -114,14 +72,17 @@ class TwoVideos:
 
     @property
     def first(self) -> StereoPair:
+        """Return the first pair."""
         return self._pair(self.video.first, self._right.first, 0.0)
 
     @property
     def fps(self) -> float:
+        """Return the pairs per second."""
         return min(self.video.fps, self._right.fps)
 
     @property
     def count(self) -> int | None:
+        """Return the number of pairs, None where unknown."""
         left, right = self.video, self._right
         if left.count is None or right.count is None:
             return None
@@ -136,6 +97,7 @@ class TwoVideos:
             self._right.close()
 
     def remarks(self) -> list[str]:
+        """Return what went wrong so far, a sentence each."""
         return [*_remarks(self.video), *_remarks(self._right), *self._endings]
 
     def pairs_at(self, times_s: Sequence[float]) -> list[StereoPair]:
@@ -240,6 +202,10 @@ class OneVideo:
         """Return the pair of views in a frame."""
         pair = StereoPair(*split_frame(frame.image, self._layout), self.name, frame.time_s)
         return pair.exchanged() if self._swap else pair
+
+
+PairStream: TypeAlias = "TwoVideos | OneVideo"
+"""Pairs of a video, one after the other: iterated once, in any one thread."""
 
 
 def check_sizes(left: Video, right: Video) -> None:

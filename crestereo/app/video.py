@@ -86,43 +86,19 @@ def call_within(limit_s: float, call: Callable[[], Result]) -> Result:
 
 
 class Video:
-    """An open video; made by `open_video`.
+    """An open video; made by `open_video`."""
 
-    Attributes
-    ----------
-    source : Source
-        Its `title` is that of the site.
-    live : bool
-        Frames that are not read in time are lost.
-    first : (H, W, 3) uint8
-        First frame.
-    fps : float
-        Mean frame rate, 25 where unknown.
-    count : int or None
-        Number of frames that the header states or implies.
-    counted : bool
-        The header states the number; otherwise it follows from a length, perhaps of the sound.
-    late_s : float
-        Length of a beginning that cannot be decoded [s].
-    skipped, missing : int
-        Frames that could not be decoded, so far, and those missing at the end.
-    tags : str
-        Record of the container about its stereo layout, title included; may be empty.
-    pixel_aspect : float
-        Width over height of a pixel.
-    """
-
-    source: Source
-    live: bool
+    source: Source  # its title is that of the site
+    live: bool  # frames that are not read in time are lost
     first: BGRImage
     fps = _USUAL_FPS
-    count: int | None = None
-    counted = False
-    late_s = 0.0
-    skipped = 0
-    missing = 0
-    tags = ""
-    pixel_aspect = 1.0
+    count: int | None = None  # frames that the header states, or that follow from its length
+    counted = False  # the header states them
+    late_s = 0.0  # length of a beginning that cannot be decoded
+    skipped = 0  # frames that could not be decoded, so far
+    missing = 0  # frames that did not come at the end
+    tags = ""  # record of the container about its stereo layout, title included
+    pixel_aspect = 1.0  # width over height of a pixel
 
     @property
     def name(self) -> str:
