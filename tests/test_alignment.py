@@ -145,7 +145,7 @@ def test_a_turned_picture_is_not_zoomed() -> None:
 def test_both_pictures_are_warped_where_one_is_not_enough() -> None:
     rng = np.random.default_rng(0)
     shape = (480, 640)
-    tilted = AlignmentModel(0.01, -0.1, 1.0, 0.06, 0.0, -0.11, 0.07)
+    tilted = AlignmentModel((0.01, -0.1, 1.0, 0.06, 0.0, -0.11, 0.07))
     aligned_left = rng.uniform([40, 40], [600, 440], (300, 2))
     aligned_right = aligned_left - np.stack([rng.uniform(5, 90, 300), np.zeros(300)], axis=1)
     left = transform(np.linalg.inv(tilted.left_homography(shape)), aligned_left)
@@ -217,7 +217,7 @@ def test_the_line_tells_what_was_found() -> None:
 
 def test_what_is_no_picture_is_an_error() -> None:
     left, _, _ = pair()
-    with pytest.raises(UsageError, match="right picture is None"):
+    with pytest.raises(UsageError, match="right image is None"):
         align_pair(left, None)  # type: ignore[arg-type]
 
 

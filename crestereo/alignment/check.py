@@ -12,13 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.alignment.dense import dense_range
-from crestereo.alignment.epipolar import (
-    AlignmentModel,
-    Orientation,
-    choose_model,
-    fit_quickly,
-    transform,
-)
+from crestereo.alignment.epipolar import AlignmentModel, Orientation, choose_model, transform
 from crestereo.alignment.matches import Matches, WorkingCopies, match_copies
 from crestereo.preprocess import check_images
 from crestereo.types import BGRImage
@@ -68,46 +62,20 @@ class Verdict(str, Enum):
 
 @dataclass(frozen=True)
 class PairCheck:
-    """Geometry of a pair; `str()` of it is one line.
+    """Geometry of a pair; `str()` of it is one line."""
 
-    Parameters
-    ----------
-    matches : int
-        Matching points that agree with one camera geometry.
-    vertical_offset_px, vertical_offset_p95_px : float
-        Median and 95 % of the absolute vertical disparity, full pixels, as given; NaN without
-        matches.
-    residual_px, residual_p95_px : float
-        The same with the model applied.
-    roll_deg : float
-        Rotation of the right image against the left one, positive clockwise.
-    zoom : float
-        Scale of the right image over that of the left one.
-    disparity_range : (float, float)
-        Robust smallest and largest disparity after alignment, pixels, signed, from the matches
-        and a coarse dense search.
-    brightness_difference : float
-        Mean grey level of the right image minus that of the left one, of 255.
-    verdict : Verdict
-        ALIGNED: the model corrects the pair. RECTIFIED: it removes a residual vertical disparity
-        at most. Otherwise it does nothing.
-    model : AlignmentModel
-    shape : (int, int)
-        Height and width of both images.
-    """
-
-    matches: int
-    vertical_offset_px: float
-    vertical_offset_p95_px: float
-    residual_px: float
-    residual_p95_px: float
-    roll_deg: float
-    zoom: float
-    disparity_range: tuple[float, float]
-    brightness_difference: float
     verdict: Verdict
-    model: AlignmentModel
-    shape: tuple[int, int]
+    matches: int  # points that agree with one camera geometry
+    brightness_difference: float  # mean grey level, right minus left
+    shape: tuple[int, int]  # height and width of both images
+    vertical_offset_px: float = math.nan  # median absolute vertical disparity as given
+    vertical_offset_p95_px: float = math.nan
+    residual_px: float = math.nan  # the same with the model applied
+    residual_p95_px: float = math.nan
+    roll_deg: float = math.nan  # of the right image against the left one, clockwise
+    zoom: float = math.nan  # scale of the right image over that of the left one
+    disparity_range: tuple[float, float] = (math.nan, math.nan)  # robust, after alignment [px]
+    model: AlignmentModel = AlignmentModel()  # noqa: RUF009  it is immutable
 
     @property
     def usable(self) -> bool:
@@ -133,19 +101,8 @@ class PairCheck:
 def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> PairCheck:
     """Check whether two images are a stereo pair and estimate what would align it.
 
-    Parameters
-    ----------
-    left, right : (H, W, 3) uint8
-        BGR images of the same size.
-    turned : bool
-        Try mirrored, upside-down and turned images too before calling a pair unrelated.
-
-    Raises
-    ------
-    UsageError
-        One is not (H, W, 3) uint8.
-    SourceError
-        They are empty or differ in size.
+    `turned`: try mirrored, upside-down and turned images too before calling a pair unrelated.
+    Raise UsageError where one is not (H, W, 3) uint8, SourceError where the sizes differ.
     """
     check_images(left, right)
     copies = WorkingCopies.of(left, right)
@@ -158,14 +115,14 @@ def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> Pair
                 verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
             return _described(found, copies, verdict, model)
     elif _is_same_image(copies):
-        return _undescribed(found, copies, Verdict.SAME)
+        return _described(found, copies, Verdict.SAME)
     elif min(found.features) < MIN_FEATURES:
-        return _undescribed(found, copies, Verdict.UNKNOWN)
+        return _described(found, copies, Verdict.UNKNOWN)
     if turned:
         fitting = max(_turned(copies, found), key=lambda each: each[2], default=None)
         if fitting is not None:
             return _described(fitting[0], copies, Verdict.ALIGNED, fitting[1])
-    return _undescribed(found, copies, Verdict.UNRELATED)
+    return _described(found, copies, Verdict.UNRELATED)
 
 
 def too_few(found: Matches) -> bool:
@@ -201,19 +158,9 @@ def disparity_range(
 
 
 def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
-    """Return the whole number of pixels that the smallest disparity is too high.
+    """Return the whole number of pixels to subtract from every disparity.
 
-    Parameters
-    ----------
-    disparity_range : (float, float)
-        Robust smallest and largest disparity, pixels; NaN where unknown.
-    width_px : int
-
-    Returns
-    -------
-    int
-        To be subtracted from every disparity; negative for pairs with negative disparities, and
-        zero where the range suits a network.
+    Negative for pairs with negative disparities; zero where the range suits a network or is NaN.
     """
     low, high = disparity_range
     if not math.isfinite(low):
@@ -239,7 +186,7 @@ def _turned(copies: WorkingCopies, found: Matches) -> Iterator[tuple[Matches, Al
         matches = mirrored if orientation.mirrored else found
         if too_few(matches):
             continue
-        quick = fit_quickly(matches.left, matches.right, shape, orientation)
+        quick = choose_model(matches.left, matches.right, shape, orientation, free=3)
         if not _is_believable(matches, quick, shape):
             continue
         model = AlignmentModel(orientation=orientation)
@@ -251,41 +198,33 @@ def _turned(copies: WorkingCopies, found: Matches) -> Iterator[tuple[Matches, Al
 
 
 def _described(
-    found: Matches, copies: WorkingCopies, verdict: Verdict, fitted: AlignmentModel
+    found: Matches, copies: WorkingCopies, verdict: Verdict, fitted: AlignmentModel | None = None
 ) -> PairCheck:
+    check = PairCheck(verdict, len(found), _brightness(copies), copies.shape)
+    if fitted is None:
+        return check
     shape, model = copies.shape, fitted
     if verdict is not Verdict.ALIGNED:
         model = _residual_model(found, shape) if verdict is Verdict.RECTIFIED else AlignmentModel()
     before = np.abs(found.left - found.right)[:, 1]
-    rows = _offsets(found, model, shape)[:, 1]
-    return PairCheck(
-        matches=len(found),
+    rows = np.abs(_offsets(found, model, shape)[:, 1])
+    _, roll, zoom, *_, left_roll, _ = fitted.theta
+    return replace(
+        check,
         vertical_offset_px=float(np.median(before)),
         vertical_offset_p95_px=float(np.percentile(before, 95)),
-        residual_px=float(np.median(np.abs(rows))),
-        residual_p95_px=float(np.percentile(np.abs(rows), 95)),
-        roll_deg=math.degrees(math.atan(fitted.left_roll) - math.atan(fitted.roll / fitted.zoom)),
+        residual_px=float(np.median(rows)),
+        residual_p95_px=float(np.percentile(rows, 95)),
+        roll_deg=math.degrees(math.atan(left_roll) - math.atan(roll / zoom)),
         zoom=1 / _scale_of(fitted),
-        disparity_range=disparity_range(found, copies, model) or (math.nan, math.nan),
-        brightness_difference=_brightness(copies),
-        verdict=verdict,
+        disparity_range=disparity_range(found, copies, model) or check.disparity_range,
         model=model,
-        shape=shape,
     )
-
-
-def _undescribed(found: Matches, copies: WorkingCopies, verdict: Verdict) -> PairCheck:
-    unknown = (math.nan,) * 6
-    light, model = _brightness(copies), AlignmentModel()
-    both = (math.nan, math.nan)
-    return PairCheck(len(found), *unknown, both, light, verdict, model, copies.shape)
 
 
 def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
     """Return the correction of a rectified pair's rows, none where the evidence is weak."""
-    fitted = replace(
-        fit_quickly(found.left, found.right, shape, Orientation.UPRIGHT), rows_only=True
-    )
+    fitted = replace(choose_model(found.left, found.right, shape, free=3), rows_only=True)
     rows = _offsets(found, fitted, shape)[:, 1]
     correction = rows - (found.left - found.right)[:, 1]
     size_px = float(np.sqrt(np.mean(correction**2)))
@@ -298,7 +237,8 @@ def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
 
 def _scale_of(model: AlignmentModel) -> float:
     """Return by how much the model scales the right image more than the left one."""
-    return math.hypot(model.zoom, model.roll) / math.hypot(1, model.left_roll)
+    _, roll, zoom, *_, left_roll, _ = model.theta
+    return math.hypot(zoom, roll) / math.hypot(1, left_roll)
 
 
 def _offsets(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -320,7 +260,7 @@ def _is_believable(found: Matches, model: AlignmentModel, shape: tuple[int, int]
     """Return whether a model is a small correction that most matches agree with."""
     offsets = _offsets(found, model, shape)
     kept = _on_row(offsets[:, 1], shape)
-    numbers = np.abs(model.numbers)
+    numbers = np.abs(model.theta)
     if not np.isfinite(numbers).all() or kept.mean() < MIN_AGREEING:
         return False
     height, width = shape

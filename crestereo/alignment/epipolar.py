@@ -12,7 +12,7 @@ too, so that disparity stays a disparity; a common horizontal shift is not obser
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
@@ -26,13 +26,16 @@ Homography = NDArray[np.float64]
 # Standard deviations expected of two cameras held side by side, normalised: the fit is drawn
 # towards no correction with this strength. Shift, roll, zoom, yaw, pitch, left roll, left yaw.
 PRIOR = np.array([1.0, 0.1, 0.1, 0.05, 0.05, 0.05, 0.05])
-NOTHING = np.array([0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0])
+NOTHING = (0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 CONVERGED = 1e-4  # normalised step: 0.2 px in an image of 4000, the noise of the matches is 1
 STAGES = (1, 3, 5, 7)  # free numbers: shift; and roll, zoom; and yaw, pitch; all
 NOISE_640_PX = 0.15  # localisation noise at a width of 640 px
 WORTH_IT = 0.93  # share to which a longer model must lower the held-out error
 WORTH_LEFT = 0.8  # the same for warping the left image too
 FOLDS = 4
+
+
+_SIDES = ("left", "right")
 
 
 def _quarter_turns(number: int) -> NDArray[np.float64]:
@@ -42,21 +45,24 @@ def _quarter_turns(number: int) -> NDArray[np.float64]:
 
 
 class Orientation(Enum):
-    """Turns of the images before they are aligned: left and right quarter turns, mirrored."""
+    """Turns before the alignment: left and right quarter turns, the mirrored image if any."""
 
-    UPRIGHT = (0, 0, False, "")
-    UPSIDE_DOWN = (0, 2, False, "the right image is upside down: turned by 180 degrees")
-    TURNED_LEFT = (0, 1, False, "the right image is turned by 90 degrees: turned back")
-    TURNED_RIGHT = (0, 3, False, "the right image is turned by 90 degrees: turned back")
-    UPPER_FIRST = (1, 1, False, "one view above the other (vertical pair): both turned by 90 deg")
-    LOWER_FIRST = (3, 3, False, "one view above the other (vertical pair): both turned by 90 deg")
-    MIRRORED = (0, 0, True, "the right image is mirrored: flipped back")
-    FLIPPED = (0, 2, True, "the right image is flipped upside down: flipped back")
+    UPRIGHT = (0, 0, "", "")
+    UPSIDE_DOWN = (0, 2, "", "the right image is upside down: turned by 180 degrees")
+    LEFT_UPSIDE_DOWN = (2, 0, "", "the left image is upside down: turned by 180 degrees")
+    TURNED_LEFT = (0, 1, "", "the right image is turned by 90 degrees: turned back")
+    TURNED_RIGHT = (0, 3, "", "the right image is turned by 90 degrees: turned back")
+    UPPER_FIRST = (1, 1, "", "one view above the other (vertical pair): both turned by 90 degrees")
+    LOWER_FIRST = (3, 3, "", "one view above the other (vertical pair): both turned by 90 degrees")
+    MIRRORED = (0, 0, "right", "the right image is mirrored: flipped back")
+    LEFT_MIRRORED = (0, 0, "left", "the left image is mirrored: flipped back")
+    FLIPPED = (0, 2, "right", "the right image is flipped upside down: flipped back")
 
-    def __init__(self, left: int, right: int, mirrored: bool, text: str) -> None:
-        self.left = _quarter_turns(left)
-        self.right = _quarter_turns(right) @ np.diag([-1.0 if mirrored else 1.0, 1.0, 1.0])
-        self.mirrored = mirrored
+    def __init__(self, left: int, right: int, mirrored: str, text: str) -> None:
+        mirror = {side: np.diag([-1.0 if side == mirrored else 1.0, 1, 1]) for side in _SIDES}
+        self.left = _quarter_turns(left) @ mirror["left"]
+        self.right = _quarter_turns(right) @ mirror["right"]
+        self.mirrored = bool(mirrored)
         self.text = text
 
     def canvas(self, shape: tuple[int, int]) -> tuple[int, int]:
@@ -66,58 +72,33 @@ class Orientation(Enum):
 
 @dataclass(frozen=True)
 class AlignmentModel:
-    """The numbers that align a pair, normalised, for one image size.
+    """The numbers that align a pair, normalised, for one image size."""
 
-    Parameters
-    ----------
-    shift, roll, zoom, yaw, pitch : float
-        Of the right image.
-    left_roll, left_yaw : float
-        Of the left image; both zero where warping the right one suffices.
-    rows_only : bool
-        Only rows are moved, so that every column and disparity stays: shift, roll and zoom.
-    orientation : Orientation
-        Turns before that.
-    """
-
-    shift: float = 0.0
-    roll: float = 0.0
-    zoom: float = 1.0
-    yaw: float = 0.0
-    pitch: float = 0.0
-    left_roll: float = 0.0
-    left_yaw: float = 0.0
-    rows_only: bool = False
-    orientation: Orientation = Orientation.UPRIGHT
-
-    @property
-    def numbers(self) -> NDArray[np.float64]:
-        """Return the seven numbers."""
-        return np.array([
-            self.shift, self.roll, self.zoom, self.yaw, self.pitch, self.left_roll, self.left_yaw
-        ])  # fmt: skip
+    theta: tuple[float, ...] = NOTHING
+    rows_only: bool = False  # move rows only, so that disparities stay: shift, roll and zoom
+    orientation: Orientation = Orientation.UPRIGHT  # before that
 
     @property
     def does_nothing(self) -> bool:
         """Return whether both images stay unchanged."""
-        return replace(self, rows_only=False) == AlignmentModel()
+        return self.theta == NOTHING and self.orientation is Orientation.UPRIGHT
 
     @property
     def moves_left(self) -> bool:
         """Return whether the left image is warped too."""
-        turned = not np.array_equal(self.orientation.left, np.eye(3))
-        return turned or self.left_roll != 0 or self.left_yaw != 0
+        return self.theta[5:] != (0, 0) or not np.array_equal(self.orientation.left, np.eye(3))
 
     def left_homography(self, shape: tuple[int, int]) -> Homography:
         """Return the map from the left image of `shape` (height, width) to the aligned one."""
-        roll = self.left_roll
-        rows = np.array([[1, -roll, 0], [roll, 1, 0], [self.left_yaw, 0, 1]])
+        roll, yaw = self.theta[5:]
+        rows = np.array([[1, -roll, 0], [roll, 1, 0], [yaw, 0, 1]])
         return self._in_pixels(rows @ self.orientation.left, shape)
 
     def right_homography(self, shape: tuple[int, int]) -> Homography:
         """Return the map from the right image of `shape` (height, width) to the aligned one."""
-        columns = [1.0, 0.0, 0.0] if self.rows_only else [self.zoom, -self.roll, 0.0]
-        rows = np.array([columns, [self.roll, self.zoom, self.shift], [self.yaw, self.pitch, 1.0]])
+        shift, roll, zoom, yaw, pitch = self.theta[:5]
+        columns = [1.0, 0.0, 0.0] if self.rows_only else [zoom, -roll, 0.0]
+        rows = np.array([columns, [roll, zoom, shift], [yaw, pitch, 1.0]])
         return self._in_pixels(rows @ self.orientation.right, shape)
 
     def _in_pixels(self, normalised: Homography, shape: tuple[int, int]) -> Homography:
@@ -142,51 +123,28 @@ def choose_model(
     right: Points,
     shape: tuple[int, int],
     orientation: Orientation = Orientation.UPRIGHT,
+    *,
+    free: int | None = None,
 ) -> AlignmentModel:
-    """Fit the shortest model that explains matches it was not fitted to.
+    """Fit the shortest model that explains at least 12 matches it was not fitted to.
 
-    Parameters
-    ----------
-    left, right : (N, 2) float64
-        Matching points in full pixels, at least 12.
-    shape : (int, int)
-        Height and width of both images.
-    orientation : Orientation
-        Turns before the fit.
+    `free` sets its length, one of `STAGES`, instead.
     """
-    a, b, noise = _normalised(left, right, shape, orientation)
-    errors = {free: _held_out_error(a, b, free, noise) for free in STAGES}
+    to_unit = np.linalg.inv(_to_pixels(shape))
+    noise = NOISE_640_PX * (shape[1] / 640) / (max(shape) / 2)
+    a = transform(orientation.left @ to_unit, left)
+    b = transform(orientation.right @ to_unit, right)
+    theta = _fit(a, b, free or _best_stage(a, b, noise), noise)
+    return AlignmentModel(tuple(map(float, theta)), orientation=orientation)
+
+
+def _best_stage(left: Points, right: Points, noise: float) -> int:
+    errors = {free: _held_out_error(left, right, free, noise) for free in STAGES}
     best = STAGES[0]
     for free in STAGES[1:-1]:
         if errors[free] < WORTH_IT * errors[best]:
             best = free
-    if errors[STAGES[-1]] < WORTH_LEFT * errors[best]:
-        best = STAGES[-1]
-    return _model(_fit(a, b, best, noise), orientation)
-
-
-def fit_quickly(
-    left: Points, right: Points, shape: tuple[int, int], orientation: Orientation
-) -> AlignmentModel:
-    """Fit shift, roll and zoom; arguments as those of `choose_model`."""
-    a, b, noise = _normalised(left, right, shape, orientation)
-    return _model(_fit(a, b, STAGES[1], noise), orientation)
-
-
-def _model(theta: NDArray[np.float64], orientation: Orientation) -> AlignmentModel:
-    shift, roll, zoom, yaw, pitch, left_roll, left_yaw = map(float, theta)
-    return AlignmentModel(
-        shift, roll, zoom, yaw, pitch, left_roll, left_yaw, orientation=orientation
-    )
-
-
-def _normalised(
-    left: Points, right: Points, shape: tuple[int, int], orientation: Orientation
-) -> tuple[Points, Points, float]:
-    to_unit = np.linalg.inv(_to_pixels(shape))
-    noise = NOISE_640_PX * (shape[1] / 640) / (max(shape) / 2)
-    a = transform(orientation.left @ to_unit, left)
-    return a, transform(orientation.right @ to_unit, right), noise
+    return STAGES[-1] if errors[STAGES[-1]] < WORTH_LEFT * errors[best] else best
 
 
 def _residual_and_jacobian(
@@ -210,7 +168,8 @@ def _fit(left: Points, right: Points, free: int, noise: float) -> NDArray[np.flo
 
     Gauss-Newton with Geman-McClure weights whose width follows the median error down to `noise`.
     """
-    theta = NOTHING.copy()
+    nothing = np.array(NOTHING)
+    theta = nothing.copy()
     theta[0] = np.median(left[:, 1] - right[:, 1])
     for _ in range(25):
         residual, jacobian = _residual_and_jacobian(theta, left, right)
@@ -219,7 +178,7 @@ def _fit(left: Points, right: Points, free: int, noise: float) -> NDArray[np.flo
         weight = 1 / (1 + (residual / (2 * sigma)) ** 2) ** 2
         pull = (sigma / PRIOR[:free]) ** 2
         normal = jacobian.T @ (jacobian * weight[:, None]) + np.diag(pull)
-        slope = jacobian.T @ (weight * residual) + pull * (theta - NOTHING)[:free]
+        slope = jacobian.T @ (weight * residual) + pull * (theta - nothing)[:free]
         step = np.linalg.solve(normal, slope)
         theta[:free] -= step
         if np.abs(step).max() < CONVERGED:

@@ -24,22 +24,12 @@ MIN_FOR_GEOMETRY = 16  # the seven-point method needs clearly more than seven
 
 @dataclass(frozen=True)
 class Matches:
-    """Corresponding points of a left and a right image.
-
-    Parameters
-    ----------
-    left, right : (N, 2) float64
-        x and y in pixels of the full images; row i of both is the same point of the scene.
-    features : (int, int)
-        Number of features in each image.
-    candidates : int
-        Number of mutual matches before the geometric check.
-    """
+    """Corresponding points of a left and a right image."""
 
     left: Points
-    right: Points
-    features: tuple[int, int]
-    candidates: int
+    right: Points  # row i of both is the same point of the scene
+    features: tuple[int, int]  # in each image
+    candidates: int  # mutual matches before the geometric check
 
     def __len__(self) -> int:
         return len(self.left)
@@ -47,21 +37,12 @@ class Matches:
 
 @dataclass(frozen=True)
 class WorkingCopies:
-    """Both images, shrunk.
-
-    Parameters
-    ----------
-    left, right : (h, w, 3) uint8
-    scale : float
-        Full pixels per pixel of a copy, 1 or more.
-    shape : (int, int)
-        Height and width of the full images.
-    """
+    """Both images, shrunk."""
 
     left: BGRImage
     right: BGRImage
-    scale: float
-    shape: tuple[int, int]
+    scale: float  # full pixels per pixel of a copy, 1 or more
+    shape: tuple[int, int]  # height and width of the full images
 
     @classmethod
     def of(cls, left: BGRImage, right: BGRImage, side_px: int = WORKING_SIDE_PX) -> WorkingCopies:
@@ -82,12 +63,7 @@ def find_matches(left: BGRImage, right: BGRImage) -> Matches:
 
 
 def match_copies(copies: WorkingCopies, *, mirrored: bool = False) -> Matches:
-    """Match SIFT features of two copies; `mirrored`: the right one is flipped left to right.
-
-    References
-    ----------
-    Barath et al., "MAGSAC++, a fast, reliable and accurate robust estimator", CVPR 2020.
-    """
+    """Match SIFT features of two copies; `mirrored`: the right one is flipped left to right."""
     right = np.ascontiguousarray(copies.right[:, ::-1]) if mirrored else copies.right
     with ThreadPoolExecutor(2) as pool:
         (points_l, desc_l), (points_r, desc_r) = pool.map(_features, (copies.left, right))
@@ -139,7 +115,7 @@ def _inliers(left: Points, right: Points, tolerance_px: float) -> NDArray[np.boo
     if len(left) < MIN_FOR_GEOMETRY:
         return np.zeros(len(left), bool)
     tolerance_px = max(tolerance_px, 0.7)
-    try:
+    try:  # MAGSAC++ (Barath et al., CVPR 2020)
         _, mask = cv2.findFundamentalMat(
             left, right, method=cv2.USAC_MAGSAC,
             ransacReprojThreshold=tolerance_px, confidence=0.999, maxIters=2000,

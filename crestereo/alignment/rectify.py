@@ -22,24 +22,12 @@ _Values = TypeVar("_Values", np.uint8, np.float32)
 
 @dataclass(frozen=True)
 class AlignmentPlan:
-    """Alignment of all pairs of one size.
-
-    Parameters
-    ----------
-    check : PairCheck
-        Geometry it is made for.
-    shift_px : int
-        Disparities of the aligned pair are smaller than the true ones by this.
-    origin : (int, int)
-        x and y, in the aligned left image, of the first pixel of the canvas.
-    canvas : (int, int)
-        Height and width of both aligned images.
-    """
+    """Alignment of all pairs of one size."""
 
     check: PairCheck
-    shift_px: int
-    origin: tuple[int, int]
-    canvas: Size
+    shift_px: int  # disparities of the aligned pair are smaller than the true ones by this
+    origin: tuple[int, int]  # x and y, in the aligned left image, of the canvas's first pixel
+    canvas: Size  # height and width of both aligned images
 
     @property
     def does_nothing(self) -> bool:
@@ -88,23 +76,10 @@ class AlignmentPlan:
         return left, right
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
-        """Map the disparity of the aligned pair back to the left image.
+        """Map the disparity of the aligned pair, (H, W) [px] on the canvas, to the left image.
 
-        Parameters
-        ----------
-        disparity : (H, W) float32
-            On the canvas, pixels.
-
-        Returns
-        -------
-        (H, W) float32
-            On the grid of the left image, signed, NaN where the warped right image has no data.
-            Where both images were warped it is measured along the rows of the aligned pair.
-
-        Raises
-        ------
-        UsageError
-            The disparity does not have the size of the canvas.
+        Signed, NaN where the warped right image has no data; where both images were warped it is
+        measured along the rows of the aligned pair. Raise UsageError where the size is wrong.
         """
         if disparity.shape != self.canvas:
             raise UsageError(
@@ -147,17 +122,10 @@ class AlignmentPlan:
 def plan_alignment(check: PairCheck, *, still: bool = True) -> AlignmentPlan:
     """Choose the shift and the canvas for a checked pair.
 
-    Parameters
-    ----------
-    check : PairCheck
-    still : bool
-        The plan is for this pair alone: in a video near parts are moved into the network's reach
-        only where they are beyond it, because later scenes may show farther ones.
-
-    Notes
-    -----
-    The canvas is the left image. It grows where a negative shift would push the right image out
-    of it, and, when the left image is warped too, until it holds all of that.
+    `still`: the plan is for this pair alone. In a video near parts are moved into the network's
+    reach only where they are beyond it, because later scenes may show farther ones. The canvas is
+    the left image; it grows where a negative shift would push the right image out of it, and, when
+    the left image is warped too, until it holds all of that.
     """
     height, width = check.model.orientation.canvas(check.shape)
     shift = choose_shift(check.disparity_range, width)
