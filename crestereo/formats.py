@@ -15,8 +15,12 @@ from __future__ import annotations
 import io
 import os
 import re
+import tempfile
+import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +65,8 @@ def write_bytes(path: str | Path, *parts: bytes) -> None:
 _KITTI_STEPS_PER_PX = 256
 _MM_PER_M = 1000
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
+_COMPLAINT = re.compile(rb"Corrupt JPEG|Premature end|premature end|libpng error|TIFF_Error")
+"""Reports of damage in the decoders' output; their warnings are about harmless things."""
 _PLY_PROPERTIES = (
     *((axis, "float") for axis in ("x", "y", "z")),
     *((channel, "uchar") for channel in ("red", "green", "blue")),
@@ -81,27 +87,189 @@ def read_bytes(path: str | Path) -> bytes:
         raise SourceError(f"cannot read {path}: {reason}") from exc
 
 
-def _decode(data: bytes, name: str | Path, flags: int) -> NDArray[Any]:
-    if data.startswith(_PNG_START) and _PNG_END not in data:  # libpng would complain by itself
-        raise SourceError(f"the image {name} is cut off; fetch it again")
-    try:
-        # imdecode instead of imread: the path may hold any character, on Windows too.
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error as exc:
-        raise SourceError(f"OpenCV cannot decode the image {name}: {exc.err}") from exc
-    if image is None:
-        raise SourceError(f"{name} is not an image that OpenCV can read; use PNG or JPEG")
-    return np.asarray(image)
+@dataclass(frozen=True)
+class RawImage:
+    """A decoded image with the values of its file; `to_bgr8` brings them to 8 bits.
+
+    Parameters
+    ----------
+    array : (H, W, 3) uint8, uint16 or float32
+        BGR; alpha is left out, EXIF rotation applied.
+    significant_bits : int, optional
+        Bits in use, where a PNG file states them.
+    damaged : str
+        Damage of the file, as half a sentence; empty where it is whole.
+    """
+
+    array: NDArray[Any]
+    significant_bits: int | None = None
+    damaged: str = ""
 
 
-def decode_image(data: bytes, name: str) -> BGRImage:
-    """Decode an image of any kind: grey, 16-bit, palette, alpha, turned by EXIF."""
-    return _decode(data, name, cv2.IMREAD_COLOR).astype(np.uint8, copy=False)
+def decode_image(data: bytes, name: str | Path) -> RawImage:
+    """Decode an image: colour, grey, 16-bit, float, palette, alpha, rotated by EXIF.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    name : str or Path
+        Path or address, for messages.
+
+    Returns
+    -------
+    RawImage
+        Of a damaged file what can be decoded.
+
+    Raises
+    ------
+    SourceError
+        It is no image, or less than half of it can be decoded.
+    """
+    array, damaged = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    if array is not None and array.ndim == 2:  # IMREAD_COLOR makes bytes of grey floats
+        array = np.dstack([array] * 3)
+    if array is not None and not damaged:
+        return RawImage(array, _significant_bits(data))
+    salvaged = _decode_with_pillow(data)
+    if salvaged is None:
+        if array is not None:
+            return RawImage(array, damaged="the file is damaged")
+        if damaged:
+            raise SourceError(f"{name} is damaged and cannot be decoded; load it again")
+        raise SourceError(f"{name} is not an image that can be read; use PNG or JPEG")
+    array, missing, whole = salvaged
+    if missing > 0.5:
+        raise SourceError(
+            f"{name} is damaged: {100 * missing:.0f} % of it is missing; load it again"
+        )
+    if whole and not damaged:  # a format that only Pillow reads
+        return RawImage(array)
+    share = f": {100 * missing:.0f} % of it is missing" if missing >= 0.01 else ""
+    return RawImage(array, damaged=f"the file is damaged{share}")
+
+
+def to_bgr8(*raws: RawImage) -> tuple[BGRImage, ...]:
+    """Bring images to 8 bits, all by the same factor: their used range becomes 0..255.
+
+    Ten bits in a 16-bit file are found by the highest value of all images together.
+
+    Returns
+    -------
+    tuple of (H, W, 3) uint8
+    """
+    deep = [raw for raw in raws if raw.array.dtype != np.uint8]
+    high = max((float(np.nanmax(raw.array, initial=0)) for raw in deep), default=0.0)
+    least = max((raw.significant_bits or 0 for raw in deep), default=0)
+    if any(raw.array.dtype.kind == "f" for raw in deep):
+        full = max(high, 1.0)
+    else:
+        full = 2.0 ** next(bits for bits in _BITS if bits >= least and high < 2**bits) - 1
+    return tuple(_scaled(raw.array, 255 / full) for raw in raws)
+
+
+def _scaled(array: NDArray[Any], factor: float) -> BGRImage:
+    if array.dtype == np.uint8:
+        return array
+    values = np.nan_to_num(np.clip(array, 0, None), posinf=255 / factor)
+    return np.asarray(cv2.convertScaleAbs(values, alpha=factor), np.uint8)
 
 
 def read_image(path: str | Path) -> BGRImage:
-    """Read an image file, whatever characters its path has; see `decode_image`."""
-    return decode_image(read_bytes(path), str(path))
+    """Read an image file as (H, W, 3) uint8 BGR; see `decode_image`."""
+    return to_bgr8(decode_image(read_bytes(path), path))[0]
+
+
+def _decode(data: bytes, flags: int) -> tuple[NDArray[Any] | None, bool]:
+    """Return the image, None where OpenCV cannot decode it, and whether the file is damaged."""
+    image, printed = None, b""
+    if data:
+        with _captured_stderr() as output, suppress(cv2.error):
+            # imdecode instead of imread: the path may hold any character, on Windows too.
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+        printed = output[0]
+    damaged = _COMPLAINT.search(printed) is not None or _is_cut_off(data)
+    return (None if image is None else np.asarray(image)), damaged
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Return whether a JPEG, PNG or WebP file lacks its end."""
+    if data.startswith(_PNG_START):
+        return _PNG_END not in data
+    if data.startswith(b"RIFF"):
+        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if not data.startswith(b"\xff\xd8\xff"):
+        return False
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:  # start of the scan
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return data.find(b"\xff\xd9", at) < 0  # an earlier one would end a preview
+
+
+_BITS = (8, 10, 12, 14, 16)  # that cameras write
+_STDERR_LOCK = threading.Lock()
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[list[bytes]]:
+    """Capture what the decoders print: only there do they report damage."""
+    output = [b""]
+    with _STDERR_LOCK, tempfile.TemporaryFile() as file:
+        try:
+            saved = os.dup(2)
+        except OSError:  # a program without standard error
+            yield output
+            return
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield output
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            cv2.utils.logging.setLogLevel(level)
+            file.seek(0)
+            output[0] = file.read()
+
+
+def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any], float, bool] | None:
+    """Return an image, the share that is missing, and whether the file is whole; or None."""
+    from PIL import Image, ImageFile, ImageOps  # noqa: PLC0415  slow, and seldom needed
+
+    with _captured_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for whole in (True, False):
+            ImageFile.LOAD_TRUNCATED_IMAGES = not whole
+            try:
+                with Image.open(io.BytesIO(data)) as file:
+                    deep = file.mode.startswith("I")
+                    image = file.copy() if deep else file.convert("RGB")
+                    image = ImageOps.exif_transpose(image)
+                    missing = 0.0 if whole else _missing_share(np.asarray(file))
+            except Exception:  # noqa: BLE001  its decoders raise anything
+                continue
+            finally:
+                ImageFile.LOAD_TRUNCATED_IMAGES = False
+            array = np.asarray(image)
+            if deep:
+                return np.dstack([array.astype(np.uint16)] * 3), missing, whole
+            return np.ascontiguousarray(array[..., ::-1]), missing, whole
+    return None
+
+
+def _missing_share(image: NDArray[Any]) -> float:
+    """Return the share of rows at the end, or the beginning, that no decoder has filled."""
+    rows = image.reshape(len(image), -1)
+    blank = max(
+        np.argmax(np.append((each != each[0, 0]).any(axis=1), True)) for each in (rows, rows[::-1])
+    )
+    return float(blank) / len(rows)
+
+
+def _significant_bits(data: bytes) -> int | None:
+    """Return the bits that a PNG file states for its first channel (chunk sBIT)."""
+    at = data.find(b"sBIT", 0, 1024) if data.startswith(_PNG_START) else -1
+    return data[at + 4] if at > 0 else None
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
@@ -159,8 +327,10 @@ def _write_png16(path: str | Path, values: NDArray[np.float32], steps: int) -> N
 
 
 def _read_png16(path: str | Path, steps: int) -> NDArray[np.float32]:
-    raw = _decode(read_bytes(path), path, cv2.IMREAD_UNCHANGED)
-    if raw.ndim != 2 or raw.dtype != np.uint16:
+    raw, damaged = _decode(read_bytes(path), cv2.IMREAD_UNCHANGED)
+    if damaged:
+        raise SourceError(f"{path} is damaged; load it again")
+    if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
         raise SourceError(f"{path} is not a 16-bit grey PNG, as a map of numbers must be")
     values = np.array(raw, dtype=np.float32)
     values /= steps

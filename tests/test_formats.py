@@ -1,11 +1,14 @@
 """Images, maps and points written and read back, and what goes wrong with them."""
 
+import io
 import struct
+import zlib
 from contextlib import suppress
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from crestereo import SourceError, UsageError
 from crestereo import formats as f
@@ -17,6 +20,20 @@ def disparity():
     values = np.random.default_rng(1).uniform(0.5, 200, (6, 9)).astype(np.float32)
     values[1, 2] = np.nan
     return values
+
+
+def encoded(image, suffix, options=()):
+    return cv2.imencode(suffix, image, list(options))[1].tobytes()
+
+
+def bgr(data):
+    return f.to_bgr8(f.decode_image(data, "it"))[0]
+
+
+def photo():
+    """Return smooth noise, (120, 160, 3)."""
+    noise = np.random.default_rng(0).uniform(0, 255, (30, 40, 3))
+    return cv2.resize(noise, (160, 120), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype("u1")
 
 
 # --- images -----------------------------------------------------------------------------------
@@ -40,7 +57,7 @@ def test_images_with_any_path_are_written_and_read(name, tmp_path):
     ids=["grey", "grey 16-bit", "colour 16-bit", "alpha"],
 )
 def test_every_kind_of_image_becomes_bgr(image):
-    read = f.decode_image(cv2.imencode(".png", image)[1].tobytes(), "it")
+    read = bgr(cv2.imencode(".png", image)[1].tobytes())
     assert read.shape == (8, 9, 3)
     assert read.dtype == np.uint8
     assert (read == 100).all()
@@ -50,13 +67,9 @@ def test_palette_images_become_bgr():
     """A PNG of 2x1 px with a palette of red and blue, made by hand."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        import zlib
-
         return (
             struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         )
-
-    import zlib
 
     data = (
         b"\x89PNG\r\n\x1a\n"
@@ -65,7 +78,7 @@ def test_palette_images_become_bgr():
         + chunk(b"IDAT", zlib.compress(bytes([0, 0, 1])))
         + chunk(b"IEND", b"")
     )
-    assert f.decode_image(data, "it").tolist() == [[[0, 0, 255], [255, 0, 0]]]
+    assert bgr(data).tolist() == [[[0, 0, 255], [255, 0, 0]]]
 
 
 def test_images_turned_by_exif_are_upright():
@@ -76,25 +89,108 @@ def test_images_turned_by_exif_are_upright():
     tiff = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     exif = b"Exif\0\0" + tiff
     turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
-    read = f.decode_image(turned, "it")
+    read = bgr(turned)
     assert read.shape == (32, 16, 3)
     assert read[:14].max() < 20
     assert read[18:].min() > 235
 
 
-@pytest.mark.parametrize("data", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n IEND"])
+@pytest.mark.parametrize("data", [b"", b"<html></html>", b"\x00\x00\x00\x18ftypheic"])
 def test_what_is_no_image_is_refused_by_name(data):
     with pytest.raises(SourceError, match=r"photo\.png is not an image"):
         f.decode_image(data, "photo.png")
 
 
-def test_a_png_that_is_cut_off_is_told_before_its_library_complains(capfd):
-    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
-    data = cv2.imencode(".png", image)[1].tobytes()
-    assert np.array_equal(f.decode_image(data, "photo.png"), image)
-    with pytest.raises(SourceError, match=r"photo\.png is cut off"):
-        f.decode_image(data[:-200], "photo.png")
-    assert capfd.readouterr().err == ""
+@pytest.mark.parametrize(("bits", "suffix"), [(10, ".png"), (12, ".tiff"), (14, ".png")])
+def test_values_of_few_bits_in_sixteen_use_the_whole_range(bits, suffix):
+    """Given a dark left and a bright right image, then both are scaled by the same factor."""
+    bright = np.random.default_rng(0).integers(0, 256, (40, 50), np.uint8)
+    bright[0, 0] = 255
+    images = (bright // 4, bright)
+    raws = [
+        f.decode_image(encoded(image.astype(np.uint16) * 2 ** (bits - 8), suffix), "it")
+        for image in images
+    ]
+    for read, image in zip(f.to_bgr8(*raws), images, strict=True):
+        assert np.abs(read[..., 0].astype(int) - image).max() <= 1
+
+
+def test_the_range_that_a_png_states_is_kept():
+    """Given 12 significant bits and a dark image, then it is not brightened."""
+    data = encoded(np.full((8, 9), 100, np.uint16), ".png")
+    body = b"sBIT" + bytes([12])
+    chunk = struct.pack(">I", 1) + body + struct.pack(">I", zlib.crc32(body))
+    stated = data[:33] + chunk + data[33:]  # behind the header
+    assert (bgr(data) == 100).all()
+    assert (bgr(stated) == 6).all()  # 100 * 255 / 4095
+
+
+def test_float_images_up_to_one_use_the_whole_range():
+    image = np.linspace(0, 1, 200, dtype=np.float32).reshape(10, 20)
+    image[0, 0] = np.nan
+    read = bgr(encoded(image, ".tiff"))[..., 0]
+    assert read[0, 0] == 0
+    assert np.abs(read.astype(int) - np.nan_to_num(image) * 255).max() <= 1
+
+
+def test_a_format_that_only_pillow_reads_is_read():
+    image = photo()
+    file = io.BytesIO()
+    Image.fromarray(image[..., ::-1]).save(file, "PCX")
+    np.testing.assert_array_equal(bgr(file.getvalue()), image)
+
+
+CUTTABLE = {
+    "jpeg": (".jpg", []),
+    "progressive jpeg": (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
+    "png": (".png", []),
+    "bmp": (".bmp", []),
+}
+
+
+@pytest.mark.parametrize("kind", CUTTABLE)
+@pytest.mark.parametrize("share", [0.75, 0.99])
+def test_what_is_left_of_a_cut_image_is_read_and_the_damage_reported(kind, share, capfd):
+    data = encoded(photo(), *CUTTABLE[kind])
+    raw = f.decode_image(data[: int(share * len(data))], "it")
+    assert raw.damaged.startswith("the file is damaged")
+    assert raw.array.shape == (120, 160, 3)
+    kept = slice(40, 60)  # in the middle, so that the order of rows does not matter
+    whole = bgr(data)
+    assert np.abs(raw.array[kept].astype(int) - whole[kept]).mean() < 4
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "bmp"])
+def test_less_than_half_an_image_is_refused(kind, capfd):
+    data = encoded(photo(), *CUTTABLE[kind])
+    with pytest.raises(SourceError, match=r"it is damaged: \d\d % of it is missing"):
+        f.decode_image(data[: len(data) // 4], "it")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".webp"])
+def test_a_cut_image_that_nothing_can_decode_is_refused(suffix, capfd):
+    data = encoded(photo(), suffix)
+    with pytest.raises(SourceError, match="it is damaged and cannot be decoded"):
+        f.decode_image(data[: 3 * len(data) // 4], "it")
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tiff"])
+def test_flipped_bits_are_reported(suffix, capfd):
+    data = bytearray(encoded(photo(), suffix))
+    for at in range(len(data) // 3, 2 * len(data) // 3, 97):
+        data[at] ^= 0x55
+    raw = f.decode_image(bytes(data), "it")
+    assert raw.damaged
+    assert raw.array.shape == (120, 160, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_harmless_remark_of_a_decoder_is_no_damage():
+    data = encoded(photo(), ".jpg") + b"a trailer, as phones append"
+    assert f.decode_image(data, "it").damaged == ""
 
 
 def test_missing_files_folders_and_odd_paths_are_said(tmp_path):

@@ -1,41 +1,39 @@
-"""Open still images from files and the web, of one view or of both.
-
-Images are (H, W, 3) uint8 BGR, upright as their EXIF data say.
-"""
+"""Open still images from files and the web, of one view or of both."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import stat
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FunctionType, SimpleNamespace
-
-import numpy as np
 
 from crestereo.app import http
 from crestereo.app.align import advise
-from crestereo.app.script import say
-from crestereo.app.sources import Kind, Source, pair_name
+from crestereo.app.script import say, warn
+from crestereo.app.sources import Kind, Source, pair_name, partner_of
 from crestereo.app.video import TimeoutExceeded, call_within
 from crestereo.errors import SourceError
-from crestereo.formats import decode_image, read_bytes
-from crestereo.layouts import LayoutFinding, detect_layout, split_frame
+from crestereo.formats import RawImage, decode_image, read_bytes, to_bgr8
+from crestereo.layouts import Layout, detect_layout, split_frame
 from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage, StereoPair
 
 TIMEOUT_S = 15.0
 MAX_BYTES = 200_000_000
+MAX_FILE_BYTES = 2_000_000_000
 ASPECT_TOLERANCE = 0.02
-SURE = 0.5
-"""Confidence from which an image is taken to hold both views."""
+SURE = 0.85
+"""Confidence from which content without a hint in the name shows both views."""
+LIKELY = 0.5
+"""Confidence from which it confirms the name."""
 
+FORBIDDEN = 403
+_MP_ENTRIES = 0xB002
 _CHUNK_BYTES = 1 << 16
 _RIGHT_FIRST = (".jps", ".pns")
-"""Stereo JPEG and PNG hold the right view in the left half."""
+"""Stereo JPEG and PNG hold the right view in the left half, unless their header differs."""
 
 
 @dataclass(frozen=True)
@@ -45,161 +43,195 @@ class ImageFile:
     Parameters
     ----------
     source : Source
-    left : (H, W, 3) uint8
+    left : RawImage
         The image, or the left view of a stereo file.
-    right : (H, W, 3) uint8, optional
+    right : RawImage, optional
         Right view of a file that holds both.
     """
 
     source: Source
-    left: BGRImage
-    right: BGRImage | None = None
+    left: RawImage
+    right: RawImage | None = None
 
 
 def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
     """Read an image, split where the file holds both views.
 
     MPO files hold two images, JPS and PNS the views side by side, right one first. Others are
-    split where their name or content shows two views.
+    split where their content shows two views.
 
     Raises
     ------
     SourceError
         It cannot be read; the message names the source and the reason.
     """
-    data = _load(source)
-    if not both_views:
-        return ImageFile(source, _decode(source, data))
-    views = _multi_picture(data)
-    if views is not None:
+    try:
+        data = _load(source)
+    except http.StatusError as exc:
+        image = _load_as_browser(source.text) if exc.code == FORBIDDEN else None
+        if image is None:
+            raise
+        return ImageFile(source, RawImage(image))
+    parts = (_multi_picture_parts(data) if both_views else None) or (data,)
+    views = [decode_image(part, str(source)) for part in parts]
+    for view in views:
+        if view.damaged:
+            warn(f"{source}: {view.damaged}")
+    if len(views) > 1 or not both_views:
         return ImageFile(source, *views)
-    image = _decode(source, data)
-    suffix = Path(source.text).suffix.lower()
-    if suffix in _RIGHT_FIRST:
-        half = image.shape[1] // 2
-        return ImageFile(source, image[:, half : 2 * half], image[:, :half])
-    name = source.text if source.kind is Kind.FILE else ""
-    found: LayoutFinding | None = advise("layout", lambda: detect_layout(name, "", [image]), None)
-    if found is None or found.confidence < SURE:
-        return ImageFile(source, image)
-    say(f"both views in one image: {found}")
-    return ImageFile(source, *split_frame(image, found.layout))
+    layout = _layout_of(source, data, views[0])
+    if layout is None:
+        return ImageFile(source, views[0])
+    halves = split_frame(to_bgr8(views[0])[0], layout)
+    return ImageFile(source, *(RawImage(half) for half in halves))
 
 
 def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
     """Return the pair of two image files, or of one that holds both views.
+
+    The right image is resized to the left one, and both get their 8 bits by one factor.
 
     Raises
     ------
     SourceError
         The aspect ratios differ.
     """
-    if left.right is not None and (right is None or right.source == left.source):
-        return StereoPair(left.left, left.right, left.source.stem)
-    if right is None:
-        raise SourceError(f"{left.source} holds one view only; give the right image too")
-    views = [left.left, right.left]
+    name = left.source.stem
+    second = left.right
+    if second is None or (right is not None and right.source != left.source):
+        if right is None:
+            raise SourceError(f"{left.source} holds one view only; give the right image too")
+        second, name = right.left, pair_name(left.source, right.source)
+    views = to_bgr8(left.left, second)
     (h1, w1), (h2, w2) = (view.shape[:2] for view in views)
+    if abs(w1 / h1 / (w2 / h2) - 1) > ASPECT_TOLERANCE:
+        raise SourceError(
+            f"left is {w1}x{h1} px but right is {w2}x{h2} px; give two images of one aspect ratio "
+            "(a crop cannot be undone by resizing)"
+        )
     if (h1, w1) != (h2, w2):
-        if abs(w1 / h1 / (w2 / h2) - 1) > ASPECT_TOLERANCE:
-            raise SourceError(
-                f"left is {w1}x{h1} px but right is {w2}x{h2} px; give two images of one "
-                "aspect ratio (a crop cannot be undone by resizing)"
-            )
-        say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the larger one is resized")
-        views = [resize_image(view, min((h1, w1), (h2, w2))) for view in views]
-    return StereoPair(views[0], views[1], pair_name(left.source, right.source))
+        say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the right one is resized")
+    return StereoPair(views[0], resize_image(views[1], (h1, w1)), name)
+
+
+def _layout_of(source: Source, data: bytes, image: RawImage) -> Layout | None:
+    """Return how an image holds both views, None where it holds one."""
+    layout = _stereo_jpeg_layout(data)
+    if layout is None and Path(source.text).suffix.lower() in _RIGHT_FIRST:
+        layout = Layout(right_first=True)
+    if layout is not None or partner_of(source.text) is not None:  # the name says: the left view
+        return layout
+    frame = to_bgr8(image)[0]
+    found = advise("layout", lambda: detect_layout("", "", [frame]), None)
+    named = detect_layout(source.text, "", []).confidence >= LIKELY
+    if found is None or found.confidence < (LIKELY if named else SURE):
+        return None
+    by_name = detect_layout(source.text, "", [frame]) if named else found
+    if named and by_name.layout.stacked == found.layout.stacked:
+        found = by_name
+    elif found.confidence < SURE:
+        return None
+    elif _is_usual_aspect(frame, found.layout):  # cameras write photos with full views
+        found = replace(found, layout=replace(found.layout, half=False))
+    say(f"both views in one image: {found}; give the right image too if it holds one")
+    return found.layout
+
+
+def _is_usual_aspect(frame: BGRImage, layout: Layout) -> bool:
+    view, _ = split_frame(frame, replace(layout, half=False))
+    return bool(0.5 <= view.shape[1] / view.shape[0] <= 2.4)
+
+
+def _stereo_jpeg_layout(data: bytes) -> Layout | None:
+    """Return the layout that the header of a JPS file states (segment APP3 of the JPEG)."""
+    at = data.find(b"_JPSJPS_", 0, 1 << 16) if data.startswith(b"\xff\xd8") else -1
+    if at < 0 or len(data) < at + 14:
+        return None
+    flags, kind, media = data[at + 11 : at + 14]
+    if media != 1 or kind not in (2, 3):  # side by side, over under
+        return None
+    stacked = kind == 3
+    half = bool(flags & (1 if stacked else 2))
+    return Layout(stacked, half, right_first=not flags & 4)
 
 
 def _load(source: Source) -> bytes:
-    if source.kind is Kind.WEB:
-        try:
+    """Read the content of a file or an address; `TIMEOUT_S` limits all but regular files."""
+    try:
+        if source.kind is Kind.WEB:
             return call_within(TIMEOUT_S, lambda: _fetch(source.text))
-        except TimeoutExceeded as exc:
-            raise SourceError(
-                f"{source} was not loaded within {TIMEOUT_S:g} s; check the network or save the "
-                "image and give its path"
-            ) from exc
-    path = Path(source.text)
-    if stat.S_ISREG(path.stat().st_mode):
+        path = Path(source.text)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            return call_within(TIMEOUT_S, lambda: _read_pipe(path))
+        if status.st_size > MAX_FILE_BYTES:
+            raise _too_large(path, MAX_FILE_BYTES)
         return read_bytes(path)
-    with path.open("rb") as pipe:  # for example <(command): its end is not known
+    except TimeoutExceeded as exc:
+        raise SourceError(
+            f"{source} was not loaded within {TIMEOUT_S:g} s; save the image and give its path"
+        ) from exc
+    except OSError as exc:
+        raise SourceError(f"cannot read {source}: {exc.strerror or exc}") from exc
+
+
+def _read_pipe(path: Path) -> bytes:
+    """Read a pipe or a device, such as ``/dev/zero``, up to the size of an image."""
+    with path.open("rb") as pipe:
         data = pipe.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
-        raise SourceError(f"{source} gives more than {MAX_BYTES / 1e6:g} MB; is it an image?")
+        raise _too_large(path, MAX_BYTES)
     return data
+
+
+def _too_large(name: object, limit: int) -> SourceError:
+    return SourceError(f"{name} is larger than {limit / 1e6:g} MB, too large for an image")
 
 
 def _fetch(url: str) -> bytes:
     end = time.monotonic() + TIMEOUT_S
-    too_large = SourceError(
-        f"{url} is larger than {MAX_BYTES / 1e6:g} MB; save the image and give its path"
-    )
     with http.get(url, {"Accept": "image/*,*/*;q=0.5"}, read_s=TIMEOUT_S) as response:
         kind = response.headers.get("Content-Type", "").lower()
         if kind.startswith("text/") and not kind.startswith("text/plain"):
             raise SourceError(f"{url} is a web page, not an image; give the image's address")
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and int(announced) > MAX_BYTES:
-            raise too_large
+            raise _too_large(url, MAX_BYTES)
         body = bytearray()
         for chunk in response.iter_content(_CHUNK_BYTES):
             body += chunk
             if len(body) > MAX_BYTES:
-                raise too_large
+                raise _too_large(url, MAX_BYTES)
             if time.monotonic() > end:  # the caller has given up: end this thread
                 raise TimeoutExceeded("the time is over")
     return bytes(body)
 
 
-def _multi_picture(data: bytes) -> tuple[BGRImage, BGRImage] | None:
-    """Return both images of an MPO file (CIPA DC-007), None for other files."""
-    if b"MPF\x00" not in data[:65536]:
-        return None
-    from PIL import Image, ImageOps  # noqa: PLC0415  slow to import, and needed for MPO only
+def _load_as_browser(url: str) -> BGRImage | None:
+    """Load an image with imread-from-url, which names itself as a browser; None where it fails."""
+    from imread_from_url import imread_from_url  # noqa: PLC0415  slow to import
 
-    try:
-        with Image.open(io.BytesIO(data)) as file:
-            if getattr(file, "n_frames", 1) < 2:
-                return None
-            views = []
-            for number in range(2):
-                file.seek(number)
-                upright = ImageOps.exif_transpose(file).convert("RGB")
-                views.append(np.ascontiguousarray(np.asarray(upright)[..., ::-1]))
-    except (OSError, ValueError, SyntaxError, EOFError):
-        return None
-    return (views[0], views[1]) if views[0].shape == views[1].shape else None
-
-
-def _decode(source: Source, data: bytes) -> BGRImage:
-    """Decode an image; what OpenCV does not know goes through imread-from-url."""
-    try:
-        return decode_image(data, str(source))
-    except SourceError:
-        image = _decode_by_imread_from_url(source.text, data) if source.kind is Kind.WEB else None
-        if image is None:
-            raise
-        return image
-
-
-def _decode_by_imread_from_url(url: str, data: bytes) -> BGRImage | None:
-    """Return the image as imread-from-url decodes it, None where it cannot.
-
-    That package loads without timeout, limit or check of the status, so it gets the bytes that
-    were fetched with them in place of its own request.
-    """
-    package = importlib.import_module("imread_from_url.imread_from_url")
-    function = package.imread_from_url
-    transport = SimpleNamespace(get=lambda *_, **__: SimpleNamespace(content=data))
-    read = FunctionType(
-        function.__code__,
-        {**vars(package), "requests": transport},
-        argdefs=function.__defaults__,
-    )
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its errors
         try:
-            image: BGRImage | None = read(url)
+            image: BGRImage | None = call_within(TIMEOUT_S, lambda: imread_from_url(url))
         except Exception:  # noqa: BLE001  it lets any error of its decoder through
             return None
     return image
+
+
+def _multi_picture_parts(data: bytes) -> tuple[bytes, bytes] | None:
+    """Return the first two JPEG files in an MPO file (CIPA DC-007), None for other files."""
+    index_at = data.find(b"MPF\x00")
+    if index_at < 0:
+        return None
+    from PIL import Image  # noqa: PLC0415  slow to import, and needed for MPO only
+
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            second = file.mpinfo[_MP_ENTRIES][1]
+    except (OSError, LookupError, AttributeError, SyntaxError, ValueError):
+        return None  # a JPEG of one image, or whose index is damaged
+    start = index_at + len(b"MPF\x00") + second["DataOffset"]
+    if not data.startswith(b"\xff\xd8", start):
+        return None
+    return data[:start], data[start:]

@@ -35,6 +35,7 @@ from crestereo.app.render import (
 from crestereo.app.script import answer, say, summary, warn
 from crestereo.app.settings import ImageSettings
 from crestereo.app.window import open_window, watch
+from crestereo.formats import to_bgr8
 from crestereo.similarity import compare
 from crestereo.types import DisparityResult, StereoPair
 
@@ -169,7 +170,7 @@ def _report(record: dict[str, Any]) -> None:
 
 def compare_images(first: ImageFile, second: ImageFile) -> None:
     """Print how different two images are: their colours first, then structure and pixels."""
-    a, b = first.left, second.left
+    a, b = to_bgr8(first.left, second.left)
     difference = compare(a, b)
     answer(f"{HEADLINE} {_six_digits(difference.histogram)}")
     answer(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
