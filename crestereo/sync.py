@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -79,38 +80,50 @@ VERIFIED_PAIRS = 3  # of frames that belong together if the offset is right
 UNVERIFIED = 0.49  # what remains of the confidence if none of them matches
 
 
+class TimedFrame(Protocol):
+    """Image and its time [s] from the beginning of the recording."""
+
+    @property
+    def image(self) -> BGRImage:
+        """Return the image."""
+
+    @property
+    def time_s(self) -> float:
+        """Return the time."""
+
+
 @dataclass(frozen=True)
 class SyncFinding:
-    """Hold by how much two recordings are apart.
+    """Time offset of two recordings; `str()` of it is one line.
 
     Parameters
     ----------
+    offset_s : float
+        What happens at time t of the left recording happens at ``t + offset_s`` of the right
+        one [s]; 0 where it was not found.
     offset_frames : float
-        What happens in frame i of the left video happens in frame
-        ``i * fps_right / fps_left + offset_frames`` of the right one; 0 where nothing is believed.
+        The same in frames of the right recording.
     confidence : float
         0 to 1.
     measured_frames : float
-        The likeliest offset, believed or not; NaN where there was nothing to measure.
+        Most likely offset, found or not; NaN where nothing could be measured.
     """
 
-    offset_frames: float
-    confidence: float
-    measured_frames: float
+    offset_s: float = 0.0
+    offset_frames: float = 0.0
+    confidence: float = 0.0
+    measured_frames: float = math.nan
 
     @property
-    def believed(self) -> bool:
-        """Tell whether the evidence is strong enough to shift anything."""
+    def found(self) -> bool:
+        """Return whether the evidence suffices to shift one recording."""
         return self.confidence >= BELIEVE_FROM
 
     def __str__(self) -> str:
-        """Return a line for the user."""
-        if not self.believed:
-            measured = (
-                ""
-                if math.isnan(self.measured_frames)
-                else (f", measured {self.measured_frames:+.1f}")
-            )
+        if not self.found:
+            measured = ""
+            if not math.isnan(self.measured_frames):
+                measured = f", measured {self.measured_frames:+.1f}"
             return f"sync: offset not found (too little shared motion{measured}), using 0 frames"
         late = f"right video {abs(self.offset_frames):.1f} frames "
         late += "behind" if self.offset_frames > 0 else "ahead"
@@ -119,35 +132,38 @@ class SyncFinding:
 
 
 def find_offset(
-    left_frames: Sequence[BGRImage],
-    right_frames: Sequence[BGRImage],
-    fps_left: float,
-    fps_right: float,
-    times_s: tuple[Sequence[float], Sequence[float]] | None = None,
+    left_frames: Sequence[TimedFrame], right_frames: Sequence[TimedFrame]
 ) -> SyncFinding:
-    """Find the offset between two recordings, within three seconds."""
-    rates, frames = (fps_left, fps_right), (left_frames, right_frames)
-    even = [np.arange(len(i)) / fps for i, fps in zip(frames, rates, strict=True)]
-    times = [list(at_s) for at_s in times_s or even]
-    signals = [
-        at_constant_rate(motion_signals(images), at_s, fps)
-        for images, at_s, fps in zip(frames, times, rates, strict=True)
+    """Find the time offset of two recordings from their first seconds."""
+    both = left_frames, right_frames
+    times = [
+        [frame.time_s - (frames[0].time_s if frames else 0.0) for frame in frames]
+        for frames in both
     ]
-    found = offset_of_signals(signals[0], signals[1], fps_left, fps_right)
+    rates = [1 / float(np.median(np.diff(at_s))) if len(at_s) > 1 else 25.0 for at_s in times]
+    signals = [
+        at_constant_rate(motion_signals(frame.image for frame in frames), at_s, fps)
+        for frames, at_s, fps in zip(both, times, rates, strict=True)
+    ]
+    found = offset_of_signals(signals[0], signals[1], rates[0], rates[1])
     counts = len(signals[0]) + 1, len(signals[1]) + 1
-    places = pairs_to_verify(found, counts, fps_right / fps_left)
+    places = pairs_to_verify(found, counts, rates[1] / rates[0])
 
     def shown(side: int, place: int) -> BGRImage:
-        return frames[side][int(np.abs(np.asarray(times[side]) - place / rates[side]).argmin())]
+        return both[side][int(np.abs(np.asarray(times[side]) - place / rates[side]).argmin())].image
 
-    return verified(found, ((shown(0, i), shown(1, k)) for i, k in places))
+    found = verified(found, ((shown(0, i), shown(1, k)) for i, k in places))
+    offset_s = found.offset_frames / rates[1]
+    if found.found:
+        offset_s += right_frames[0].time_s - left_frames[0].time_s
+    return SyncFinding(offset_s, found.offset_frames, found.confidence, found.measured_frames)
 
 
 def pairs_to_verify(
     found: SyncFinding, counts: tuple[int, int], rate: float
 ) -> list[tuple[int, int]]:
     """Return which frames of the left and the right video are looked at to verify an offset."""
-    if not found.believed:
+    if not found.found:
         return []
     pairs = [
         (i, partner)
@@ -159,11 +175,11 @@ def pairs_to_verify(
 
 def verified(found: SyncFinding, pairs: Iterable[tuple[BGRImage, BGRImage]]) -> SyncFinding:
     """Return a believed finding only if one of the `pairs` of `pairs_to_verify` really matches."""
-    if not found.believed:
+    if not found.found:
         return found
     if any(a.shape == b.shape and check_pair(a, b).usable for a, b in pairs):
         return found
-    return SyncFinding(0.0, found.confidence * UNVERIFIED, found.measured_frames)
+    return SyncFinding(0.0, 0.0, found.confidence * UNVERIFIED, found.measured_frames)
 
 
 def offset_of_signals(
@@ -179,7 +195,7 @@ def offset_of_signals(
     offsets = np.arange(-most, most + 1)
     scores = np.array([_similarity(resampled, right, int(k), least_overlap) for k in offsets])
     if not np.isfinite(scores).any():
-        return SyncFinding(0.0, 0.0, math.nan)
+        return SyncFinding(0.0, 0.0, 0.0, math.nan)
     best = int(np.nanargmax(scores))
     elsewhere = np.abs(offsets - offsets[best]) > NEARBY_FRAMES
     confidence = _confidence(scores[best], scores[elsewhere])
@@ -189,9 +205,9 @@ def offset_of_signals(
         hill = _hill(scores, best)
         in_step = _confidence(scores[best], np.delete(scores, hill))
         if in_step >= BELIEVE_FROM:
-            return SyncFinding(0.0, in_step, float(measured))
+            return SyncFinding(0.0, 0.0, in_step, float(measured))
     believed = measured if confidence >= BELIEVE_FROM else 0.0
-    return SyncFinding(float(believed), confidence, float(measured))
+    return SyncFinding(0.0, float(believed), confidence, float(measured))
 
 
 def _without_cadence(signals: Signals) -> Signals:

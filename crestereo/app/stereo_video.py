@@ -298,28 +298,20 @@ def _offset_s(left: Video, right: Video, settings: TwoVideosSettings) -> float:
     if settings.sync == OFF or left.live or right.live:
         return 0.0
     say("estimating the time offset of the two videos")
-    a, b = _small_frames(left), _small_frames(right)
-    times = [f.time_s for f in a], [f.time_s for f in b]
-    finding = advise(
-        "sync",
-        lambda: find_offset([f.image for f in a], [f.image for f in b], left.fps, right.fps, times),
-        SyncFinding(0.0, 0.0, float("nan")),
-    )
+    frames = _small_frames(left), _small_frames(right)
+    finding = advise("sync", lambda: find_offset(*frames), SyncFinding())
     say(str(finding))
-    if not finding.believed:
-        return 0.0
-    # measured from the first frames that can be decoded, which may be late in their files
-    return left.late_s - right.late_s - round(finding.offset_frames) / right.fps
+    return -finding.offset_s
 
 
 def _small_frames(video: Video) -> list[Frame]:
-    """Return the frames of the first seconds that can be decoded, small, from time zero on."""
+    """Return the frames of the first seconds that can be decoded, small."""
     end_s = video.late_s + SYNC_S
     height, width = video.first.shape[:2]
     scale = min(1.0, SYNC_SIDE_PX / max(height, width))
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
     return [
-        Frame(resize_image(frame.image, shape), frame.time_s - video.late_s)
+        Frame(resize_image(frame.image, shape), frame.time_s)
         for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames())
     ]
 

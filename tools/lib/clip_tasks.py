@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from crestereo.alignment import find_bars
+from crestereo.app.video import Frame
 from crestereo.errors import SourceError
 from crestereo.layouts import LAYOUT_NAMES, Layout, detect_layout, parse_layout, split_frame
 from crestereo.sync import MAX_OFFSET_S, find_offset
@@ -53,26 +54,30 @@ def sync_rows(clips: int) -> Iterator[Row]:
             seed, offset, moving_camera=moving_camera, rates=rates,
             frames=int((CLIP_S + MAX_OFFSET_S) * rates[0]), kept=int(CLIP_S * rates[0]),
         )  # fmt: skip
-        found = find_offset(left, right, *rates)
-        exact = found.believed and round(found.offset_frames) == offset
+        found = find_offset(_timed(left, rates[0]), _timed(right, rates[1]))
+        exact = found.found and round(found.offset_frames) == offset
         yield Row(
             f"{'moving' if moving_camera else 'still'} camera {number + 1}, "
             f"{rates[0]:.2f} and {rates[1]:.2f} a second",
             {
                 "offset": float(offset),
-                "found": found.offset_frames if found.believed else math.nan,
+                "found": found.offset_frames if found.found else math.nan,
                 "sure %": 100 * found.confidence,
                 "exact %": 100.0 * exact,
-                "wrong %": 100.0 * (found.believed and not exact),
+                "wrong %": 100.0 * (found.found and not exact),
             },
         )
         if before is not None and number % 2:
-            found = find_offset(before[0], right, before[1], rates[1])
+            found = find_offset(_timed(*before), _timed(right, rates[1]))
             yield Row(
                 f"{'moving' if moving_camera else 'still'} camera {number} and {number + 1}",
-                {"sure %": 100 * found.confidence, "unrelated believed %": 100.0 * found.believed},
+                {"sure %": 100 * found.confidence, "unrelated believed %": 100.0 * found.found},
             )
         before = left, rates[0]
+
+
+def _timed(images: Sequence[BGRImage], fps: float) -> list[Frame]:
+    return [Frame(image, number / fps) for number, image in enumerate(images)]
 
 
 def layout_rows() -> Iterator[Row]:
