@@ -136,7 +136,8 @@ def test_flags_of_yt_dlp_are_not_passed_on(answer: type[FakeDownloader]) -> None
     assert "--cookies " not in said
     assert "See " not in said
     assert said.endswith(
-        "--cookies-from-browser firefox may help, or download it with yt-dlp and give the path"
+        "--cookies-from-browser firefox lets yt-dlp use the cookies there, or download it with "
+        "yt-dlp and give the path"
     )
 
 

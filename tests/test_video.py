@@ -539,8 +539,8 @@ def test_a_numbered_sequence_of_images_is_a_video(tmp_path: Path) -> None:
     assert (greys(video), source.stem) == ([3, 4, 5, 6, 7], "img")
 
 
-def test_videos_of_one_aspect_ratio_are_brought_to_the_smaller_size(tmp_path: Path) -> None:
+def test_videos_of_one_aspect_ratio_are_brought_to_the_left_size(tmp_path: Path) -> None:
     left = opened(write_video(tmp_path / "l.avi", frames=3, size=(192, 128)))
     right = opened(write_video(tmp_path / "r.avi", frames=3, size=(96, 64)))
     pairs = list(TwoVideos(left, right, "toy"))
-    assert [(pair.left.shape, pair.right.shape) for pair in pairs] == [((64, 96, 3),) * 2] * 3
+    assert [(pair.left.shape, pair.right.shape) for pair in pairs] == [((128, 192, 3),) * 2] * 3

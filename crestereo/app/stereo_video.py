@@ -38,7 +38,7 @@ class TwoVideos:
     Parameters
     ----------
     left, right : Video
-        Where sizes differ the larger frames are resized.
+        Where sizes differ the right frames are resized.
     name : str
         For messages and file names.
     offset_s : float
@@ -60,7 +60,6 @@ class TwoVideos:
         self.name = name
         self.live = left.live or right.live
         self.video, self._right = left, right
-        self._shape = min(left.first.shape[:2], right.first.shape[:2])
         self._offset_s = offset_s
         self._endings: list[str] = []
         self.beginning: list[StereoPair] = []
@@ -107,8 +106,9 @@ class TwoVideos:
         return [self._pair(a.image, b.image, a.time_s) for a, b in zip(lefts, rights, strict=False)]
 
     def _pair(self, left: BGRImage, right: BGRImage, time_s: float) -> StereoPair:
-        shape = self._shape
-        return StereoPair(_resized(left, shape), _resized(right, shape), self.name, time_s)
+        if right.shape != left.shape:
+            right = resize_image(right, left.shape[:2])
+        return StereoPair(left, right, self.name, time_s)
 
     def _timed_pairs(self) -> Iterator[StereoPair]:
         lefts, rights = self.video.frames(), self._right.frames()
@@ -222,7 +222,7 @@ def pair_videos(left: Video, right: Video, settings: TwoVideosSettings) -> TwoVi
     """Pair two videos by the offset that is set or estimated."""
     if left.size != right.size:
         (w1, h1), (w2, h2) = left.size, right.size
-        say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the larger one is resized")
+        say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the right one is resized")
     offset_s = _offset_s(left, right, settings)
     stream = TwoVideos(left, right, pair_name(left.source, right.source), offset_s=offset_s)
     if not stream.live:
@@ -314,10 +314,6 @@ def _small_frames(video: Video) -> list[Frame]:
         Frame(resize_image(frame.image, shape), frame.time_s)
         for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames())
     ]
-
-
-def _resized(view: BGRImage, shape: tuple[int, int]) -> BGRImage:
-    return view if view.shape[:2] == shape else resize_image(view, shape)
 
 
 def _remarks(video: Video) -> list[str]:

@@ -480,7 +480,7 @@ def _site_reason(exc: Exception) -> str:
     reason = re.split(r"(?i)[.;]?\s*(?:use --|see\s+https?://|please report)", reason)[0]
     advice = "download it with yt-dlp and give the path"
     if re.search(r"(?i)cookie|sign in|log ?in|bot", str(exc)):
-        advice = f"--cookies-from-browser firefox may help, or {advice}"
+        advice = f"--cookies-from-browser firefox lets yt-dlp use the cookies there, or {advice}"
     return f"{reason}; {advice}"
 
 
