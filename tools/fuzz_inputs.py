@@ -151,7 +151,9 @@ def run_videos(seed: int, folder: Path) -> Outcome:
     rng = np.random.default_rng(seed)
     kind, left, right = draw_pair(seed)
     size = int(rng.integers(24, 240)), int(rng.integers(16, 160))
-    views = [cv2.resize(_eight_bits(view), size) for view in (left, right)]
+    views = [
+        cv2.resize(_eight_bits(view), size, interpolation=cv2.INTER_AREA) for view in (left, right)
+    ]
     count = int(rng.integers(*FRAMES))
     frames = [[np.roll(view, number, axis=1) for number in range(count)] for view in views]
     if seed % 2:
