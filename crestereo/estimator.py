@@ -27,119 +27,14 @@ if TYPE_CHECKING:
     import onnxruntime
 
 
-Feed = dict[str, NDArray[Any]]
-
 DEFAULT_ITERS = 5
 """Refinement steps where the file leaves the choice and the caller makes none."""
-
-
-class Network:
-    """An opened ONNX file with its interface."""
-
-    def __init__(
-        self, path: Path, device: str, threads: int | None, channel_order: str | None
-    ) -> None:
-        if channel_order not in (None, *CHANNEL_ORDERS):
-            raise UsageError(
-                f"channel_order must be one of {', '.join(CHANNEL_ORDERS)}, not {channel_order!r}"
-            )
-        self.path = path
-        self.session = open_session(path, device=device, threads=threads, trial=_try_out)
-        self.interface = read_interface(self.session, path)
-        self.channel_order = channel_order or self.interface.channel_order
-
-    @property
-    def provider(self) -> str:
-        """Return the execution provider that runs it."""
-        return str(self.session.get_providers()[0])
-
-    def resolve_iters(self, iters: int | None) -> int | None:
-        """Return the number of iterations that will run, None when the file does not record it."""
-        if self.interface.iters is not None:
-            return check_iters(DEFAULT_ITERS if iters is None else iters)
-        built_in = iters_in_name(self.path.name)
-        if iters not in (None, built_in):
-            told = "" if built_in is None else f" of {built_in}"
-            raise UsageError(
-                f"{self.path.name} has its number of iterations{told} built in; leave iters out "
-                f"or take another file for {iters}"
-            )
-        return built_in
-
-    def resolve_shape(self, shape: Shape | None) -> Shape | None:
-        """Return the size of the input, None for the image's own."""
-        wanted = None if shape is None else check_model_shape(shape)
-        fixed = self.interface.shape
-        if fixed is None or wanted is None or wanted == fixed:
-            return fixed or wanted
-        raise UsageError(
-            f"{self.path.name} takes images of {fixed[0]}x{fixed[1]} (height x width) only; "
-            f"leave model_shape out or take another file for {wanted[0]}x{wanted[1]}"
-        )
-
-    def image_feed(self, fit: Fit, left: BGRImage, right: BGRImage) -> Feed:
-        """Return the inputs made of the images, at half size too where there are such inputs."""
-        face = self.interface
-        names = [(face.left, face.right, fit)]
-        if face.half is not None:
-            names.append((*face.half, Fit.squash(fit.image, half_shape(fit.canvas))))
-        feed: Feed = {}
-        for left_name, right_name, size in names:
-            feed[left_name] = size.image_to_network(left, self.channel_order, face.dtype)
-            feed[right_name] = size.image_to_network(right, self.channel_order, face.dtype)
-        return feed
-
-    def iters_feed(self, iters: int | None) -> Feed:
-        """Return the input that sets the number of iterations, empty where there is none."""
-        tensor = self.interface.iters
-        if tensor is None:
-            return {}
-        return {tensor.name: np.full((1,) * len(tensor.shape), iters, numpy_type(tensor.type))}
-
-    def run(
-        self, feed: Feed, canvas: Shape, options: onnxruntime.RunOptions
-    ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Run the network once."""
-        face = self.interface
-        names = [face.disparity, *([face.confidence] if face.confidence else [])]
-        try:
-            outputs = self.session.run(names, feed, options)
-        except runtime_errors() as exc:
-            if options.terminate:
-                raise Cancelled("the estimation was cancelled") from exc
-            reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-            raise ModelError(
-                f"{self.path.name} cannot run on an input of {canvas[0]}x{canvas[1]} with "
-                f"{self.provider}: {reason}"
-            ) from exc
-        for output in outputs:
-            if output.ndim != 4 or output.shape[2:] != canvas:
-                raise ModelError(
-                    f"{self.path.name} answered an input of {canvas[0]}x{canvas[1]} with a map of "
-                    f"shape {output.shape}"
-                )
-        return outputs[0], outputs[1] if face.confidence else None
-
-
-def half_shape(shape: Shape) -> Shape:
-    """Return half the height and width, as the first pass of two passes has them."""
-    return shape[0] // 2, shape[1] // 2
-
-
-def _try_out(session: onnxruntime.InferenceSession) -> None:
-    """Run a session on black images: a device may open a network that it cannot compute."""
-    for_trial: Feed = {}
-    for node in session.get_inputs():
-        sides = tuple(side if isinstance(side, int) else MIN_SIDE_PX for side in node.shape)
-        for_trial[node.name] = np.ones(sides, numpy_type(node.type))
-    session.run(None, for_trial)
-
 
 _STRIDE_PX = 64  # a published network halves its input four times, and so does its half-size pass
 
 
 class CREStereo:
-    """Estimate disparity with an ONNX file of any supported interface (see `interface`).
+    """Stereo network in an ONNX file of a supported interface (see `interface`).
 
     Parameters
     ----------
@@ -163,12 +58,18 @@ class CREStereo:
     ----------
     path : Path
         The file.
+    name : str
+        Its file name.
     kind : str
         "init", "combined" or "lite".
     iters : int or None
         Refinement steps; None when the file does not record it.
     shape : (int, int) or None
         Height and width of the network's input [px]; None means the image's own.
+    provider : str
+        ONNX Runtime execution provider that runs the network.
+    channel_order : str
+        Order of colours that the network is fed, "RGB" or "BGR".
     accepts_prior : bool
         Whether `estimate` takes a prior.
 
@@ -196,30 +97,22 @@ class CREStereo:
         threads: int | None = None,
         channel_order: str | None = None,
     ) -> None:
+        if channel_order not in (None, *CHANNEL_ORDERS):
+            raise UsageError(
+                f"channel_order must be one of {', '.join(CHANNEL_ORDERS)}, not {channel_order!r}"
+            )
         self.path = Path(model_path)
-        self._network = Network(self.path, device, threads, channel_order)
-        face = self._network.interface
-        self.kind = face.kind
-        self.accepts_prior = face.prior is not None
-        self.iters = self._network.resolve_iters(iters)
-        self.shape = self._network.resolve_shape(model_shape)
+        self.name = self.path.name
+        self._session = open_session(self.path, device=device, threads=threads, trial=_try_out)
+        self._interface = read_interface(self._session, self.path)
+        self.kind = self._interface.kind
+        self.provider = str(self._session.get_providers()[0])
+        self.channel_order = channel_order or self._interface.channel_order
+        self.accepts_prior = self._interface.prior is not None
+        self.iters = self._resolve_iters(iters)
+        self.shape = self._resolve_shape(model_shape)
         self._running: set[onnxruntime.RunOptions] = set()
         self._lock = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """Return the file name of the network."""
-        return self.path.name
-
-    @property
-    def provider(self) -> str:
-        """Return the ONNX Runtime execution provider that really runs the network."""
-        return self._network.provider
-
-    @property
-    def channel_order(self) -> str:
-        """Return the order of colours that the network is fed, "RGB" or "BGR"."""
-        return self._network.channel_order
 
     def __call__(self, left: BGRImage, right: BGRImage) -> DisparityMap:
         """Return the disparity only, see `estimate`."""
@@ -265,7 +158,7 @@ class CREStereo:
             check_images(left, right)
             fit = self._fit((left.shape[0], left.shape[1]))
             feed = self._feed(fit, left, right, prior)
-            disparity, confidence = self._network.run(feed, fit.canvas, options)
+            disparity, confidence = self._run(feed, fit.canvas, options)
             result = DisparityResult(
                 disparity=fit.disparity_from_network(disparity[0, 0]),
                 confidence=(
@@ -293,24 +186,51 @@ class CREStereo:
                 options.terminate = True
 
     def _fit(self, image: Shape) -> Fit:
-        face = self._network.interface
-        if face.kind == "lite" and face.shape is None:
+        if self.kind == "lite" and self._interface.shape is None:
             return Fit.keep_aspect(image, self.shape)
         native = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in image)
         return Fit.squash(image, self.shape or (native[0], native[1]))
 
+    def _resolve_iters(self, iters: int | None) -> int | None:
+        """Return the number of iterations that will run, None when the file does not record it."""
+        if self._interface.iters is not None:
+            return check_iters(DEFAULT_ITERS if iters is None else iters)
+        built_in = iters_in_name(self.name)
+        if iters not in (None, built_in):
+            recorded = "" if built_in is None else f" of {built_in}"
+            raise UsageError(
+                f"{self.name} has its number of iterations{recorded} built in; leave iters out "
+                f"or take another file for {iters}"
+            )
+        return built_in
+
+    def _resolve_shape(self, shape: Shape | None) -> Shape | None:
+        wanted = None if shape is None else check_model_shape(shape)
+        fixed = self._interface.shape
+        if fixed is None or wanted is None or wanted == fixed:
+            return fixed or wanted
+        raise UsageError(
+            f"{self.name} takes images of {fixed[0]}x{fixed[1]} (height x width) only; "
+            f"leave model_shape out or take another file for {wanted[0]}x{wanted[1]}"
+        )
+
     def _feed(
-        self,
-        fit: Fit,
-        left: BGRImage,
-        right: BGRImage,
-        prior: DisparityMap | None,
-    ) -> Feed:
-        face = self._network.interface
-        feed = self._network.image_feed(fit, left, right)
-        feed |= self._network.iters_feed(self.iters)
+        self, fit: Fit, left: BGRImage, right: BGRImage, prior: DisparityMap | None
+    ) -> dict[str, NDArray[Any]]:
+        face = self._interface
         if face.prior is None and prior is not None:
             raise UsageError(f"{self.name} takes no prior")
+        names = [(face.left, face.right, fit)]
+        if face.half is not None:
+            half = fit.canvas[0] // 2, fit.canvas[1] // 2
+            names.append((*face.half, Fit.squash(fit.image, half)))
+        feed: dict[str, NDArray[Any]] = {}
+        for left_name, right_name, size in names:
+            feed[left_name] = size.image_to_network(left, self.channel_order, face.dtype)
+            feed[right_name] = size.image_to_network(right, self.channel_order, face.dtype)
+        if face.iters is not None:
+            sides = (1,) * len(face.iters.shape)
+            feed[face.iters.name] = np.full(sides, self.iters, numpy_type(face.iters.type))
         if face.prior is not None:
             dtype = numpy_type(face.prior.type)
             if prior is not None:
@@ -318,3 +238,36 @@ class CREStereo:
             elif not face.prior.optional:
                 feed[face.prior.name] = np.full((1, 1, *fit.canvas), np.nan, dtype)
         return feed
+
+    def _run(
+        self, feed: dict[str, NDArray[Any]], canvas: Shape, options: onnxruntime.RunOptions
+    ) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Return disparity (1, C, H, W), whose plane 0 counts, and confidence (1, 1, H, W)."""
+        face = self._interface
+        names = [face.disparity, *([face.confidence] if face.confidence else [])]
+        try:
+            outputs = self._session.run(names, feed, options)
+        except runtime_errors() as exc:
+            if options.terminate:
+                raise Cancelled("the estimation was cancelled") from exc
+            reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+            raise ModelError(
+                f"{self.name} cannot run on an input of {canvas[0]}x{canvas[1]} with "
+                f"{self.provider}: {reason}"
+            ) from exc
+        for output in outputs:
+            if output.ndim != 4 or output.shape[2:] != canvas:
+                raise ModelError(
+                    f"{self.name} answered an input of {canvas[0]}x{canvas[1]} with a map of "
+                    f"shape {output.shape}"
+                )
+        return outputs[0], outputs[1] if face.confidence else None
+
+
+def _try_out(session: onnxruntime.InferenceSession) -> None:
+    """Run a session once: a device may open a network that it cannot compute."""
+    feed: dict[str, NDArray[Any]] = {}
+    for node in session.get_inputs():
+        sides = tuple(side if isinstance(side, int) else MIN_SIDE_PX for side in node.shape)
+        feed[node.name] = np.ones(sides, numpy_type(node.type))
+    session.run(None, feed)
