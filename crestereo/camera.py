@@ -85,27 +85,10 @@ Matrix = NDArray[np.float64]
 
 
 def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> CameraConfig:
-    """Read a calibration file of any known kind, recognised by what it holds.
+    """Read a calibration file of any known kind, recognised by its content.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file.
-    image_width_px : int, optional
-        Width of the images it belongs to [px], for files that do not tell.
-
-    Returns
-    -------
-    CameraConfig
-        Baseline in metres. OpenCV's files keep the unit of the board's squares: metres are
-        expected.
-
-    Raises
-    ------
-    SourceError
-        When the file cannot be read or is of no known kind.
-    UsageError
-        When the width is neither in the file nor given.
+    `image_width_px` is for files that do not record the width. OpenCV's files keep the unit of the
+    board's squares: metres are expected.
     """
     text = read_bytes(path).decode("utf-8-sig", errors="replace")  # Windows editors mark it
     try:

@@ -1,4 +1,4 @@
-"""From disparity to other sizes, to depth and to points in space.
+"""Convert disparity to other sizes, to depth and to points in space.
 
 Axes are OpenCV's: x right, y down, z forward, the origin in the left camera.
 """
@@ -15,7 +15,7 @@ from crestereo.types import BGRImage, DepthMap, DisparityMap
 
 
 def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> DisparityMap:
-    """Bring a disparity onto another grid, in the pixels of that grid.
+    """Resize a disparity to another grid, in the pixels of that grid.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ def _resize_linear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArr
 
 
 def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMap:
-    """Turn disparity into depth: Z = focal * baseline / (disparity + doffs).
+    """Convert disparity to depth: Z = focal * baseline / (disparity + doffs).
 
     Parameters
     ----------
     disparity : (H, W) float32
         Pixels of an image W wide, NaN where unknown.
     camera : CameraConfig
-        Scaled to the width W by itself.
+        Of any width: it is scaled to W.
 
     Returns
     -------
@@ -70,51 +70,17 @@ def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMa
         Depth [m]; NaN where the disparity is unknown or disparity + doffs is not above zero.
     """
     scaled = camera.scaled_to(disparity.shape[1])
-    return _quotient(scaled.focal_px * scaled.baseline_m, disparity + np.float32(scaled.doffs_px))
-
-
-def depth_to_disparity(depth: DepthMap, camera: CameraConfig) -> DisparityMap:
-    """Turn depth into disparity: d = focal * baseline / Z - doffs."""
-    scaled = camera.scaled_to(depth.shape[1])
-    disparity = _quotient(scaled.focal_px * scaled.baseline_m, depth)
-    disparity -= np.float32(scaled.doffs_px)
-    return disparity
-
-
-def _quotient(numerator: float, values: NDArray[np.float32]) -> NDArray[np.float32]:
-    result = np.full(values.shape, np.nan, np.float32)
-    np.divide(np.float32(numerator), values, out=result, where=values > 0)  # NaN > 0 is False
-    return result
+    values = disparity + np.float32(scaled.doffs_px)
+    depth = np.full(values.shape, np.nan, np.float32)
+    focal_baseline = np.float32(scaled.focal_px * scaled.baseline_m)
+    np.divide(focal_baseline, values, out=depth, where=values > 0)  # NaN > 0 is False
+    return depth
 
 
 def point_cloud(
     depth: DepthMap, image: BGRImage, camera: CameraConfig, *, max_depth_m: float | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Place every pixel of known depth in space.
-
-    Parameters
-    ----------
-    depth : (H, W) float32
-        Metres, NaN where unknown.
-    image : (H, W, 3) uint8
-        The left image, BGR.
-    camera : CameraConfig
-        Scaled to the width W by itself.
-    max_depth_m : float, optional
-        Points farther away are left out.
-
-    Returns
-    -------
-    points : (N, 3) float32
-        x, y, z [m] in OpenCV's camera axes.
-    colors : (N, 3) uint8
-        Red, green, blue.
-
-    Raises
-    ------
-    UsageError
-        When depth and image differ in size.
-    """
+    """Return the points (N, 3) [m] of known depth and their colours (N, 3), red, green, blue."""
     height, width = depth.shape
     if image.shape[:2] != (height, width):
         raise UsageError(
@@ -135,7 +101,11 @@ def point_cloud(
 
 
 def fill_from_background(disparity: DisparityMap) -> DisparityMap:
-    """Replace unknown pixels by the farther of their nearest known neighbours."""
+    """Replace unknown pixels by the farther of their nearest known neighbours along the row.
+
+    Rows without any known value are filled from the nearest rows. This is the interpolation of
+    KITTI's development kit: what one camera alone sees is the background.
+    """
     known = np.where(np.isfinite(disparity), disparity, np.float32(np.nan))
     filled = np.fmin(_carry_right(known), _carry_right(known[:, ::-1])[:, ::-1])
     empty = np.isnan(filled[:, 0])

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -147,30 +147,17 @@ def check_bundled(path: Path) -> None:
         )
 
 
-PUBLISHED_ITERS = (2, 5, 10, 20)
 _INIT_SHAPES = ((120, 160), (160, 240), (180, 320), (240, 320), (360, 640), (480, 640), (720, 1280))
 _COMBINED_SHAPES = ((240, 320), (320, 480), (360, 640), (480, 640), (720, 1280))
 
-PUBLISHED: frozenset[ModelSpec] = frozenset(
-    [
-        *(
-            ModelSpec(version, iters, *shape)
-            for version, shapes in (("init", _INIT_SHAPES), ("combined", _COMBINED_SHAPES))
-            for iters in PUBLISHED_ITERS
-            for shape in shapes
-        ),
-        ModelSpec("combined", 5, 380, 480),
-    ]
-)
+PUBLISHED = frozenset(
+    ModelSpec(version, iters, *shape)
+    for version, shapes in (("init", _INIT_SHAPES), ("combined", _COMBINED_SHAPES))
+    for iters in (2, 5, 10, 20)
+    for shape in shapes
+) | {ModelSpec("combined", 5, 380, 480)}
 """Every published ONNX file; the last one is probably a misspelt 360x480 or 320x480."""
 
-PUBLISHED_CHANNEL_ORDER: ChannelOrder = "BGR"
-"""Order of the training of the published networks; the usual wrappers feed RGB."""
-
-DEFAULT_CHANNEL_ORDER: ChannelOrder = "RGB"
-"""Order of a file that neither records one nor has a published name."""
-
-_AUTO_ORDER = ("combined", "init")  # combined is the more accurate: 0.93 against 0.96 px at 5 iters
 _NAME = re.compile(r"crestereo_(init|combined)_iter(\d+)_(\d+)x(\d+)\.onnx", re.IGNORECASE)
 
 
@@ -200,8 +187,8 @@ def iters_in_name(name: str) -> int | None:
 
 def recorded_channel_order(path: Path) -> ChannelOrder:
     """Return the channel order of a file that does not record one itself."""
-    known = parse_file_name(path.name) is not None
-    return PUBLISHED_CHANNEL_ORDER if known else DEFAULT_CHANNEL_ORDER
+    # The published networks were trained on BGR; the wrappers that spread with them feed RGB.
+    return "BGR" if parse_file_name(path.name) else "RGB"
 
 
 def find_model(spec: ModelSpec, folder: Path | None = None) -> Path | None:
@@ -219,21 +206,16 @@ def find_model(spec: ModelSpec, folder: Path | None = None) -> Path | None:
     return min(found, key=lambda path: (len(path.parts), path), default=None)
 
 
-def nearest_published(spec: ModelSpec) -> list[ModelSpec]:
-    """Return all published networks, the most similar first."""
+def check_published(spec: ModelSpec) -> ModelSpec:
+    """Return `spec` when it was published, else raise UnknownModelError naming the nearest."""
 
     def distance(other: ModelSpec) -> tuple[bool, float, str]:
         ratios = (other.height / spec.height, other.width / spec.width, other.iters / spec.iters)
         return other.version != spec.version, sum(abs(math.log(r)) for r in ratios), str(other)
 
-    return sorted(PUBLISHED, key=distance)
-
-
-def check_published(spec: ModelSpec) -> ModelSpec:
-    """Return `spec` when it was published, else raise UnknownModelError naming the nearest."""
     if spec in PUBLISHED:
         return spec
-    nearest = "; ".join(str(other) for other in nearest_published(spec)[:6])
+    nearest = "; ".join(str(other) for other in sorted(PUBLISHED, key=distance)[:6])
     raise UnknownModelError(
         f"no model was published for {spec}; the nearest that were: {nearest} "
         '(version = "lite" takes any iters from 1 to 32 and any size)'
@@ -255,21 +237,15 @@ def choose_model(
     """Choose the network for the user's settings."""
     if version not in VERSIONS:
         raise UsageError(f"version must be one of {', '.join(VERSIONS)}, not {version!r}")
-    check_iters(iters)
-    height, width = check_model_shape(model_shape)
-    if version in ("init", "combined"):
-        spec = check_published(ModelSpec(version, iters, height, width))
-        return ModelChoice(spec, find_model(spec, folder), f"model: {file_name(spec)}")
-    if version == "lite":
-        return _bundled(iters, model_shape)
-    for kind in _AUTO_ORDER:
-        spec = ModelSpec(kind, iters, height, width)
+    bundled = ModelSpec("lite", iters, *check_model_shape(model_shape))
+    # combined is the more accurate one: 0.93 against 0.96 px at 5 iterations
+    kinds = {"auto": ("combined", "init"), "lite": ()}.get(version, (version,))
+    for kind in kinds:
+        spec = replace(bundled, version=kind)
+        if version == kind:
+            check_published(spec)
         path = find_model(spec, folder) if spec in PUBLISHED else None
-        if path is not None:
-            return ModelChoice(spec, path, f"model: {path.name}")
-    return _bundled(iters, model_shape)
-
-
-def _bundled(iters: int, shape: tuple[int, int]) -> ModelChoice:
+        if version == kind or path is not None:
+            return ModelChoice(spec, path, f"model: {file_name(spec)}")
     note = f"model: {BUNDLED_NAME}, {count_iters(iters)}"
-    return ModelChoice(ModelSpec("lite", iters, *shape), bundled_model(), note)
+    return ModelChoice(bundled, bundled_model(), note)

@@ -1,4 +1,4 @@
-"""How different two images are, in three ways: colours, structure, pixels."""
+"""Distances of two images by colours, structure and pixels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,9 @@ _SSIM_WINDOW_PX = 7
 
 @dataclass(frozen=True)
 class Difference:
-    """Hold three distances of two images, each 0 for the same image.
+    """Three distances of two images, each 0 for the same image.
 
-    Parameters
-    ----------
-    histogram : float
-        See `histogram_distance`.
-    structure : float
-        See `structure_distance`.
-    pixels : float
-        See `pixel_difference`.
-    resized : bool
-        The images differ in size: the second was resized for `structure` and `pixels`.
+    `resized`: the sizes differ, so the second was resized for `structure` and `pixels`.
     """
 
     histogram: float
@@ -44,15 +35,7 @@ class Difference:
 
 
 def compare(first: BGRImage, second: BGRImage) -> Difference:
-    """Measure all three distances; see `Difference`.
-
-    Raises
-    ------
-    UsageError
-        When an image is not (H, W, 3) uint8.
-    SourceError
-        When an image is empty, or the first below the 7x7 px of `structure_distance`.
-    """
+    """Measure all three distances; see `Difference`."""
     check_image(first, "first")
     check_image(second, "second")
     resized = first.shape != second.shape
@@ -66,27 +49,11 @@ def compare(first: BGRImage, second: BGRImage) -> Difference:
 
 
 def histogram_distance(first: BGRImage, second: BGRImage) -> float:
-    """Measure how different the colours of two images are, wherever they lie.
+    """Measure how much the colours of two images differ, wherever they are: 0 to 1.
 
-    Parameters
-    ----------
-    first, second : (H, W, 3) uint8
-        BGR images, of any sizes.
-
-    Returns
-    -------
-    float
-        0.0 exactly for the same image, 1 for images without a common colour.
-
-    Notes
-    -----
-    Histograms of hue and saturation, 180 x 256 bins, each min-max normalised to 0..1, compared by
-    the Bhattacharyya distance ``sqrt(1 - sum(sqrt(a * b)) / sqrt(sum(a) * sum(b)))``. It does not
-    see brightness nor where a colour is.
-
-    References
-    ----------
-    OpenCV, Histogram comparison, ``HISTCMP_BHATTACHARYYA``.
+    Bhattacharyya distance ``sqrt(1 - sum(sqrt(a * b)) / sqrt(sum(a) * sum(b)))`` of histograms of
+    hue and saturation, 180 x 256 bins, each min-max normalised to 0..1 (OpenCV,
+    ``HISTCMP_BHATTACHARYYA``). It ignores brightness and places.
     """
     if first.shape == second.shape and np.array_equal(first, second):
         return 0.0  # rounding would leave about 1e-8
@@ -112,25 +79,8 @@ def _histogram(image: BGRImage) -> NDArray[np.float32]:
 
 
 def structure_distance(first: BGRImage, second: BGRImage) -> float:
-    """Measure how different the structure of two images is: 1 - SSIM of their grey versions.
+    """Return 1 - SSIM of two grey images of one size, 7x7 px or more: 0 to 2.
 
-    Parameters
-    ----------
-    first, second : (H, W, 3) uint8
-        BGR images of one size, 7x7 px or more.
-
-    Returns
-    -------
-    float
-        0 for the same image, about 1 for unrelated ones, at most 2.
-
-    Raises
-    ------
-    SourceError
-        When the sizes differ or are below the window of 7x7 px.
-
-    References
-    ----------
     Wang, Bovik, Sheikh, Simoncelli: Image quality assessment: from error visibility to structural
     similarity. IEEE Transactions on Image Processing, 2004.
     """
@@ -150,23 +100,7 @@ def structure_distance(first: BGRImage, second: BGRImage) -> float:
 
 
 def pixel_difference(first: BGRImage, second: BGRImage) -> float:
-    """Measure the root mean square difference of two images, as a share of the full range.
-
-    Parameters
-    ----------
-    first, second : (H, W, 3) uint8
-        BGR images of one size.
-
-    Returns
-    -------
-    float
-        ``sqrt(mean((first - second)^2)) / 255``: 0 for the same image, 1 for black and white.
-
-    Raises
-    ------
-    SourceError
-        When the sizes differ.
-    """
+    """Return ``sqrt(mean((first - second)^2)) / 255`` of two images of one size: 0 to 1."""
     _check_same_size(first, second)
     difference = first.astype(np.float32) - second.astype(np.float32)
     return float(np.sqrt(np.mean(np.square(difference), dtype=np.float64)) / 255)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crestereo import CameraConfig, UsageError
-from crestereo.geometry import depth_to_disparity, disparity_to_depth, point_cloud, resize_disparity
+from crestereo.geometry import disparity_to_depth, point_cloud, resize_disparity
 
 CAMERA = CameraConfig(baseline_m=0.2, focal_px=100.0, image_width_px=8)
 
@@ -65,14 +65,6 @@ def test_a_focal_length_belongs_to_its_width():
     full = np.full((4, 8), 10, np.float32)
     half = resize_disparity(full, (2, 4))
     assert np.allclose(disparity_to_depth(half, CAMERA), disparity_to_depth(full, CAMERA)[0, 0])
-
-
-def test_depth_there_and_back():
-    camera = CameraConfig(0.2, 100.0, 160, doffs_px=3.0)
-    disparity = ramp(120, 160)
-    disparity[3, 4] = np.nan
-    back = depth_to_disparity(disparity_to_depth(disparity, camera), camera)
-    assert np.allclose(back, disparity, atol=1e-3, equal_nan=True)
 
 
 def test_points_lie_where_the_pinhole_camera_puts_them():

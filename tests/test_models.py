@@ -16,7 +16,6 @@ from crestereo.models import (
     find_model,
     iters_in_name,
     models_dir,
-    nearest_published,
     parse_file_name,
     recorded_channel_order,
 )
@@ -73,19 +72,13 @@ def test_files_are_found_below_the_folder_the_least_deep_first(tmp_path):
     assert find_model(spec, tmp_path) == tmp_path / "z" / file_name(spec)
 
 
-def test_the_nearest_published_model_is_alike_in_every_respect():
-    assert nearest_published(ModelSpec("init", 6, 470, 640))[0] == ModelSpec("init", 5, *SHAPE)
-    assert {spec.version for spec in nearest_published(ModelSpec("init", 6, 470, 640))[:28]} == {
-        "init"
-    }
-    assert set(nearest_published(ModelSpec("combined", 3, 100, 100))) == PUBLISHED
-
-
 def test_an_unpublished_combination_names_the_nearest_and_the_way_out():
     with pytest.raises(UnknownModelError) as error:
         check_published(ModelSpec("combined", 5, 120, 160))
     assert "the nearest that were: combined, 5 iterations, 240x320" in str(error.value)
     assert "lite" in str(error.value)
+    with pytest.raises(UnknownModelError, match="that were: init, 5 iterations, 480x640; init"):
+        check_published(ModelSpec("init", 6, 470, 640))
 
 
 def test_auto_prefers_combined_then_init_then_the_bundled_network(tmp_path):
