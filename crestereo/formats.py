@@ -1,7 +1,6 @@
-"""Images, disparity, depth and points as files: reading and writing.
+"""Files of images, disparity, depth and points: reading and writing.
 
-Everything written appears under its name only when it is whole. Calibration files have a module
-of their own, `calibration`.
+A file appears under its name only when it is complete.
 
 References
 ----------
@@ -18,6 +17,7 @@ import re
 import tempfile
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,19 +32,15 @@ from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage, DepthMap, DisparityMap
 
 
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Lend a temporary path beside `path` and rename it when the block ends well."""
+def write_bytes(path: str | Path, *parts: bytes) -> None:
+    """Write a complete file, or none; raise UsageError when that fails."""
     target = Path(path)
-    # Short even where the target's name is as long as names can be; absolute, because FFmpeg takes
-    # "a:b/c.mp4" for an address.
-    temporary = target.absolute().with_name(f".{os.urandom(8).hex()}.tmp{target.suffix}")
+    temporary = target.with_name(f".{os.urandom(8).hex()}.tmp")  # short: the name may be long
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
+        with temporary.open("wb") as file:
+            file.writelines(parts)
         temporary.replace(target)
-    except BrokenPipeError:
-        raise
     except OSError as exc:
         reason = exc.strerror or str(exc)
         raise UsageError(
@@ -55,18 +51,15 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: str | Path, *parts: bytes) -> None:
-    """Write a whole file made of `parts`, or none of it; raise UsageError when that fails."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        for part in parts:
-            file.write(part)
-
-
 _KITTI_STEPS_PER_PX = 256
 _MM_PER_M = 1000
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-_COMPLAINT = re.compile(rb"Corrupt JPEG|Premature end|premature end|libpng error|TIFF_Error")
-"""Reports of damage in the decoders' output; their warnings are about harmless things."""
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_COMPLAINT = re.compile(rb"(?i)corrupt JPEG|premature end")
+"""Reports of libjpeg on damage; its other messages concern harmless things."""
+_MAX_MISSING = 0.5
+"""Share of an image that may be missing."""
+_BITS = (8, 10, 12, 14, 16, 32)
+"""Depths of camera images."""
 _PLY_PROPERTIES = (
     *((axis, "float") for axis in ("x", "y", "z")),
     *((channel, "uchar") for channel in ("red", "green", "blue")),
@@ -89,16 +82,16 @@ def read_bytes(path: str | Path) -> bytes:
 
 @dataclass(frozen=True)
 class RawImage:
-    """A decoded image with the values of its file; `to_bgr8` brings them to 8 bits.
+    """A decoded image with the values of its file; `to_bgr8` converts them to 8 bits.
 
     Parameters
     ----------
     array : (H, W, 3) uint8, uint16 or float32
         BGR; alpha is left out, EXIF rotation applied.
     significant_bits : int, optional
-        Bits in use, where a PNG file states them.
+        Bits in use, where a PNG file records them.
     damaged : str
-        Damage of the file, as half a sentence; empty where it is whole.
+        Damage of the file as half a sentence; empty for an intact one.
     """
 
     array: NDArray[Any]
@@ -109,60 +102,39 @@ class RawImage:
 def decode_image(data: bytes, name: str | Path) -> RawImage:
     """Decode an image: colour, grey, 16-bit, float, palette, alpha, rotated by EXIF.
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-    name : str or Path
-        Path or address, for messages.
-
-    Returns
-    -------
-    RawImage
-        Of a damaged file what can be decoded.
-
-    Raises
-    ------
-    SourceError
-        It is no image, or less than half of it can be decoded.
+    Of a damaged file what can be decoded is returned; SourceError is raised where less than half
+    can, or where the file is no image.
     """
     array, damaged = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
-    if array is not None and array.ndim == 2:  # IMREAD_COLOR makes bytes of grey floats
+    if array is not None and array.ndim == 2:  # IMREAD_COLOR would make bytes of grey floats
         array = np.dstack([array] * 3)
     if array is not None and not damaged:
         return RawImage(array, _significant_bits(data))
-    salvaged = _decode_with_pillow(data)
-    if salvaged is None:
-        if array is not None:
-            return RawImage(array, damaged="the file is damaged")
-        if damaged:
-            raise SourceError(f"{name} is damaged and cannot be decoded; load it again")
-        raise SourceError(f"{name} is not an image that can be read; use PNG or JPEG")
-    array, missing, whole = salvaged
-    if missing > 0.5:
+    partial, missing = _decode_with_pillow(data)
+    if partial is None and array is not None:
+        return RawImage(array, damaged="the file is damaged")
+    if partial is None:
         raise SourceError(
-            f"{name} is damaged: {100 * missing:.0f} % of it is missing; load it again"
+            f"{name} is not an image that can be read: damaged, or of an unsupported format; use "
+            "PNG or JPEG"
         )
-    if whole and not damaged:  # a format that only Pillow reads
-        return RawImage(array)
+    if missing > _MAX_MISSING:
+        raise SourceError(
+            f"{name} is damaged: {100 * missing:.0f} % of it is missing; fetch it again"
+        )
+    if not damaged and not missing:  # a format that only Pillow reads
+        return RawImage(partial)
     share = f": {100 * missing:.0f} % of it is missing" if missing >= 0.01 else ""
-    return RawImage(array, damaged=f"the file is damaged{share}")
+    return RawImage(partial, damaged=f"the file is damaged{share}")
 
 
 def to_bgr8(*raws: RawImage) -> tuple[BGRImage, ...]:
-    """Bring images to 8 bits, all by the same factor: their used range becomes 0..255.
-
-    Ten bits in a 16-bit file are found by the highest value of all images together.
-
-    Returns
-    -------
-    tuple of (H, W, 3) uint8
-    """
+    """Convert images to 8 bits, all by the same factor: their used range becomes 0..255."""
     deep = [raw for raw in raws if raw.array.dtype != np.uint8]
     high = max((float(np.nanmax(raw.array, initial=0)) for raw in deep), default=0.0)
     least = max((raw.significant_bits or 0 for raw in deep), default=0)
     if any(raw.array.dtype.kind == "f" for raw in deep):
-        full = max(high, 1.0)
+        full = max(high, 1.0) if np.isfinite(high) else 1.0
     else:
         full = 2.0 ** next(bits for bits in _BITS if bits >= least and high < 2**bits) - 1
     return tuple(_scaled(raw.array, 255 / full) for raw in raws)
@@ -171,31 +143,38 @@ def to_bgr8(*raws: RawImage) -> tuple[BGRImage, ...]:
 def _scaled(array: NDArray[Any], factor: float) -> BGRImage:
     if array.dtype == np.uint8:
         return array
-    values = np.nan_to_num(np.clip(array, 0, None), posinf=255 / factor)
+    values = np.nan_to_num(np.clip(array, 0, None).astype(np.float32), posinf=255 / factor)
     return np.asarray(cv2.convertScaleAbs(values, alpha=factor), np.uint8)
 
 
 def read_image(path: str | Path) -> BGRImage:
-    """Read an image file as (H, W, 3) uint8 BGR; see `decode_image`."""
-    return to_bgr8(decode_image(read_bytes(path), path))[0]
+    """Read an intact image file as (H, W, 3) uint8 BGR."""
+    raw = decode_image(read_bytes(path), path)
+    if raw.damaged:
+        raise SourceError(f"{path}: {raw.damaged}; fetch it again")
+    return to_bgr8(raw)[0]
 
 
 def _decode(data: bytes, flags: int) -> tuple[NDArray[Any] | None, bool]:
     """Return the image, None where OpenCV cannot decode it, and whether the file is damaged."""
-    image, printed = None, b""
-    if data:
-        with _captured_stderr() as output, suppress(cv2.error):
-            # imdecode instead of imread: the path may hold any character, on Windows too.
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-        printed = output[0]
-    damaged = _COMPLAINT.search(printed) is not None or _is_cut_off(data)
+    image = None
+    if not data:
+        return None, False
+    with _captured_stderr() as output, suppress(cv2.error):
+        # imdecode instead of imread: the path may hold any character, on Windows too.
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    damaged = _COMPLAINT.search(output[0]) is not None or _is_damaged(data)
     return (None if image is None else np.asarray(image)), damaged
 
 
-def _is_cut_off(data: bytes) -> bool:
-    """Return whether a JPEG, PNG or WebP file lacks its end."""
+def _is_damaged(data: bytes) -> bool:
+    """Return whether a JPEG, WebP or BMP lacks its end, or a PNG or TIFF contains errors."""
     if data.startswith(_PNG_START):
-        return _PNG_END not in data
+        return not _is_intact_png(data)
+    if data.startswith((b"II*\0", b"MM\0*")):
+        return _decode_with_pillow(data)[1] > 0
+    if data.startswith(b"BM"):
+        return len(data) < int.from_bytes(data[2:6], "little")
     if data.startswith(b"RIFF"):
         return len(data) < 8 + int.from_bytes(data[4:8], "little")
     if not data.startswith(b"\xff\xd8\xff"):
@@ -206,13 +185,27 @@ def _is_cut_off(data: bytes) -> bool:
     return data.find(b"\xff\xd9", at) < 0  # an earlier one would end a preview
 
 
-_BITS = (8, 10, 12, 14, 16)  # that cameras write
+def _is_intact_png(data: bytes) -> bool:
+    """Return whether the checksums of all chunks that hold the image are right."""
+    at = len(_PNG_START)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind, checksum = data[at + 4 : at + 8], data[end - 4 : end]
+        ancillary = kind[0] & 0x20
+        if not ancillary and zlib.crc32(data[at + 4 : end - 4]).to_bytes(4, "big") != checksum:
+            return False
+        if kind == b"IEND":
+            return True
+        at = end
+    return False
+
+
 _STDERR_LOCK = threading.Lock()
 
 
 @contextmanager
 def _captured_stderr() -> Iterator[list[bytes]]:
-    """Capture what the decoders print: only there do they report damage."""
+    """Capture the output of the decoders: libjpeg reports damage nowhere else."""
     output = [b""]
     with _STDERR_LOCK, tempfile.TemporaryFile() as file:
         try:
@@ -220,54 +213,51 @@ def _captured_stderr() -> Iterator[list[bytes]]:
         except OSError:  # a program without standard error
             yield output
             return
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         os.dup2(file.fileno(), 2)
         try:
             yield output
         finally:
             os.dup2(saved, 2)
             os.close(saved)
-            cv2.utils.logging.setLogLevel(level)
             file.seek(0)
             output[0] = file.read()
 
 
-def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any], float, bool] | None:
-    """Return an image, the share that is missing, and whether the file is whole; or None."""
+def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any] | None, float]:
+    """Return the image as far as Pillow decodes it, and the share that is missing."""
     from PIL import Image, ImageFile, ImageOps  # noqa: PLC0415  slow, and seldom needed
 
+    missing = 0.0
     with _captured_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for whole in (True, False):
-            ImageFile.LOAD_TRUNCATED_IMAGES = not whole
+        for tolerant in (False, True):
+            ImageFile.LOAD_TRUNCATED_IMAGES = tolerant
             try:
                 with Image.open(io.BytesIO(data)) as file:
-                    deep = file.mode.startswith("I")
-                    image = file.copy() if deep else file.convert("RGB")
-                    image = ImageOps.exif_transpose(image)
-                    missing = 0.0 if whole else _missing_share(np.asarray(file))
+                    missing = 1.0  # of an image that is recognised, unless it is decoded
+                    file.load()
+                    missing = _share_missing(np.asarray(file)) if tolerant else 0.0
+                    upright = ImageOps.exif_transpose(file)
+                    if file.mode.startswith("I"):
+                        return np.dstack([np.asarray(upright).astype(np.uint16)] * 3), missing
+                    rgb = np.asarray(upright.convert("RGB"))
+                    return np.ascontiguousarray(rgb[..., ::-1]), missing
             except Exception:  # noqa: BLE001  its decoders raise anything
                 continue
             finally:
                 ImageFile.LOAD_TRUNCATED_IMAGES = False
-            array = np.asarray(image)
-            if deep:
-                return np.dstack([array.astype(np.uint16)] * 3), missing, whole
-            return np.ascontiguousarray(array[..., ::-1]), missing, whole
-    return None
+    return None, missing
 
 
-def _missing_share(image: NDArray[Any]) -> float:
-    """Return the share of rows at the end, or the beginning, that no decoder has filled."""
+def _share_missing(image: NDArray[Any]) -> float:
+    """Return the share of rows at the end, or the beginning, that the decoder has not filled."""
     rows = image.reshape(len(image), -1)
-    blank = max(
-        np.argmax(np.append((each != each[0, 0]).any(axis=1), True)) for each in (rows, rows[::-1])
-    )
-    return float(blank) / len(rows)
+    filled = (np.append((each != each[0, 0]).any(axis=1), True) for each in (rows, rows[::-1]))
+    return float(max(np.argmax(each) for each in filled)) / len(rows)
 
 
 def _significant_bits(data: bytes) -> int | None:
-    """Return the bits that a PNG file states for its first channel (chunk sBIT)."""
+    """Return the bits that a PNG file records for its first channel (chunk sBIT)."""
     at = data.find(b"sBIT", 0, 1024) if data.startswith(_PNG_START) else -1
     return data[at + 4] if at > 0 else None
 
@@ -329,7 +319,7 @@ def _write_png16(path: str | Path, values: NDArray[np.float32], steps: int) -> N
 def _read_png16(path: str | Path, steps: int) -> NDArray[np.float32]:
     raw, damaged = _decode(read_bytes(path), cv2.IMREAD_UNCHANGED)
     if damaged:
-        raise SourceError(f"{path} is damaged; load it again")
+        raise SourceError(f"{path} is damaged; fetch it again")
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
         raise SourceError(f"{path} is not a 16-bit grey PNG, as a map of numbers must be")
     values = np.array(raw, dtype=np.float32)
@@ -358,36 +348,11 @@ def read_depth_png(path: str | Path) -> DepthMap:
     return _read_png16(path, _MM_PER_M)
 
 
-def write_npy(path: str | Path, values: NDArray[np.float32]) -> None:
-    """Write a map as .npy, float32 with NaN where unknown."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.save(file, values.astype(np.float32, copy=False), allow_pickle=False)
-
-
-def write_npz(path: str | Path, **arrays: NDArray[Any]) -> None:
-    """Write several named arrays as one compressed .npz."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-
-
-def read_npy(path: str | Path, key: str = "disparity") -> NDArray[np.float32]:
-    """Read a map (H, W) from .npy, or the array `key` from .npz; infinity becomes NaN."""
-    data = read_bytes(path)
-    try:
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        values = loaded[key] if isinstance(loaded, np.lib.npyio.NpzFile) else loaded
-    except Exception as exc:  # numpy lets anything through where a file is damaged
-        raise SourceError(f"{path} holds no map of numbers that numpy can read") from exc
-    if values.ndim != 2 or values.dtype.kind not in "fiu":
-        raise SourceError(f"{path} holds {values.dtype}{values.shape}; a map is (H, W) numbers")
-    return _unknown_to_nan(values)
-
-
-_READERS = {".pfm": read_pfm, ".png": read_kitti_png, ".npy": read_npy, ".npz": read_npy}
+_READERS = {".pfm": read_pfm, ".png": read_kitti_png}
 
 
 def read_disparity(path: str | Path) -> DisparityMap:
-    """Read a disparity (H, W) [px] from .pfm, KITTI .png, .npy or .npz, NaN where unknown."""
+    """Read a disparity (H, W) [px] from .pfm or KITTI .png, NaN where unknown."""
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:
         raise SourceError(f"{path} has none of the known suffixes {', '.join(_READERS)}")
