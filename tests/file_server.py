@@ -18,7 +18,8 @@ class Reply:
 
     Each cut ends one transfer after so many bytes, first come first served; ``stall_after``
     stops sending at that byte of the file without closing; ``pause_s`` passes between pieces of
-    4096 bytes. ``login``, ``name:password``, has to be sent along.
+    4096 bytes. ``login``, ``name:password``, has to be sent along; a client that does not name
+    itself ``agent`` is forbidden. ``encoding`` is that of the body.
     """
 
     body: bytes = b""
@@ -32,6 +33,8 @@ class Reply:
     honour_range: bool = True
     chunked: bool = False
     login: str = ""
+    agent: str = ""
+    encoding: str = ""
 
 
 class FileServer:
@@ -70,6 +73,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        if reply.agent not in self.headers.get("User-Agent", ""):
+            self.send_error(403)
+            return
         start = self._start(reply)
         status, body = reply.status, reply.body
         if start >= len(body) > 0:
@@ -80,6 +86,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         if reply.location:
             self.send_header("Location", reply.location)
+        if reply.encoding:
+            self.send_header("Content-Encoding", reply.encoding)
         if reply.etag:
             self.send_header("ETag", reply.etag)
         self.send_header("Content-Type", reply.content_type)
