@@ -1,4 +1,4 @@
-"""The image script and the comparison, run as a user runs them: answers at the prompts."""
+"""The image script and the comparison as processes: answers at the prompts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def model(tmp_path: Path) -> Path:
     return matching_model(tmp_path / "matcher.onnx")
 
 
-def test_two_answers_give_a_picture_and_its_path(tmp_path: Path, model: Path) -> None:
+def test_two_answers_give_an_image_and_its_path(tmp_path: Path, model: Path) -> None:
     left, right = picture_pair(tmp_path)
     done = run_script(
         IMAGE, "--model-path", model, cwd=tmp_path, answers=f' "{left}" \nfile://{right}\n'
@@ -33,10 +33,12 @@ def test_two_answers_give_a_picture_and_its_path(tmp_path: Path, model: Path) ->
     assert "neither DISPLAY nor WAYLAND_DISPLAY is set" in done.stdout
     assert re.search(r"relative depth: disparity .* px", done.stdout)
     path = Path("output") / "toy_depth.png"
-    assert f"saved {path}" in done.stdout.splitlines()
+    assert f"saved {path} (left image and coloured depth)" in done.stdout.splitlines()
     both = read_image(tmp_path / path)
     assert both.shape == (80, 224, 3)
     np.testing.assert_array_equal(both[:, :112], read_image(left))
+    depth_only = read_image(tmp_path / "output" / "toy_depth_only.png")
+    np.testing.assert_array_equal(both[:, 112:], depth_only)
     disparity = read_pfm(tmp_path / "output" / "toy_disparity.pfm")
     assert np.nanmedian(disparity) == pytest.approx(4, abs=0.01)  # how far the pair is shifted
     assert done.stderr == ""
@@ -51,6 +53,8 @@ def test_a_second_run_is_numbered_unless_it_may_overwrite(tmp_path: Path, model:
     assert names == [
         "toy_depth.png",
         "toy_depth_2.png",
+        "toy_depth_only.png",
+        "toy_depth_only_2.png",
         "toy_disparity.pfm",
         "toy_disparity_2.pfm",
         "toy_run.json",
@@ -58,11 +62,11 @@ def test_a_second_run_is_numbered_unless_it_may_overwrite(tmp_path: Path, model:
     ]
 
 
-def test_the_partner_of_a_left_picture_is_offered(tmp_path: Path, model: Path) -> None:
+def test_the_partner_of_a_left_image_is_offered(tmp_path: Path, model: Path) -> None:
     left, right = picture_pair(tmp_path)
     done = run_script(IMAGE, "--model-path", model, cwd=tmp_path, answers=f"{left}\n")
     assert done.returncode == 0, done.stderr
-    assert f"(empty answer: {right})\nRight Image" in done.stdout
+    assert f"Press Enter for {right}\nRight Image" in done.stdout
 
 
 def test_json_is_all_that_standard_output_gets(tmp_path: Path, model: Path) -> None:
@@ -98,7 +102,7 @@ def test_with_a_camera_depth_is_in_metres(tmp_path: Path) -> None:
     assert record["depth_m"][0] <= 2 <= record["depth_m"][1]
 
 
-def test_a_disparity_is_in_the_pixels_of_the_picture(tmp_path: Path) -> None:
+def test_a_disparity_is_in_the_pixels_of_the_image(tmp_path: Path) -> None:
     wide = texture(160, 224)
     left, right = save(tmp_path / "a.png", wide), save(tmp_path / "b.png", wide)
     model = init_model(tmp_path / "constant.onnx", (80, 112), weights=(0, 0, 0), bias=5)
@@ -130,7 +134,7 @@ def test_iters_and_shape_reach_a_network_that_takes_them(tmp_path: Path) -> None
     assert np.nanmedian(disparity) == pytest.approx(9 * 112 / 90, rel=0.07)  # shrunk to 64 rows
 
 
-def test_pictures_come_from_the_web(tmp_path: Path, model: Path) -> None:
+def test_images_come_from_the_web(tmp_path: Path, model: Path) -> None:
     left, right = picture_pair(tmp_path)
     with serve_files() as server:
         server.replies["/left.png"] = Reply(left.read_bytes(), content_type="image/png")
@@ -152,10 +156,66 @@ def test_spaced_and_korean_paths(tmp_path: Path, model: Path) -> None:
     assert (folder / "output" / "toy_depth.png").is_file()
 
 
+def stereo_file(folder: Path) -> Path:
+    """Write a PNS file: right view in the left half."""
+    wide = texture(80, 116)
+    path = folder / "photo.pns"
+    path.write_bytes(
+        save(folder / "both.png", np.hstack([wide[:, 4:], wide[:, :112]])).read_bytes()
+    )
+    return path
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_one_file_with_both_views_is_enough(times: int, tmp_path: Path, model: Path) -> None:
+    photo = stereo_file(tmp_path)
+    given = run_script(IMAGE, *[photo] * times, "--model-path", model, cwd=tmp_path)
+    assert given.returncode == 0, given.stderr
+    disparity = read_pfm(tmp_path / "output" / "photo_disparity.pfm")
+    assert disparity.shape == (80, 112)
+    assert np.nanmedian(disparity) == pytest.approx(4, abs=0.01)
+
+
+def test_at_the_prompt_no_second_file_is_asked_for_where_one_holds_both(
+    tmp_path: Path, model: Path
+) -> None:
+    answers = f"{stereo_file(tmp_path)}\n"
+    done = run_script(IMAGE, "--model-path", model, cwd=tmp_path, answers=answers)
+    assert done.returncode == 0, done.stderr
+    assert "Right Image" not in done.stdout
+
+
+def test_the_largest_distance_changes_the_image_without_a_camera(
+    tmp_path: Path, model: Path
+) -> None:
+    left, right = picture_pair(tmp_path)
+    images = []
+    for far in ("1", "100"):
+        done = run_script(
+            IMAGE, left, right, "--model-path", model, "--max-distance", far, "--overwrite",
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("max_distance assumes cameras 65 mm apart") == 1
+        assert "relative depth" in done.stdout
+        images.append(read_image(tmp_path / "output" / "toy_depth_only.png"))
+    assert not np.array_equal(*images)
+
+
+def test_a_damaged_image_is_used_with_one_warning(tmp_path: Path, model: Path) -> None:
+    left, right = picture_pair(tmp_path)
+    data = right.read_bytes()
+    right.write_bytes(data[: 9 * len(data) // 10])
+    done = run_script(IMAGE, left, right, "--model-path", model, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith(f"{right}: the file is damaged: ")
+    assert done.stderr.count("\n") == 1
+
+
 HEADLINE = "How Different (0 = Same Image, 1 = Totally Different Image) :  "
 
 
-def test_the_same_picture_is_not_different(tmp_path: Path) -> None:
+def test_the_same_image_is_not_different(tmp_path: Path) -> None:
     left, _ = picture_pair(tmp_path)
     done = run_script(COMPARE, cwd=tmp_path, answers=f"{left}\n{left}\n")
     assert done.returncode == 0, done.stderr
@@ -166,7 +226,7 @@ def test_the_same_picture_is_not_different(tmp_path: Path) -> None:
     assert [float(line.rpartition(":  ")[2]) for line in values] == [0, 0, 0]
 
 
-def test_different_pictures_of_different_sizes(tmp_path: Path) -> None:
+def test_different_images_of_different_sizes(tmp_path: Path) -> None:
     red, blue = np.zeros((40, 60, 3), np.uint8), np.zeros((20, 30, 3), np.uint8)
     red[..., 2], blue[..., 0] = 255, 255
     first, second = save(tmp_path / "red.png", red), save(tmp_path / "blue.png", blue)
@@ -178,6 +238,15 @@ def test_different_pictures_of_different_sizes(tmp_path: Path) -> None:
     assert values["pixels"] == pytest.approx((2 / 3) ** 0.5)  # two of three channels turn over
     assert values["sizes_px"] == [[60, 40], [30, 20]]
     assert values["resized"] is True
+
+
+def test_black_and_white_have_one_histogram_and_a_contradiction(tmp_path: Path) -> None:
+    black = save(tmp_path / "black.png", np.zeros((40, 60, 3), np.uint8))
+    white = save(tmp_path / "white.png", np.full((40, 60, 3), 255, np.uint8))
+    done = run_script(COMPARE, black, white)
+    assert f"{HEADLINE}0.0\n" in done.stdout
+    assert done.stdout.count("the colour histogram ignores brightness") == 1
+    assert "ignores" not in run_script(COMPARE, black, black).stdout
 
 
 def test_what_the_histogram_cannot_see_the_other_two_do(tmp_path: Path) -> None:
