@@ -43,7 +43,7 @@ class CameraConfig:
     Raises
     ------
     UsageError
-        When a value cannot be.
+        A value is invalid.
     """
 
     baseline_m: float
@@ -98,7 +98,7 @@ def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> 
             return _opencv(text, image_width_px)
         return _foundation(text, image_width_px)
     except (ValueError, KeyError, IndexError, ZeroDivisionError, SystemError, cv2.error) as exc:
-        # SystemError is how OpenCV's Python module passes on what its parser of YAML complains of.
+        # SystemError: from OpenCV's parser of YAML
         raise SourceError(
             f"{path} is not a calibration file that can be used: it is neither a Middlebury "
             "calib.txt, nor a K.txt (nine numbers, then the baseline in metres), nor OpenCV YAML "
@@ -111,9 +111,7 @@ def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> 
 def _width(known: int | None, given: int | None) -> int:
     width = known or given
     if width is None:
-        raise UsageError(
-            "the file does not tell the width of the images it belongs to; give image_width_px"
-        )
+        raise UsageError("the file does not record the width of its images; give image_width_px")
     return width
 
 
@@ -125,11 +123,11 @@ def _middlebury(text: str, width: int | None) -> CameraConfig:
     """Z = baseline * f / (d + doffs), with the baseline in millimetres."""
     fields = dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", text, re.MULTILINE))
     matrix = _numbers(fields["cam0"]).reshape(3, 3)
-    told = int(fields["width"]) if "width" in fields else None
+    recorded = int(fields["width"]) if "width" in fields else None
     return CameraConfig(
         baseline_m=float(fields["baseline"]) / 1000,
         focal_px=float(matrix[0, 0]),
-        image_width_px=_width(told, width),
+        image_width_px=_width(recorded, width),
         doffs_px=float(fields.get("doffs", 0)),
         principal_px=(float(matrix[0, 2]), float(matrix[1, 2])),
     )
@@ -148,14 +146,14 @@ def _foundation(text: str, width: int | None) -> CameraConfig:
 
 def _opencv(text: str, width: int | None) -> CameraConfig:
     storage = cv2.FileStorage(text, flags=cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-    told = _storage_width(storage)
+    recorded = _storage_width(storage)
     q, left, right = (storage.getNode(name).mat() for name in ("Q", "P1", "P2"))
     if left is not None and right is not None:
         # P2[0, 3] = -f * baseline, both with the rectified focal length f.
         return CameraConfig(
             baseline_m=abs(float(right[0, 3] / right[0, 0])),
             focal_px=float(left[0, 0]),
-            image_width_px=_width(told, width),
+            image_width_px=_width(recorded, width),
             doffs_px=float(right[0, 2] - left[0, 2]),
             principal_px=(float(left[0, 2]), float(left[1, 2])),
         )
@@ -167,7 +165,7 @@ def _opencv(text: str, width: int | None) -> CameraConfig:
     return CameraConfig(
         baseline_m=abs(1 / per_baseline),
         focal_px=float(q[2, 3]),
-        image_width_px=_width(told, width),
+        image_width_px=_width(recorded, width),
         doffs_px=float(q[3, 3]) / per_baseline,
         principal_px=(-float(q[0, 3]), -float(q[1, 3])),
     )

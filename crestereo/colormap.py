@@ -55,7 +55,7 @@ def colorize(
     span = max(high - low, 1e-6 * max(1.0, abs(low), abs(high)))
     start, gain = (high, -255 / span) if invert else (low, 255 / span)
     known = np.equal(values, values).view(np.uint8)  # 0 where NaN
-    # Not left to the conversion to bytes: what is far outside would come round the other side.
+    # Before the conversion to bytes, in which values far outside would wrap.
     inside = np.clip(values, low, low + span)
     levels = cv2.addWeighted(inside, gain, inside, 0.0, -start * gain, dtype=cv2.CV_8U)
     colored = cv2.applyColorMap(levels, _palette(colormap)[:, None])

@@ -68,7 +68,7 @@ _PLY_VERTEX = np.dtype([(n, "<f4" if k == "float" else "u1") for n, k in _PLY_PR
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Return what a file holds, or raise SourceError saying why it cannot be read."""
+    """Return the content of a file, or raise SourceError with the reason."""
     try:
         return Path(path).read_bytes()
     except FileNotFoundError as exc:

@@ -1,4 +1,4 @@
-"""What the inputs and outputs of an ONNX file mean.
+"""Recognise the inputs and outputs of an ONNX file.
 
 A file is recognised by the names, number and shapes of its inputs, never by its own name:
 
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from crestereo.errors import ModelFileError
-from crestereo.models import ChannelOrder, ModelSpec, recorded_channel_order
+from crestereo.models import CHANNEL_ORDERS, ChannelOrder, ModelSpec, recorded_channel_order
 from crestereo.session import open_session
 
 if TYPE_CHECKING:
@@ -172,10 +172,10 @@ def _check_half(path: Path, half: Tensor, full: Tensor) -> None:
 
 
 def _channel_order(metadata: Mapping[str, str], path: Path) -> ChannelOrder:
-    told = metadata.get("channel_order", "").upper()
-    if told == "RGB":
-        return "RGB"
-    return "BGR" if told == "BGR" else recorded_channel_order(path)
+    recorded = metadata.get("channel_order", "").upper()
+    return next(
+        (order for order in CHANNEL_ORDERS if order == recorded), recorded_channel_order(path)
+    )
 
 
 def _unknown(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> ModelFileError:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 CPU = "CPUExecutionProvider"
+_TOO_NEW = r"(?i)unsupported model ir version|opset|no op registered|not a registered"
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.Infere
         if device != "cpu":
             _open_on("cpu", path, threads)  # raises ModelFileError when it is the file's fault
             raise ProviderError(f"the device {device!r} cannot open {path.name}: {exc}") from exc
-        if re.search("(?i)unsupported model ir version|opset", str(exc)):
+        if re.search(_TOO_NEW, str(exc)):
             raise ModelFileError(
                 f"{path} needs a newer onnxruntime than {onnxruntime.__version__}: pip install -U "
                 "onnxruntime"

@@ -115,6 +115,12 @@ def test_a_missing_bundled_network_is_an_error(tmp_path, monkeypatch):
     assert models.models_dir().parts[-2:] == ("crestereo", "models")  # the user's cache
 
 
+def test_the_published_file_of_an_odd_size_is_recognised(tmp_path):
+    put(tmp_path, "crestereo_combined_iter5_380x480.onnx")
+    choice = choose_model("auto", 5, (380, 480), tmp_path)
+    assert choice.path == tmp_path / "crestereo_combined_iter5_380x480.onnx"
+
+
 def test_linked_folders_are_searched_once(tmp_path):
     (tmp_path / "elsewhere").mkdir()
     put(tmp_path / "elsewhere", "crestereo_init_iter5_480x640.onnx")

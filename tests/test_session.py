@@ -1,6 +1,7 @@
 """The device that runs is the one that was asked for, or the error says what to do."""
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
@@ -152,6 +153,25 @@ def test_a_truncated_model_is_refused(model):
     model.write_bytes(model.read_bytes()[:-40])
     with pytest.raises(ModelFileError, match="damaged or cut off"):
         CREStereo(model)
+
+
+@pytest.mark.parametrize(
+    ("ir_version", "opset", "op"), [(99, 17, "Add"), (8, 99, "Add"), (8, 17, "Fly")]
+)
+def test_a_model_that_is_too_new_is_not_called_damaged(ir_version, opset, op, tmp_path):
+    sides = [1, 3, 64, 96]
+    left, right, output = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, sides)
+        for name in ("left", "right", "output")
+    )
+    node = onnx.helper.make_node(op, ["left", "right"], ["output"])
+    graph = onnx.helper.make_graph([node], "new", [left, right], [output])
+    versions = [onnx.helper.make_opsetid("", opset)]
+    model = onnx.helper.make_model(graph, opset_imports=versions, ir_version=ir_version)
+    path = tmp_path / "new.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFileError, match=r"new\.onnx needs a newer onnxruntime than"):
+        open_session(path)
 
 
 def test_a_folder_is_no_model(tmp_path):

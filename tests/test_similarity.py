@@ -52,6 +52,14 @@ def test_pixel_difference_is_a_share_of_the_full_range():
     assert pixel_difference(black, half) == pytest.approx(np.sqrt(0.5))
 
 
+def test_black_and_white_contradict_their_histograms(image):
+    black, white = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 255, np.uint8)
+    difference = compare(black, white)
+    assert difference.histogram == pytest.approx(0, abs=1e-6)  # both without hue and saturation
+    assert difference.contradicted
+    assert not compare(image, image).contradicted
+
+
 def test_structure_falls_with_noise(image):
     noise = np.random.default_rng(6).normal(0, 1, image.shape)
     little, much = (np.clip(image + noise * s, 0, 255).astype(np.uint8) for s in (2, 20))
