@@ -30,8 +30,8 @@ class Difference:
 
     @property
     def contradicted(self) -> bool:
-        """Return whether the histogram calls images alike that differ in brightness."""
-        return self.histogram < 0.2 and self.pixels > 0.35
+        """Return whether the colours agree and structure or pixels do not."""
+        return self.histogram < 0.1 and (self.structure > 0.5 or self.pixels > 0.2)
 
 
 def compare(first: BGRImage, second: BGRImage) -> Difference:

@@ -60,6 +60,13 @@ def test_black_and_white_contradict_their_histograms(image):
     assert not compare(image, image).contradicted
 
 
+def test_grey_images_of_different_scenes_contradict_their_histograms(image):
+    grey = np.repeat(image[..., :1], 3, axis=2)
+    difference = compare(grey, np.rot90(grey, 2).copy())
+    assert difference.histogram < 1e-6
+    assert difference.contradicted
+
+
 def test_structure_falls_with_noise(image):
     noise = np.random.default_rng(6).normal(0, 1, image.shape)
     little, much = (np.clip(image + noise * s, 0, 255).astype(np.uint8) for s in (2, 20))

@@ -176,7 +176,7 @@ def compare_images(first: ImageFile, second: ImageFile) -> None:
     answer(f"Structure (1 - SSIM, 0 = same) :  {_six_digits(difference.structure)}")
     answer(f"Pixels (RMSE of 0..1 values, 0 = same) :  {_six_digits(difference.pixels)}")
     if difference.contradicted:
-        say("the colour histogram ignores brightness: structure and pixels show the difference")
+        say("the histogram ignores brightness and places: structure and pixels show the difference")
     sizes = [(image.shape[1], image.shape[0]) for image in (a, b)]
     if difference.resized:
         (w1, h1), (w2, h2) = sizes
