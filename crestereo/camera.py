@@ -1,4 +1,4 @@
-"""Calibration files: Middlebury calib.txt, FoundationStereo K.txt, OpenCV's stereoRectify as YAML.
+"""Stereo camera and its calibration files: Middlebury, FoundationStereo, OpenCV YAML.
 
 References
 ----------
@@ -13,6 +13,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ from crestereo.formats import read_bytes
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """Describe a rectified stereo camera.
+    """Rectified stereo camera.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class CameraConfig:
         )
 
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[Any]
 
 
 def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> CameraConfig:
@@ -108,11 +109,20 @@ def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> 
         raise UsageError(f"{path}: {exc}") from exc
 
 
-def _width(known: int | None, given: int | None) -> int:
-    width = known or given
+def _camera(
+    left: Matrix, baseline_m: float, doffs_px: float, widths: tuple[int | None, int | None]
+) -> CameraConfig:
+    """Return the camera of a matrix K or P; the first of the widths that is known counts."""
+    width = widths[0] or widths[1]
     if width is None:
         raise UsageError("the file does not record the width of its images; give image_width_px")
-    return width
+    return CameraConfig(
+        baseline_m=baseline_m,
+        focal_px=float(left[0, 0]),
+        image_width_px=width,
+        doffs_px=doffs_px,
+        principal_px=(float(left[0, 2]), float(left[1, 2])),
+    )
 
 
 def _numbers(text: str) -> Matrix:
@@ -124,51 +134,29 @@ def _middlebury(text: str, width: int | None) -> CameraConfig:
     fields = dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", text, re.MULTILINE))
     matrix = _numbers(fields["cam0"]).reshape(3, 3)
     recorded = int(fields["width"]) if "width" in fields else None
-    return CameraConfig(
-        baseline_m=float(fields["baseline"]) / 1000,
-        focal_px=float(matrix[0, 0]),
-        image_width_px=_width(recorded, width),
-        doffs_px=float(fields.get("doffs", 0)),
-        principal_px=(float(matrix[0, 2]), float(matrix[1, 2])),
-    )
+    baseline_m, doffs_px = float(fields["baseline"]) / 1000, float(fields.get("doffs", 0))
+    return _camera(matrix, baseline_m, doffs_px, (recorded, width))
 
 
 def _foundation(text: str, width: int | None) -> CameraConfig:
     lines = [line for line in text.splitlines() if line.strip()]
-    matrix = _numbers(lines[0]).reshape(3, 3)
-    return CameraConfig(
-        baseline_m=float(lines[1]),
-        focal_px=float(matrix[0, 0]),
-        image_width_px=_width(None, width),
-        principal_px=(float(matrix[0, 2]), float(matrix[1, 2])),
-    )
+    return _camera(_numbers(lines[0]).reshape(3, 3), float(lines[1]), 0.0, (None, width))
 
 
 def _opencv(text: str, width: int | None) -> CameraConfig:
     storage = cv2.FileStorage(text, flags=cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-    recorded = _storage_width(storage)
+    widths = _storage_width(storage), width
     q, left, right = (storage.getNode(name).mat() for name in ("Q", "P1", "P2"))
     if left is not None and right is not None:
         # P2[0, 3] = -f * baseline, both with the rectified focal length f.
-        return CameraConfig(
-            baseline_m=abs(float(right[0, 3] / right[0, 0])),
-            focal_px=float(left[0, 0]),
-            image_width_px=_width(recorded, width),
-            doffs_px=float(right[0, 2] - left[0, 2]),
-            principal_px=(float(left[0, 2]), float(left[1, 2])),
-        )
+        baseline_m = abs(float(right[0, 3] / right[0, 0]))
+        return _camera(left, baseline_m, float(right[0, 2] - left[0, 2]), widths)
     if q is None:
         raise KeyError("Q")
     # [X Y Z W] = Q [x y d 1]: W = -d / Tx + (cx - cx') / Tx and Z = f, so Z / W = f B / (d + doffs)
     # with B = |Tx| and doffs = cx' - cx.
-    per_baseline = float(q[3, 2])
-    return CameraConfig(
-        baseline_m=abs(1 / per_baseline),
-        focal_px=float(q[2, 3]),
-        image_width_px=_width(recorded, width),
-        doffs_px=float(q[3, 3]) / per_baseline,
-        principal_px=(-float(q[0, 3]), -float(q[1, 3])),
-    )
+    left = np.array([[q[2, 3], 0, -q[0, 3]], [0, q[2, 3], -q[1, 3]], [0, 0, 1]])
+    return _camera(left, abs(1 / float(q[3, 2])), float(q[3, 3] / q[3, 2]), widths)
 
 
 def _storage_width(storage: cv2.FileStorage) -> int | None:

@@ -20,7 +20,7 @@ COLORMAPS = tuple(
 )
 """Names of OpenCV's colour maps, in lower case."""
 
-_RANGE_SAMPLES = 20_000  # the share below a percentile is then known to 0.1 %
+_RANGE_SAMPLES = 20_000  # percentiles are then exact to 0.1 %
 
 
 def check_colormap(name: str) -> str:
@@ -89,15 +89,7 @@ def robust_range(
 
 @dataclass(frozen=True)
 class RangeSmoother:
-    """Follow the colour range of a video calmly: `updated` returns the next state.
-
-    Parameters
-    ----------
-    low, high : float or None
-        The range so far; None before the first frame.
-    weight : float
-        Share of a new frame in the range, above 0 to 1.
-    """
+    """Smoothed colour range of a video; `weight` is the share of a new frame."""
 
     low: float | None = None
     high: float | None = None

@@ -186,7 +186,6 @@ def _is_damaged(data: bytes) -> bool:
 
 
 def _is_intact_png(data: bytes) -> bool:
-    """Return whether the checksums of all chunks that hold the image are right."""
     at = len(_PNG_START)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -250,7 +249,7 @@ def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any] | None, float]:
 
 
 def _share_missing(image: NDArray[Any]) -> float:
-    """Return the share of rows at the end, or the beginning, that the decoder has not filled."""
+    # The decoder leaves rows at the end blank, in a BMP at the beginning.
     rows = image.reshape(len(image), -1)
     filled = (np.append((each != each[0, 0]).any(axis=1), True) for each in (rows, rows[::-1]))
     return float(max(np.argmax(each) for each in filled)) / len(rows)

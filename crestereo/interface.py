@@ -138,7 +138,7 @@ def recognise(
 
 
 def _ordered(images: Sequence[Tensor]) -> list[Tensor]:
-    """Put inputs in order: by their names where all are known, else as the file has them."""
+    """Order inputs by name where all are known, else as in the file."""
     names = _COMBINED_NAMES if len(images) == 4 else _PAIR_NAMES
     found = {tensor.name.lower(): tensor for tensor in images}
     return [found[name] for name in names] if set(found) == set(names) else list(images)
@@ -187,10 +187,8 @@ def _unknown(path: Path, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) ->
 
 
 def _described(tensors: Sequence[Tensor]) -> str:
-    return ", ".join(
-        f"{t.name} {'x'.join('?' if side is None else str(side) for side in t.shape) or 'scalar'}"
-        for t in tensors
-    )
+    shapes = ("x".join(str(side or "?") for side in t.shape) or "scalar" for t in tensors)
+    return ", ".join(f"{t.name} {shape}" for t, shape in zip(tensors, shapes, strict=True))
 
 
 def check_model_file(path: Path, spec: ModelSpec) -> None:

@@ -16,8 +16,6 @@ from crestereo.errors import ModelFileError, UnknownModelError, UsageError
 VERSIONS = ("auto", "lite", "init", "combined")
 """Values of the setting ``version``; "auto" takes the best network that is present."""
 
-_SPEC_VERSIONS = ("lite", "init", "combined")
-
 MIN_SIDE_PX = 64
 """Smallest height and width of a network's input: its coarsest level still has two cells."""
 
@@ -50,10 +48,10 @@ class ModelSpec:
     width: int
 
     def __post_init__(self) -> None:
-        if self.version not in _SPEC_VERSIONS:
+        if self.version not in VERSIONS[1:]:
             raise UsageError(
                 f"there is no network of version {self.version!r}; choose one of "
-                f"{', '.join(_SPEC_VERSIONS)}"
+                f"{', '.join(VERSIONS[1:])}"
             )
         check_iters(self.iters)
         check_model_shape((self.height, self.width))
@@ -64,7 +62,7 @@ class ModelSpec:
         return self.height, self.width
 
     def __str__(self) -> str:
-        return f"{self.version}, {count_iters(self.iters)}, {self.height}x{self.width}"
+        return f"{self.version}, {self.iters} iterations, {self.height}x{self.width}"
 
 
 def check_iters(iters: int) -> int:
@@ -72,11 +70,6 @@ def check_iters(iters: int) -> int:
     if not _is_whole(iters) or not 1 <= iters <= MAX_ITERS:
         raise UsageError(f"iters must be a whole number from 1 to {MAX_ITERS}, not {iters!r}")
     return int(iters)
-
-
-def count_iters(iters: int) -> str:
-    """Return the number of iterations in words, for example "5 iterations"."""
-    return f"{iters} iteration" + ("" if iters == 1 else "s")
 
 
 def check_model_shape(shape: tuple[int, int]) -> tuple[int, int]:
@@ -91,7 +84,6 @@ def check_model_shape(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _is_whole(number: object) -> bool:
-    """Return whether something is a whole number, one of numpy's too, but no bool."""
     return isinstance(number, Integral) and not isinstance(number, bool)
 
 
@@ -247,5 +239,6 @@ def choose_model(
         path = find_model(spec, folder) if spec in PUBLISHED else None
         if version == kind or path is not None:
             return ModelChoice(spec, path, f"model: {file_name(spec)}")
-    note = f"model: {BUNDLED_NAME}, {count_iters(iters)}"
+    plural = "" if iters == 1 else "s"
+    note = f"model: {BUNDLED_NAME}, {iters} iteration{plural}"
     return ModelChoice(bundled, bundled_model(), note)

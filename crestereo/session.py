@@ -9,10 +9,9 @@ import contextlib
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from crestereo.errors import ModelFileError, ProviderError, UsageError
 from crestereo.models import check_bundled
@@ -25,24 +24,16 @@ CPU = "CPUExecutionProvider"
 _TOO_NEW = r"(?i)unsupported model ir version|opset|no op registered|not a registered"
 
 
-@dataclass(frozen=True)
-class _Device:
-    provider: str
-    package: str
-    options: tuple[tuple[str, str], ...] = ()
-
-
-# The default search of cuDNN tries every algorithm for every new size: seconds at each resize.
-_CUDA_OPTIONS = (("cudnn_conv_algo_search", "HEURISTIC"),)
-
-_DEVICES = {
-    "cpu": _Device(CPU, "onnxruntime"),
-    "cuda": _Device("CUDAExecutionProvider", "onnxruntime-gpu", _CUDA_OPTIONS),
-    "tensorrt": _Device("TensorrtExecutionProvider", "onnxruntime-gpu and tensorrt"),
-    "coreml": _Device("CoreMLExecutionProvider", "onnxruntime (on macOS)"),
-    "openvino": _Device("OpenVINOExecutionProvider", "onnxruntime-openvino"),
-    "directml": _Device("DmlExecutionProvider", "onnxruntime-directml (on Windows)"),
+_DEVICES = {  # device: provider, package that contains it
+    "cpu": (CPU, "onnxruntime"),
+    "cuda": ("CUDAExecutionProvider", "onnxruntime-gpu"),
+    "tensorrt": ("TensorrtExecutionProvider", "onnxruntime-gpu and tensorrt"),
+    "coreml": ("CoreMLExecutionProvider", "onnxruntime (on macOS)"),
+    "openvino": ("OpenVINOExecutionProvider", "onnxruntime-openvino"),
+    "directml": ("DmlExecutionProvider", "onnxruntime-directml (on Windows)"),
 }
+# The default search of cuDNN tries every algorithm for every new size: seconds at each resize.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 DEVICES = ("auto", *_DEVICES)
 """Values of the setting ``device``."""
@@ -53,13 +44,6 @@ MAX_THREADS = 1024
 # Not among them: TensorRT, which builds an engine for minutes, and CoreML, which takes only pieces
 # of a network with loops and free sizes. Both are for those who ask for them.
 _AUTO_ORDER = ("cuda", "directml", "openvino")
-
-
-def check_device(device: str) -> str:
-    """Return `device` when it is one of `DEVICES`, else raise UsageError."""
-    if device not in DEVICES:
-        raise UsageError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
-    return device
 
 
 def check_threads(threads: int | None) -> int | None:
@@ -86,7 +70,8 @@ def open_session(
     trial: Callable[[onnxruntime.InferenceSession], object] | None = None,
 ) -> onnxruntime.InferenceSession:
     """Open an ONNX file on a device."""
-    check_device(device)
+    if device not in DEVICES:
+        raise UsageError(f"device must be one of {', '.join(DEVICES)}, not {device!r}")
     check_threads(threads)
     check_is_file(path)
     check_bundled(path)
@@ -124,11 +109,11 @@ def check_installed(device: str) -> None:
         return
     import onnxruntime  # noqa: PLC0415
 
-    wanted = _DEVICES[device]
-    if wanted.provider not in onnxruntime.get_available_providers():
+    provider, package = _DEVICES[device]
+    if provider not in onnxruntime.get_available_providers():
         raise ProviderError(
-            f"the device {device!r} needs {wanted.provider}, which the installed ONNX Runtime does "
-            f"not have; install {wanted.package} in place of onnxruntime, or use --device cpu"
+            f"the device {device!r} needs {provider}, which the installed ONNX Runtime does not "
+            f"have; install {package} in place of onnxruntime, or use --device cpu"
         )
 
 
@@ -136,10 +121,12 @@ def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.Infere
     import onnxruntime  # noqa: PLC0415
 
     check_installed(device)
-    wanted = _DEVICES[device]
+    provider, package = _DEVICES[device]
     if device in ("cuda", "tensorrt") and hasattr(onnxruntime, "preload_dlls"):
-        _load_cuda_libraries(onnxruntime)
-    providers = [(wanted.provider, dict(wanted.options)), *([] if device == "cpu" else [CPU])]
+        with contextlib.redirect_stdout(None):  # it prints what is missing
+            onnxruntime.preload_dlls()
+    options = _CUDA_OPTIONS if device == "cuda" else {}
+    providers = [(provider, options), *([] if device == "cpu" else [CPU])]
     try:
         session = onnxruntime.InferenceSession(
             str(path), _session_options(device, threads), providers=providers, enable_fallback=0
@@ -158,25 +145,18 @@ def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.Infere
             "again"
         ) from exc
     running = session.get_providers()[0]
-    if running != wanted.provider:
+    if running != provider:
         raise ProviderError(
             f"the device {device!r} was asked for but {running} would run; check the driver and "
-            f"the libraries that {wanted.package} needs, or use --device cpu"
+            f"the libraries that {package} needs, or use --device cpu"
         )
     return session
 
 
-def _load_cuda_libraries(onnxruntime: Any) -> None:
-    # It prints what it does not find; the error that matters is raised when the session opens.
-    with contextlib.redirect_stdout(None):
-        onnxruntime.preload_dlls()
-
-
 def _allowed_cores() -> int:
     """Return the number of cores this process is restricted to, 0 for all."""
-    if not hasattr(os, "sched_getaffinity"):
-        return 0
-    allowed = len(os.sched_getaffinity(0))
+    affinity = getattr(os, "sched_getaffinity", None)
+    allowed = len(affinity(0)) if affinity else 0
     return allowed if allowed < (os.cpu_count() or 1) else 0
 
 
