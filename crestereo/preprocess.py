@@ -49,6 +49,7 @@ def check_images(left: BGRImage, right: BGRImage) -> None:
 def resize_image(image: BGRImage, shape: tuple[int, int]) -> BGRImage:
     """Resize an image to (height, width): by area down, bicubic up."""
     height, width = image.shape[:2]
+    # Side by side: OpenCV averages areas only where neither side grows.
     smaller = min(height, shape[0]), min(width, shape[1])
     resized = image
     if smaller != (height, width):

@@ -99,3 +99,26 @@ def test_other_files_are_refused(text, tmp_path):
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(SourceError, match="there is no file"):
         read_calibration(tmp_path / "calib.txt")
+
+
+def test_a_camera_scales_all_its_pixels_and_no_metres():
+    camera = CameraConfig(0.2, 1000.0, 800, doffs_px=40.0, principal_px=(400.0, 300.0))
+    half = camera.scaled_to(400)
+    # A centre is counted from the middle of the first pixel: the middle stays the middle.
+    assert half == CameraConfig(0.2, 500.0, 400, doffs_px=20.0, principal_px=(199.75, 149.75))
+    middle = CameraConfig(0.2, 1000.0, 800, principal_px=(399.5, 299.5)).scaled_to(400)
+    assert middle.principal_px == (199.5, 149.5)
+    assert half.scaled_to(800) == camera
+
+
+@pytest.mark.parametrize(
+    "values", [(0, 1000, 800), (0.2, -1, 800), (0.2, 1000, 0), (float("nan"), 1000, 800)]
+)
+def test_cameras_that_cannot_be_are_refused(values):
+    with pytest.raises(UsageError, match="above zero"):
+        CameraConfig(*values)
+
+
+def test_offsets_must_be_finite():
+    with pytest.raises(UsageError, match="finite"):
+        CameraConfig(0.2, 1000, 800, doffs_px=float("inf"))

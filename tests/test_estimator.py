@@ -185,6 +185,15 @@ def test_the_disparity_of_a_shrunk_image_is_in_its_own_pixels(shift, tmp_path):
     assert (np.abs(inside - shift) < 0.01).mean() > 0.95
 
 
+@pytest.mark.parametrize("shift", [2, 4, 7])
+def test_the_disparity_of_an_enlarged_image_is_in_its_own_pixels(shift, tmp_path):
+    model = tiny_models.matching_model(tmp_path / "m.onnx", max_disparity=20)
+    pair = shifted_pair(60, 96, shift)
+    disparity = CREStereo(model, model_shape=(120, 192))(*pair)
+    inside = disparity[8:-8, shift + 8 : -8]
+    assert (np.abs(inside - shift) < 0.01).mean() > 0.95
+
+
 # --- prior --------------------------------------------------------------------------------------
 
 

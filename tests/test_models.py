@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from crestereo import CREStereo, ModelFileError, ModelSpec, UnknownModelError, UsageError, models
@@ -10,6 +11,8 @@ from crestereo.models import (
     PUBLISHED,
     VERSIONS,
     bundled_model,
+    check_iters,
+    check_model_shape,
     check_published,
     choose_model,
     file_name,
@@ -17,6 +20,7 @@ from crestereo.models import (
     iters_in_name,
     models_dir,
     parse_file_name,
+    parse_model_shape,
     recorded_channel_order,
 )
 
@@ -157,3 +161,42 @@ def test_a_damaged_bundled_network_is_refused(tmp_path, monkeypatch):
         CREStereo(damaged)
     # and a network of the user's own in another place is not compared
     models.check_bundled(tmp_path / "own" / "crestereo_lite.onnx")
+
+
+@pytest.mark.parametrize("text", ["480x640", " 480 x 640 ", "480X640", "480×640"])
+def test_sizes_are_read_as_height_and_width(text):
+    assert parse_model_shape(text) == (480, 640)
+
+
+@pytest.mark.parametrize("text", ["", "480", "480x", "640,480", "10x640", "axb", "-480x640"])
+def test_wrong_sizes_are_refused(text):
+    with pytest.raises(UsageError):
+        parse_model_shape(text)
+
+
+@pytest.mark.parametrize("iters", [0, 33, -1, 2.5, "5", True, None])
+def test_wrong_iters_are_refused_by_name(iters):
+    with pytest.raises(UsageError, match="iters must be a whole number from 1 to 32"):
+        check_iters(iters)
+
+
+@pytest.mark.parametrize("shape", [480, (480,), (480, 640, 3), (480.0, 640), (63, 640), "480x640"])
+def test_wrong_shapes_are_refused_by_name(shape):
+    with pytest.raises(UsageError, match="model_shape must be"):
+        check_model_shape(shape)
+
+
+def test_a_list_is_as_good_as_a_tuple():
+    assert check_model_shape([480, 640]) == (480, 640)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers():
+    assert check_iters(np.int64(2)) == 2
+    shape = check_model_shape(tuple(np.array([480, 640]) // 2))
+    assert shape == (240, 320)
+    assert all(type(side) is int for side in shape)
+
+
+def test_unknown_versions_are_refused_with_the_choices():
+    with pytest.raises(UsageError, match="'large'; choose one of lite, init, combined"):
+        ModelSpec("large", 5, 480, 640)

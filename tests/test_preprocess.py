@@ -30,6 +30,15 @@ def test_a_side_that_shrinks_does_not_alias():
     assert np.ptp(resize_image(stripes, (150, 100))) <= 1
 
 
+def test_a_side_that_grows_is_interpolated_by_more_than_its_neighbours():
+    """A sine of eight pixels a period, drawn at twice the width; linear interpolation errs by 7."""
+    fine = 128 + 100 * np.sin((np.arange(160) + 0.5) / 16 * 2 * np.pi)
+    coarse = 128 + 100 * np.sin((np.arange(80) + 0.5) / 8 * 2 * np.pi)
+    image = np.broadcast_to(np.rint(coarse)[None, :, None], (20, 80, 3)).astype(np.uint8)
+    large = resize_image(image, (40, 160)).astype(np.float64)
+    assert np.abs(large[20, 8:-8, 0] - fine[8:-8]).max() < 4
+
+
 def test_the_same_size_is_the_same_image():
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     assert np.array_equal(resize_image(image, (40, 50)), image)
