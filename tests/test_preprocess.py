@@ -31,7 +31,7 @@ def test_a_side_that_shrinks_does_not_alias():
 
 
 def test_a_side_that_grows_is_interpolated_by_more_than_its_neighbours():
-    """A sine of eight pixels a period, drawn at twice the width; linear interpolation errs by 7."""
+    """A sine of eight pixels a period, drawn at twice the width; linear interpolation errs by 6."""
     fine = 128 + 100 * np.sin((np.arange(160) + 0.5) / 16 * 2 * np.pi)
     coarse = 128 + 100 * np.sin((np.arange(80) + 0.5) / 8 * 2 * np.pi)
     image = np.broadcast_to(np.rint(coarse)[None, :, None], (20, 80, 3)).astype(np.uint8)

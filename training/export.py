@@ -13,6 +13,7 @@ Longer than the rule for modules by the two lists of the file's inputs and outpu
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import tempfile
 import warnings
@@ -313,7 +314,9 @@ def main() -> None:
     parser.add_argument("onnx", type=Path)
     arguments = parser.parse_args()
     export(arguments.checkpoint, arguments.onnx)
-    print(f"{arguments.onnx}: {arguments.onnx.stat().st_size / 1e6:.1f} MB")
+    content = arguments.onnx.read_bytes()
+    print(f"{arguments.onnx}: {len(content) / 1e6:.1f} MB")
+    print(f"BUNDLED_SHA256 of crestereo/models.py: {hashlib.sha256(content).hexdigest()}")
 
 
 if __name__ == "__main__":
