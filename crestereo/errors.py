@@ -7,7 +7,7 @@
     ├── SourceError              3   an image, video, camera or address that cannot be read or used
     ├── ModelError               4   a model that cannot be opened or run
     │   ├── UnknownModelError    4   a combination of settings that was never published
-    │   ├── ModelFileError       4   a file that is not the ONNX model its name says
+    │   ├── ModelFileError       4   a file that is not the expected ONNX model
     │   ├── DownloadError        4   a model that could not be fetched
     │   └── ProviderError        4   a device that was asked for and cannot run
     ├── DisplayError             5   a window that cannot be opened or was lost

@@ -262,7 +262,7 @@ def _significant_bits(data: bytes) -> int | None:
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write an image, (H, W, 3) uint8 BGR or (H, W) uint8 or uint16, as its suffix says."""
+    """Write an image, (H, W, 3) uint8 BGR or (H, W) uint8 or uint16, by its suffix."""
     suffix = Path(path).suffix.lower()
     try:
         done, data = cv2.imencode(suffix, image)

@@ -20,7 +20,7 @@ def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> Dispari
     Parameters
     ----------
     disparity : (H, W) float32
-        Pixels of its own grid, NaN where unknown.
+        Pixels of its grid, NaN where unknown.
     shape : tuple of int
         (height, width) of the new grid.
 

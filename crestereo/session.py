@@ -104,7 +104,7 @@ def check_is_file(path: Path) -> None:
 
 
 def check_installed(device: str) -> None:
-    """Raise ProviderError unless the installed ONNX Runtime knows a device of `DEVICES`."""
+    """Raise ProviderError unless the installed ONNX Runtime supports a device of `DEVICES`."""
     if device in ("auto", "cpu"):
         return
     import onnxruntime  # noqa: PLC0415

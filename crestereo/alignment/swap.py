@@ -1,6 +1,6 @@
 """Detect swapped left and right images from half-occlusions.
 
-Beside the edge of a near thing there is a strip of background that only one camera sees. In images
+Next to the edge of a near object a strip of background is seen by one camera only. In images
 in the right order the left camera sees it left of the near thing, and the strip ends, on the near
 thing's side, at a visible outline; on the other side it continues as the background. In swapped
 images it is the other way round, whatever constant is added to all disparities. So every such

@@ -73,7 +73,7 @@ class ReadyPair:
     Parameters
     ----------
     original : StereoPair
-        As it is shown; disparity is wanted on the grid of its left image.
+        Images to show; the disparity is on the grid of the left one.
     aligned : AlignedPair
         As the network gets it.
     note, doubt : str

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 LoadModel = Callable[[], "CREStereo"]
-"""Opens the chosen network and says in one line what runs it."""
+"""Opens the chosen network and prints a line about it."""
 
 
 def check_model(settings: ImageSettings, folder: Path | None = None) -> LoadModel:

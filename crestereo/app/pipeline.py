@@ -1,4 +1,4 @@
-"""Work beside the main thread: stages in daemon threads, one-slot mailboxes between them.
+"""Run stages in daemon threads with one-slot mailboxes between them.
 
 ::
 
@@ -21,11 +21,11 @@ Item = TypeVar("Item")
 
 
 class ClosedError(Exception):
-    """Say that a mailbox takes and gives nothing any more."""
+    """Use of a mailbox that is closed."""
 
 
 class Mailbox(Generic[Item]):
-    """Hold one thing on its way from one thread to another."""
+    """Slot for one item on its way between two threads."""
 
     def __init__(self) -> None:
         self._things: list[Item] = []
@@ -59,7 +59,7 @@ class Mailbox(Generic[Item]):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Throw away what is there and wake whoever waits."""
+        """Discard the item and wake waiting threads."""
         with self._changed:
             self._closed = True
             self._things.clear()
@@ -67,7 +67,7 @@ class Mailbox(Generic[Item]):
 
 
 class Pipeline(Generic[Item]):
-    """Send items through steps, each in a thread of its own, and hand out what comes.
+    """Chain of steps that run in separate threads.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class Pipeline(Generic[Item]):
             raise
 
     def close(self, patience_s: float = 0.3) -> bool:
-        """Stop everything and say whether every thread ended in time."""
+        """Stop all threads and return whether they ended in time."""
         self._closing = True
         for box in self._boxes:
             box.close()

@@ -1,4 +1,4 @@
-"""Draw results: the left image beside its coloured depth, for files and for the window."""
+"""Draw the left image and its coloured depth side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READABLE_WIDTH_PX = 480
 """Width to which half of a view is enlarged, by 4 at most."""
 
 ASSUMED_BASELINE_M, ASSUMED_FOV_DEG = 0.065, 70.0
-"""Camera assumed where `max_distance` is set without one: human eyes, a phone."""
+"""Camera assumed where `max_distance` is set without one: a phone at the usual stereo baseline."""
 
 UNKNOWN_GREY = 96
 HATCHES = 160
@@ -30,7 +30,7 @@ HATCHES = 160
 
 @dataclass(frozen=True)
 class Legend:
-    """Colour bar of a view: what its near and far end stand for."""
+    """Colour bar of a view: values of its near and far end."""
 
     colormap: str
     near: float
@@ -45,7 +45,7 @@ class View:
     Parameters
     ----------
     image : (h, w, 3) uint8
-        The left image beside its coloured depth.
+        The left image and its coloured depth side by side.
     note : str
         A word shown with it.
     disparity : (H, W) float32, optional

@@ -33,7 +33,7 @@ _SIDE_BY_SIDE = Layout()
 
 
 class TwoVideos:
-    """Pairs of the frames of a left and a right video that belong together in time.
+    """Simultaneous frames of a left and a right video.
 
     Parameters
     ----------

@@ -475,7 +475,7 @@ def find_streams(
 
 
 def _site_reason(exc: Exception) -> str:
-    """Return the reason of yt-dlp with advice for this program in place of its own flags."""
+    """Return the reason of yt-dlp with advice for this program instead of its flags."""
     reason = re.sub(r"^ERROR:\s*(\[[^]]*\]\s*)?", "", http.one_line(exc))
     reason = re.split(r"(?i)[.;]?\s*(?:use --|see\s+https?://|please report)", reason)[0]
     advice = "download it with yt-dlp and give the path"

@@ -44,7 +44,7 @@ class VideoWriter:
     codec : str
         Encoder of FFmpeg.
     crf : int
-        Quality of encoders that know it, 0 best to 51.
+        Quality, for encoders that support it, 0 best to 51.
     sound : str, optional
         File or address whose sound and metadata are taken along.
 

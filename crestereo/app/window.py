@@ -211,14 +211,14 @@ def _as_display_error() -> Iterator[None]:
 
 
 @contextmanager
-def open_window(title: str, first: View, wish: bool | None) -> Iterator[Window | None]:
+def open_window(title: str, first: View, wanted: bool | None) -> Iterator[Window | None]:
     """Open the window where there is a screen, and close it however the block ends.
 
     Parameters
     ----------
     title : str
     first : View
-    wish : bool or None
+    wanted : bool or None
         The setting ``window``: None opens one where there is a screen.
 
     Yields
@@ -231,16 +231,16 @@ def open_window(title: str, first: View, wish: bool | None) -> Iterator[Window |
         It was asked for and cannot be opened.
     """
     window = None
-    reason = "" if wish is False else why_no_window()
-    if reason and wish:
+    reason = "" if wanted is False else why_no_window()
+    if reason and wanted:
         raise DisplayError(f"no window can be opened: {reason}; omit --window to run without")
     if reason:
         say(f"no window: {reason}")
-    elif wish is not False:
+    elif wanted is not False:
         try:
             window = Window(title, first)
         except DisplayError as exc:
-            if wish:
+            if wanted:
                 raise
             warn(f"{exc}")
     try:
