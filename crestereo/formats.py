@@ -19,7 +19,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -206,10 +206,11 @@ _STDERR_LOCK = threading.Lock()
 def _captured_stderr() -> Iterator[list[bytes]]:
     """Capture the output of the decoders: libjpeg reports damage nowhere else."""
     output = [b""]
-    with _STDERR_LOCK, tempfile.TemporaryFile() as file:
+    with _STDERR_LOCK, ExitStack() as stack:
         try:
+            file = stack.enter_context(tempfile.TemporaryFile())
             saved = os.dup(2)
-        except OSError:  # a program without standard error
+        except OSError:  # no folder for temporary files, or no standard error
             yield output
             return
         os.dup2(file.fileno(), 2)

@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from contextlib import suppress
 
 import cv2
 import numpy as np
@@ -355,3 +356,18 @@ def test_a_damaged_file_is_refused_where_nobody_could_warn(tmp_path):
     (tmp_path / "a.jpg").write_bytes(encoded(photo(), ".jpg")[:-40])
     with pytest.raises(SourceError, match=r"a\.jpg: the file is damaged"):
         f.read_image(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tiff", ".bmp", ".webp", ".ppm"])
+def test_any_damage_ends_in_an_image_or_a_sentence(suffix, capfd):
+    whole = encoded(photo()[:40, :50], suffix)
+    random = np.random.default_rng(0)
+    for _ in range(40):
+        data = bytearray(whole[: random.integers(len(whole) // 2, len(whole))])
+        for at in random.integers(0, len(data), 6):
+            data[at] = random.integers(256)
+        with suppress(SourceError):
+            read = bgr(bytes(data))
+            assert read.dtype == np.uint8
+            assert read.ndim == 3
+    assert capfd.readouterr() == ("", "")
