@@ -67,15 +67,12 @@ def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage])
 
 
 def _bars_of(frames: list[BGRImage]) -> tuple[int, int, int, int]:
-    grey = np.stack([_mean_of_channels(frame) for frame in frames])
+    mean = np.full((1, 3), 1 / 3, np.float32)  # of the channels
+    grey = np.asarray([cv2.transform(frame, mean) for frame in frames], np.uint8)
     top, bottom = _ends(grey)  # (N, H, W)
     inside = grey[:, top : grey.shape[1] - bottom]
     left, right = _ends(np.swapaxes(inside, 1, 2))
     return top, bottom, left, right
-
-
-def _mean_of_channels(frame: BGRImage) -> NDArray[np.uint8]:
-    return np.asarray(cv2.transform(frame, np.full((1, 3), 1 / 3, np.float32)), np.uint8)
 
 
 def _ends(grey: NDArray[np.uint8]) -> tuple[int, int]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.alignment.dense import dense_range
-from crestereo.alignment.epipolar import AlignmentModel, Orientation, choose_model, transform
+from crestereo.alignment.epipolar import (
+    NOTHING,
+    AlignmentModel,
+    Orientation,
+    choose_model,
+    transform,
+)
 from crestereo.alignment.matches import Matches, WorkingCopies, match_copies
 from crestereo.preprocess import check_images
 from crestereo.types import BGRImage
@@ -25,15 +32,16 @@ ROW_TOLERANCE_PX = 3.0  # a match farther from its row contradicts the model
 MIN_MATCHES = 20  # unrelated images of the same size gave up to 13
 MIN_SHARE = 0.35  # of the candidates: up to 0.45 among few, but rarely with MIN_MATCHES
 MIN_FEATURES = 60  # fewer in either image: too little texture
-MIN_AGREEING = 0.6  # share of the matches that has to fit the model
+MIN_AGREEING = 0.75  # share of the matches that has to fit the model
+CLEAR_AGREEING = 0.95  # share from which other orientations are not tried
+TURNED = list(Orientation)[1:]
 MIN_IN_ORDER = 0.9  # share of pairs of matches near in row whose columns keep their order
 IN_ORDER_FROM_SHARE = 0.05  # of the width between them
 NEIGHBOURS = 8
 BANDS, MIN_BANDS = 24, 4  # of rows, and how many of them hold matches
 STRAY_SHARE = 0.05  # of the width: matches farther outside of the dense range are mistakes
 MAX_SPREAD_SHARE = 0.5  # of the width: disparities of one scene do not spread farther
-MAX_CORNER_MOVE = 0.35  # of the long side
-MAX_ROLL_DEG = 20.0
+MAX_THETA = (0.7, 0.36, 0.6, 0.3, 0.3, 0.36, 0.3)  # 0.35 of the long side, rolls of 20 degrees
 MAX_ZOOM = 1.3
 SAME_IMAGE_GREY = 2.0  # mean difference of grey levels of one image seen twice
 SAME_IMAGE_SHARE = 0.1  # of their spread, which counts in the dark
@@ -83,19 +91,22 @@ class PairCheck:
         return self.verdict in (Verdict.RECTIFIED, Verdict.ALIGNED)
 
     def __str__(self) -> str:
-        light = f"brightness {self.brightness_difference:+.0f}"
-        if not self.usable:
-            return f"{self.verdict.value}: {self.matches} matches, {light}"
-        offset = f"vertical offset {self.vertical_offset_px:.1f} px"
-        offset += f" (95 %: {self.vertical_offset_p95_px:.1f})"
-        if not self.model.does_nothing:
-            offset += f", after alignment {self.residual_px:.1f} ({self.residual_p95_px:.1f})"
-        low, high = self.disparity_range
-        return (
-            f"{self.verdict.value}: {self.matches} matches, {offset}, "
-            f"roll {self.roll_deg:+.1f} deg, zoom {self.zoom:.3f}, "
-            f"disparity {low:.0f} to {high:.0f} px, {light}"
-        )
+        text = f"{self.verdict.value}: {self.matches} matches, "
+        if self.usable:
+            text += f"vertical offset {self.vertical_offset_px:.1f} px "
+            text += f"(95 %: {self.vertical_offset_p95_px:.1f}), "
+            if not self.model.does_nothing:
+                text += f"after alignment {self.residual_px:.1f} ({self.residual_p95_px:.1f}), "
+            text += f"roll {self.roll_deg:+.1f} deg, zoom {self.zoom:.3f}, disparity "
+            text += "{:.0f} to {:.0f} px, ".format(*self.disparity_range)
+        return f"{text}brightness {self.brightness_difference:+.0f}"
+
+
+class _Fit(NamedTuple):
+    found: Matches
+    model: AlignmentModel
+    agreeing: float  # share of the matches
+    positive: float  # share that agrees and has a positive disparity
 
 
 def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> PairCheck:
@@ -107,22 +118,26 @@ def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> Pair
     check_images(left, right)
     copies = WorkingCopies.of(left, right)
     found = match_copies(copies)
-    if not too_few(found):
-        model = choose_model(found.left, found.right, copies.shape)
-        if _is_believable(found, model, copies.shape):
-            verdict = Verdict.ALIGNED
-            if _is_rectified((found.left - found.right)[:, 1], copies.shape):
-                verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
-            return _described(found, copies, verdict, model)
-    elif _is_same_image(copies):
+    few = too_few(found)
+    if few and _is_same_image(copies):
         return _described(found, copies, Verdict.SAME)
-    elif min(found.features) < MIN_FEATURES:
+    if few and min(found.features) < MIN_FEATURES:
         return _described(found, copies, Verdict.UNKNOWN)
-    if turned:
-        fitting = max(_turned(copies, found), key=lambda each: each[2], default=None)
-        if fitting is not None:
-            return _described(fitting[0], copies, Verdict.ALIGNED, fitting[1])
-    return _described(found, copies, Verdict.UNRELATED)
+    fits = list(_fits(found, copies.shape, [Orientation.UPRIGHT]))
+    if turned and not (fits and fits[0].agreeing >= CLEAR_AGREEING):
+        fits += _fits(found, copies.shape, [o for o in TURNED if not o.mirrored])
+        mirrored = match_copies(copies, mirrored=True)
+        fits += _fits(mirrored, copies.shape, [o for o in TURNED if o.mirrored])
+    if not fits:
+        return _described(found, copies, Verdict.UNRELATED)
+    # of a turn and its opposite the one with positive disparities
+    found, model, _, _ = max(fits, key=lambda fit: (round(fit.agreeing, 1), fit.positive))
+    verdict = Verdict.ALIGNED
+    if model.orientation is Orientation.UPRIGHT and _is_rectified(
+        found, AlignmentModel(), copies.shape
+    ):
+        verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
+    return _described(found, copies, verdict, model)
 
 
 def too_few(found: Matches) -> bool:
@@ -178,29 +193,25 @@ def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
     return max(-most, min(most, shift))
 
 
-def _turned(copies: WorkingCopies, found: Matches) -> Iterator[tuple[Matches, AlignmentModel, int]]:
-    """Yield matches, model and number of positive disparities of each orientation that fits."""
-    shape = copies.shape
-    mirrored = match_copies(copies, mirrored=True)
-    for orientation in list(Orientation)[1:]:
-        matches = mirrored if orientation.mirrored else found
-        if too_few(matches):
-            continue
-        quick = choose_model(matches.left, matches.right, shape, orientation, free=3)
-        if not _is_believable(matches, quick, shape):
-            continue
+def _fits(
+    found: Matches, shape: tuple[int, int], orientations: Iterable[Orientation]
+) -> Iterator[_Fit]:
+    """Yield a model for each orientation in which the matches are believable."""
+    for orientation in [] if too_few(found) else orientations:
         model = AlignmentModel(orientation=orientation)
-        if not _is_rectified(_offsets(matches, model, shape)[:, 1], shape):
-            model = choose_model(matches.left, matches.right, shape, orientation)
-        if _is_believable(matches, model, shape):
-            columns, rows = _offsets(matches, model, shape).T
-            yield matches, model, int((_on_row(rows, shape) & (columns > 0)).sum())
+        if orientation is Orientation.UPRIGHT or not _is_rectified(found, model, shape):
+            model = choose_model(found.left, found.right, shape, orientation)
+        if _is_believable(found, model, shape):
+            columns, rows = _offsets(found, model, shape).T
+            on_row = _on_row(rows, shape)
+            yield _Fit(found, model, float(on_row.mean()), float((on_row & (columns > 0)).mean()))
 
 
 def _described(
     found: Matches, copies: WorkingCopies, verdict: Verdict, fitted: AlignmentModel | None = None
 ) -> PairCheck:
-    check = PairCheck(verdict, len(found), _brightness(copies), copies.shape)
+    light = float(np.mean(copies.right) - np.mean(copies.left))
+    check = PairCheck(verdict, len(found), light, copies.shape)
     if fitted is None:
         return check
     shape, model = copies.shape, fitted
@@ -251,8 +262,9 @@ def _on_row(rows: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.boo
     return np.asarray(np.abs(rows) < ROW_TOLERANCE_PX * unit_px(shape))
 
 
-def _is_rectified(rows: NDArray[np.float64], shape: tuple[int, int]) -> bool:
-    middle, most = np.percentile(np.abs(rows) / unit_px(shape), [50, 90])
+def _is_rectified(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
+    rows = np.abs(_offsets(found, model, shape)[:, 1]) / unit_px(shape)
+    middle, most = np.percentile(rows, [50, 90])
     return bool(middle <= RECTIFIED_MEDIAN_PX and most <= RECTIFIED_MOST_PX)
 
 
@@ -260,25 +272,12 @@ def _is_believable(found: Matches, model: AlignmentModel, shape: tuple[int, int]
     """Return whether a model is a small correction that most matches agree with."""
     offsets = _offsets(found, model, shape)
     kept = _on_row(offsets[:, 1], shape)
-    numbers = np.abs(model.theta)
-    if not np.isfinite(numbers).all() or kept.mean() < MIN_AGREEING:
+    small = (np.abs(np.subtract(model.theta, NOTHING)) < MAX_THETA).all()
+    if not small or kept.mean() < MIN_AGREEING:
         return False
-    height, width = shape
-    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
     left = transform(model.left_homography(shape), found.left)[kept]
-    turn = AlignmentModel(orientation=model.orientation)
-    moves = [
-        np.abs(transform(mine(shape), corners) - transform(pure(shape), corners)).max()
-        for mine, pure in (
-            (model.left_homography, turn.left_homography),
-            (model.right_homography, turn.right_homography),
-        )
-    ]
-    return bool(
-        max(moves) < MAX_CORNER_MOVE * max(shape)
-        and max(numbers[1], numbers[5]) < math.tan(math.radians(MAX_ROLL_DEG))
-        and 1 / MAX_ZOOM < _scale_of(model) < MAX_ZOOM
-        and _is_possible(left, offsets[kept], model.orientation.canvas(shape))
+    return 1 / MAX_ZOOM < _scale_of(model) < MAX_ZOOM and _is_possible(
+        left, offsets[kept], model.orientation.canvas(shape)
     )
 
 
@@ -302,10 +301,6 @@ def _is_possible(
         and high - low <= MAX_SPREAD_SHARE
         and len(bands) >= MIN_BANDS
     )
-
-
-def _brightness(copies: WorkingCopies) -> float:
-    return float(np.mean(copies.right) - np.mean(copies.left))
 
 
 def _is_same_place(found: Matches, copies: WorkingCopies) -> bool:

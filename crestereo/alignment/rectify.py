@@ -65,15 +65,15 @@ class AlignmentPlan:
         if self.does_nothing:
             return left, right
         model, width, start = self.check.model, self.canvas[1], self.origin[0]
-        if model.moves_left:
-            left = _warp(left, self.left_homography, self.canvas, cv2.BORDER_REPLICATE)
-        else:
-            left = _moved(left, -start, width)
-        if not model.does_nothing:
-            right = _warp(right, self.right_homography, self.canvas, cv2.BORDER_REPLICATE)
-        else:
-            right = _moved(right, self.shift_px - start, width)
-        return left, right
+        edge = cv2.BORDER_REPLICATE
+        return (
+            _warp(left, self.left_homography, self.canvas, edge)
+            if model.moves_left
+            else _moved(left, -start, width),
+            _moved(right, self.shift_px - start, width)
+            if model.does_nothing
+            else _warp(right, self.right_homography, self.canvas, edge),
+        )
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
         """Map the disparity of the aligned pair, (H, W) [px] on the canvas, to the left image.
@@ -153,10 +153,7 @@ def _moved(image: BGRImage, right_px: int, width: int) -> BGRImage:
     if right_px == 0 and width == image.shape[1]:
         return image
     rest = max(width - image.shape[1] - right_px, 0)
-    wide = cv2.copyMakeBorder(
-        image, top=0, bottom=0, left=right_px, right=rest, borderType=cv2.BORDER_REPLICATE
-    )
-    return np.asarray(wide, np.uint8)[:, :width]
+    return np.pad(image, ((0, 0), (right_px, rest), (0, 0)), mode="edge")[:, :width]
 
 
 def _warp(

@@ -177,8 +177,9 @@ class Aligner:
         pairs = self._beginning or [pair]
         self._beginning = []
         step = max(1, len(pairs) // CHECKED_PAIRS)
-        checks = [(check_pair(*self._cropped(p), turned=True), p) for p in pairs[::step]]
-        check, checked = max(checks[:CHECKED_PAIRS], key=lambda c: (c[0].usable, c[0].matches))
+        pairs = pairs[::step][:CHECKED_PAIRS]
+        checks = [(check_pair(*self._cropped(p), turned=True), p) for p in pairs]
+        check, checked = max(checks, key=lambda c: (c[0].usable, c[0].matches))
         if check.usable:
             self._wait = 1  # it may come from later pairs
         elif self._note:  # what was not found is reported once
