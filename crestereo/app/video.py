@@ -19,8 +19,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
+import cv2  # before av: with the libxcb of av loaded first, the first window hangs
+
+# isort: split
 import av
-import cv2
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias, cast
 
+import cv2  # before av: with the libxcb of av loaded first, the first window hangs
+
+# isort: split
 import av
-import cv2
 import numpy as np
 
 from crestereo.app.pipeline import ClosedError
