@@ -51,16 +51,10 @@ PAGES = [
 ]
 
 
-
-
-
-
 def stopped(text: str) -> list[str]:
     return [
         f"{m[0]!r} in {text[max(0, m.start() - 30) : m.end() + 30]!r}" for m in STOP.finditer(text)
     ]
-
-
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
@@ -72,10 +66,6 @@ def test_a_page_uses_the_words_of_the_field(page: Path) -> None:
     if name_of(page) == HUMAN_EYES:
         found = [text for text in found if not re.match("['\"]eyes?['\"]", text, re.IGNORECASE)]
     assert found == []
-
-
-
-
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Real windows: on a display of their own, with real keys, while a slow network runs."""
+"""The window: whether there is a screen, its legend, and real keys while a slow network runs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,24 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from crestereo.app import window as window_module
+from crestereo.app.render import UNKNOWN_GREY, Legend, View
+from crestereo.app.window import open_window, why_no_window, with_caption
+from crestereo.errors import DisplayError
 from crestereo.formats import read_image
 from tests.app_helpers import (
     IMAGE,
+    ROOT,
     SEPARATE,
     command,
     environment,
     frame_number,
     picture_pair,
+    texture,
     write_video,
 )
 from tests.tiny_models import lite_model, slow_model
@@ -32,15 +39,89 @@ LEAVE_S = 1.0
 TITLE = "CREStereo"
 VERY_SLOW = 200_000  # rounds: minutes, so that no answer can come from the end of an inference
 
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="about X displays")
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Return an environment without a display."""
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@linux_only
+def test_linux_without_a_display(environ: pytest.MonkeyPatch) -> None:
+    assert why_no_window() == "neither DISPLAY nor WAYLAND_DISPLAY is set"
+    environ.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert "needs an X display" in why_no_window()
+
+
+@linux_only
+@pytest.mark.parametrize("display", [":98765", "127.0.0.1:9876", "nonsense"])
+def test_a_display_that_does_not_answer(display: str, environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("DISPLAY", display)
+    assert why_no_window() == f"the display {display} does not answer"
+
+
+@pytest.mark.parametrize("platform", ["win32", "darwin"])
+def test_a_headless_build_of_opencv(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    for gui, reason in (("WIN32UI", ""), ("NONE", "this OpenCV is a headless build")):
+        build = f"  GUI:                           {gui}\n"
+        monkeypatch.setattr(cv2, "getBuildInformation", lambda build=build: build)
+        assert why_no_window().partition(";")[0] == reason
+
+
+def test_no_screen_is_one_line_and_an_error_only_where_a_window_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(window_module, "why_no_window", lambda: "DISPLAY is not set")
+    for wish, printed in ((False, ""), (None, "no window: DISPLAY is not set\n")):
+        with open_window(TITLE, View(texture(20, 40)), wish) as opened:
+            assert opened is None
+        assert capsys.readouterr().out == printed
+    with (
+        pytest.raises(DisplayError, match="DISPLAY is not set"),
+        open_window(TITLE, View(texture(20, 40)), True),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("module", ["images", "run_video", "video", "video_writer"])
+def test_opencv_is_imported_before_pyav(module: str) -> None:
+    """Otherwise Qt finds the libxcb of PyAV, and the first window hangs (Linux)."""
+    program = f"import sys, crestereo.app.{module}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    names = done.stdout.split()
+    assert names.index("cv2") < names.index("av")
+
+
+@pytest.mark.parametrize("width", [300, 640, 1600])
+def test_the_legend_covers_neither_the_image_nor_the_words(width: int) -> None:
+    """Given views of any width, then each line of the caption shows what it should."""
+    image = texture(40, width)
+    legend = Legend("magma", 20.0, 10.0, "px")
+    plain = with_caption(View(image), ["words", "keys"])
+    captioned = with_caption(View(image, legend=legend), ["words", "keys"])
+    np.testing.assert_array_equal(captioned[:40], image)
+    if width == 300:  # too narrow for a legend
+        np.testing.assert_array_equal(captioned, plain)
+        return
+    extra = captioned.shape[0] - plain.shape[0]
+    assert (extra > 0) == (width == 640)  # a line for itself
+    np.testing.assert_array_equal(captioned[40 + extra :, :100], plain[40:, :100])
+    colors = np.unique(captioned[40:].reshape(-1, 3), axis=0)
+    assert len(colors) > 100  # the bar
+
+
 _MISSING = [tool for tool in ("Xvfb", "xdotool") if shutil.which(tool) is None]
-pytestmark = pytest.mark.skipif(
-    bool(_MISSING) and not os.environ.get("CI"),
-    reason=f"{' and '.join(_MISSING)} not installed",
-)
 
 
 class _ClientMessage(ctypes.Structure):
-    """Be XClientMessageEvent of Xlib, as long as its XEvent."""
+    """XClientMessageEvent of Xlib, as long as its XEvent."""
 
     _fields_ = (
         ("type", ctypes.c_int),
@@ -56,7 +137,7 @@ class _ClientMessage(ctypes.Structure):
 
 
 class Desktop:
-    """Press keys and look for windows on a display."""
+    """A display with its keys, mouse and windows."""
 
     def __init__(self, display: str, framebuffer: Path) -> None:
         self.display = display
@@ -80,7 +161,7 @@ class Desktop:
         self.tool("key", "--delay", 0, name)
 
     def screen(self) -> np.ndarray:
-        """Return what is seen, (H, W, 3) BGR; Xvfb keeps it in a file of the form XWD."""
+        """Return the screen, (H, W, 3) BGR; Xvfb keeps it in an XWD file."""
         data = self._framebuffer.read_bytes()
         header = np.frombuffer(data, ">u4", 25)
         size, width, height, row_bytes, colors = (int(header[n]) for n in (0, 4, 5, 12, 19))
@@ -89,7 +170,7 @@ class Desktop:
         return rows[:, : 4 * width].reshape(height, width, 4)[..., :3]
 
     def close_by_mouse(self) -> None:
-        """Send what the cross of a window frame makes the window manager send."""
+        """Send the message of a click on the cross of a window frame."""
         x11 = ctypes.CDLL("libX11.so.6")
         x11.XOpenDisplay.restype = ctypes.c_void_p
         x11.XInternAtom.restype = ctypes.c_ulong
@@ -115,6 +196,8 @@ def wait_until(condition: Callable[[], object], limit_s: float = 30) -> float:
 
 @pytest.fixture(scope="module")
 def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
+    if _MISSING and not os.environ.get("CI"):
+        pytest.skip(f"{' and '.join(_MISSING)} not installed")
     reading, writing = os.pipe()
     folder = tmp_path_factory.mktemp("framebuffer")
     what = ["-screen", "0", "1280x720x24", "-fbdir", str(folder), "-noreset", "-r"]
@@ -165,6 +248,23 @@ def start(desktop: Desktop, tmp_path: Path) -> Iterator[Start]:
         process.communicate(timeout=10)
 
 
+def is_written(path: Path) -> bool:
+    """Return whether a file holds more than the claim of its name."""
+    return path.exists() and path.stat().st_size > 0
+
+
+def steady_screen(desktop: Desktop) -> np.ndarray:
+    """Return the screen once it has not changed for half a second."""
+
+    def is_steady() -> bool:
+        before = desktop.screen().copy()
+        time.sleep(0.5)
+        return np.array_equal(before, desktop.screen())
+
+    wait_until(is_steady)
+    return desktop.screen().copy()
+
+
 def ctrl_c(process: subprocess.Popen[str], desktop: Desktop) -> None:
     del desktop
     process.send_signal(signal.SIGINT)
@@ -189,12 +289,12 @@ Leave = Callable[["subprocess.Popen[str]", Desktop], None]
 def check_leaving(
     start_it: Callable[[], subprocess.Popen[str]], desktop: Desktop, leave: Leave, code: int = 0
 ) -> None:
-    """Leave in the middle of an inference of minutes and measure how soon it is answered.
+    """Leave in the middle of an inference of minutes and measure the time until it is answered.
 
     The limits hold for the best of three: a busy machine may delay one or two of them, but keys
-    that are looked at once an inference, or threads that are waited for, delay them all. Where
-    xdotool alone takes longer than the answer may, the machine is that much slower than the
-    limits are meant for, and they stretch with it: still far from the minutes of the inference.
+    that are polled once an inference, or threads that are waited for, delay them all. On a machine
+    where xdotool alone takes longer than the answer may, the limits grow in proportion: still far
+    from the minutes of the inference.
     """
     best_s = [float("inf"), float("inf")]
     slowness = 1.0
@@ -225,7 +325,7 @@ def overhead_s(desktop: Desktop) -> float:
 
 
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE)
-def test_leaving_is_answered_at_once_while_a_picture_is_estimated(
+def test_leaving_is_answered_at_once_while_an_image_is_estimated(
     way: str, start: Start, desktop: Desktop, tmp_path: Path
 ) -> None:
     left, right = picture_pair(tmp_path)
@@ -244,10 +344,10 @@ def test_leaving_a_video_is_answered_at_once(
     assert not (tmp_path / "output").exists()
 
 
-def test_a_picture_stays_until_it_is_left_and_its_view_can_be_saved(
+def test_an_image_stays_until_it_is_left_and_its_view_can_be_saved(
     start: Start, desktop: Desktop, tmp_path: Path
 ) -> None:
-    left, right = picture_pair(tmp_path)
+    left, right = picture_pair(tmp_path, 400, 600)  # too large to be enlarged
     process = start(IMAGE, left, right, "--model-path", lite_model(tmp_path / "lite.onnx"))
     output = tmp_path / "output"
     wait_until((output / "toy_run.json").exists)
@@ -255,15 +355,29 @@ def test_a_picture_stays_until_it_is_left_and_its_view_can_be_saved(
     assert desktop.windows()
 
     desktop.key("s")
-    wait_until((output / "toy_view.png").exists)
+    wait_until(lambda: is_written(output / "toy_view.png"))
     np.testing.assert_array_equal(
         read_image(output / "toy_view.png"), read_image(output / "toy_depth.png")
     )
     desktop.key("q")
     out, _ = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert out.count("saved ") == 4
+    assert out.count("saved ") == 5
     assert out.count("relative depth") == 1
+
+
+def test_h_hides_the_line_of_keys_and_shows_it_again(
+    start: Start, desktop: Desktop, tmp_path: Path
+) -> None:
+    left, right = picture_pair(tmp_path, 400, 600)
+    start(IMAGE, left, right, "--model-path", lite_model(tmp_path / "lite.onnx"))
+    wait_until((tmp_path / "output" / "toy_run.json").exists)
+    with_keys = steady_screen(desktop)
+    desktop.key("h")
+    wait_until(lambda: not np.array_equal(desktop.screen(), with_keys))
+    assert not np.array_equal(steady_screen(desktop), with_keys)
+    desktop.key("h")
+    wait_until(lambda: np.array_equal(desktop.screen(), with_keys))
 
 
 def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
@@ -282,9 +396,10 @@ def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
         path = tmp_path / "output" / f"toy_view{number}.png"
         time.sleep(0.3)  # OpenCV keeps one key between two looks
         desktop.key("s")
-        wait_until(path.exists)
-        left = read_image(path)
-        return -1 if not left[:, 96:].any() else frame_number(left[:, :96])
+        wait_until(lambda: is_written(path))
+        image = read_image(path)
+        half = image.shape[1] // 2
+        return -1 if (image[:, half:] == UNKNOWN_GREY).all() else frame_number(image[:, :half])
 
     wait_until(lambda: shown() >= 1)
     desktop.key("space")
@@ -308,28 +423,22 @@ def test_the_value_under_the_mouse_is_shown(start: Start, desktop: Desktop, tmp_
     left, right = picture_pair(tmp_path)
     process = start(IMAGE, left, right, "--model-path", lite_model(tmp_path / "lite.onnx"))
     wait_until((tmp_path / "output" / "toy_run.json").exists)
-
-    def below_pointer() -> np.ndarray:
-        return desktop.screen()[40:].copy()  # the pointer itself, at row 20, is part of the screen
-
-    def steady() -> bool:
-        seen = below_pointer()
-        time.sleep(0.5)
-        return np.array_equal(seen, below_pointer())
-
-    wait_until(steady)
-    before = below_pointer()
+    before = steady_screen(desktop)[40:]  # below the pointer, which is part of the screen
     desktop.tool("mousemove", 90, 20)
-    wait_until(lambda: not np.array_equal(below_pointer(), before))
+    wait_until(lambda: not np.array_equal(desktop.screen()[40:], before))
     assert process.poll() is None
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="about X displays")
-def test_a_window_is_shown_and_the_video_saved_too_where_both_are_wished(
+def test_a_video_is_saved_and_its_last_frame_stays_until_a_key(
     start: Start, desktop: Desktop, tmp_path: Path
 ) -> None:
     videos = [write_video(tmp_path / f"toy_{side}.avi", 5) for side in ("left", "right")]
     model = slow_model(tmp_path / "slow.onnx", rounds=150)
-    process = start(SEPARATE, *videos, "--model-path", model, "--save-video")
+    process = start(SEPARATE, *videos, "--model-path", model)
+    wait_until(lambda: is_written(tmp_path / "output" / "toy_depth.mp4"))
+    steady_screen(desktop)
+    time.sleep(1)
+    assert process.poll() is None
+    desktop.key("q")
     assert process.wait(timeout=60) == 0
-    assert (tmp_path / "output" / "toy_depth.mp4").is_file()
+    assert (tmp_path / "output" / "toy_run.json").is_file()
