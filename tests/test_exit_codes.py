@@ -93,7 +93,7 @@ CASES = {
         3, "check the path", IMAGE, lambda p: ["--model-path", p.model], "no/such.png\n"
     ),
     "a folder": Case(3, "is a folder", COMPARE, lambda p: [p.folder, p.left]),
-    "no picture": Case(3, "not a picture", COMPARE, lambda p: [p.text, p.left]),
+    "no image": Case(3, "not an image", COMPARE, lambda p: [p.text, p.left]),
     "two sizes": Case(
         3, "112x80 px but right is 40x40 px", IMAGE,
         lambda p: [p.left, p.small, "--model-path", p.model],
