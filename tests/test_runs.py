@@ -53,6 +53,9 @@ class Shifting:
     def __call__(self, pair: StereoPair) -> ReadyPair:
         return ReadyPair(pair, _Shifted(pair.left, np.roll(pair.right, -10, axis=1)), self.note)
 
+    def observe(self, ready: ReadyPair, result: DisparityResult) -> None:
+        """Keep the alignment whatever the result."""
+
 
 class _Shifted(AlignedPair):
     def restore(self, disparity: DisparityMap) -> DisparityMap:

@@ -1,7 +1,6 @@
 """Open videos: files, addresses, streams and sites through PyAV, cameras through OpenCV.
 
-Times are those of the container, in seconds from the beginning of the recording; frames come
-upright, deinterlaced, as (H, W, 3) uint8 BGR.
+Frames are upright, deinterlaced, (H, W, 3) uint8 BGR; times are those of the container.
 """
 
 from __future__ import annotations
@@ -38,17 +37,13 @@ _MAX_FPS = 480.0  # above it is a time base that some containers report as a rat
 _LATE_FRAMES = 2.5  # some files start by a frame or two after zero
 _MAX_FAILURES = 3  # frames in a row that a camera may fail to give
 _MAX_SITE_STREAMS = 3
-_VIDEO_SUFFIXES = frozenset(
-    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".m3u8")
+_VIDEO_SUFFIXES = tuple(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".m3u8"]
 )
 _STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 6: "interlaced rows"}
 """Types of FFmpeg's AVStereo3D that a file may declare."""
 
-_ROTATIONS = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_CLOCKWISE,
-}
+_ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 Result = TypeVar("Result")
 
@@ -412,7 +407,7 @@ def _open_site(source: Source, target_height: int, cookies_from_browser: str | N
 
 @dataclass(frozen=True)
 class SiteStream:
-    """One stream of a site: its address, the headers its server expects, the video's title."""
+    """Stream of a site, with the headers its server expects."""
 
     url: str
     headers: Mapping[str, str]
