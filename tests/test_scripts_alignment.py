@@ -93,7 +93,10 @@ def test_metres_of_a_pair_that_was_only_shifted_are_exact(tmp_path: Path, model:
 
 
 def test_negative_disparities_come_back_with_their_sign(tmp_path: Path, model: Path) -> None:
-    saved_pair(tmp_path, (0, 40))
+    _, path = saved_pair(tmp_path, (0, 40))
+    right = cv2.imread(str(path))
+    right[:, :40] = 128  # nothing comes round the other side
+    save(path, right)
     said, disparity = run_pictures(tmp_path, model)
     assert "range shifted by -" in said
     moved = int(said.split("range shifted by ")[1].split(" px")[0])

@@ -245,7 +245,7 @@ def test_black_and_white_have_one_histogram_and_a_contradiction(tmp_path: Path) 
     white = save(tmp_path / "white.png", np.full((40, 60, 3), 255, np.uint8))
     done = run_script(COMPARE, black, white)
     assert f"{HEADLINE}0.0\n" in done.stdout
-    assert done.stdout.count("the colour histogram ignores brightness") == 1
+    assert done.stdout.count("the histogram ignores brightness") == 1
     assert "ignores" not in run_script(COMPARE, black, black).stdout
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from crestereo.alignment import AlignedPair
+from crestereo.alignment import AlignedPair, PairCheck, Verdict, plan_alignment
 from crestereo.app import run_video as video_run
 from crestereo.app import script
 from crestereo.app.align import ReadyPair
@@ -28,16 +28,24 @@ def test_what_is_done_to_the_pairs_is_said_again_when_it_changes(
     # given a video of which the first two pairs do not show an alignment
     found = iter([("unknown", ""), ("unknown", ""), ("aligned", "not metric"), ("aligned", "")])
 
-    def prepare(pair: StereoPair) -> ReadyPair:
-        note, doubt = next(found)
-        return ReadyPair(pair, AlignedPair(pair.left, pair.right), note, doubt)
+    check = PairCheck(Verdict.RECTIFIED, 0, 0.0, (96, 128))
+    planned = plan_alignment(check)
+
+    class Telling:
+        def __call__(self, pair: StereoPair) -> ReadyPair:
+            note, doubt = next(found)
+            plan = planned if note == "aligned" else None
+            return ReadyPair(pair, AlignedPair(pair.left, pair.right, plan), note, doubt)
+
+        def observe(self, ready: ReadyPair, result: DisparityResult) -> None:
+            """Keep the alignment whatever the result."""
 
     estimator = Recorder(lite_model(tmp_path / "lite.onnx", weights=(0, 0, 0)))
     # when it is run with a warm start
     settings = video_settings(tmp_path, warm_start=True)
     run_video(still_video(tmp_path), estimator, settings)
     estimator.priors.clear()
-    monkeypatch.setattr(video_run, "Aligner", lambda *args: prepare)
+    monkeypatch.setattr(video_run, "Aligner", lambda *args: Telling())
     run_video(still_video(tmp_path), estimator, settings)
     # then both findings are said once, with the doubt, and the old map starts nothing
     out, err = capsys.readouterr()

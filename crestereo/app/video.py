@@ -37,9 +37,7 @@ _MAX_FPS = 480.0  # above it is a time base that some containers report as a rat
 _LATE_FRAMES = 2.5  # some files start by a frame or two after zero
 _MAX_FAILURES = 3  # frames in a row that a camera may fail to give
 _MAX_SITE_STREAMS = 3
-_VIDEO_SUFFIXES = tuple(
-    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".ogv", ".m3u8"]
-)
+_VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m3u8")
 _STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 6: "interlaced rows"}
 """Types of FFmpeg's AVStereo3D that a file may declare."""
 
