@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from crestereo.alignment import Verdict, align_pair, check_pair, choose_shift, plan_alignment
+from crestereo.alignment.check import REACH_SHARE
 from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage
@@ -248,3 +249,79 @@ def test_a_close_up_is_moved_no_farther_than_its_far_parts_allow() -> None:
     assert aligned.left.shape == left.shape
     disparity = truth + 60 - aligned.plan.shift_px
     np.testing.assert_allclose(aligned.restore(disparity), truth + 60, atol=1e-4)
+
+
+def turned_pairs() -> dict[str, tuple[BGRImage, BGRImage, str]]:
+    left, right, _ = pair()
+    square = [view[:, 50:350] for view in (left, right)]
+    return {
+        "as it should be": (left, right, "UPRIGHT"),
+        "right mirrored": (left, right[:, ::-1], "MIRRORED"),
+        "left mirrored": (left[:, ::-1], right, "LEFT_MIRRORED"),
+        "right upside down": (left, right[::-1, ::-1], "UPSIDE_DOWN"),
+        "left upside down": (left[::-1, ::-1], right, "LEFT_UPSIDE_DOWN"),
+        "right flipped": (left, right[::-1], "FLIPPED"),
+        "right turned anticlockwise": (square[0], np.rot90(square[1]), "TURNED_LEFT"),
+        "right turned clockwise": (square[0], np.rot90(square[1], 3), "TURNED_RIGHT"),
+        "upper and lower": (np.rot90(left), np.rot90(right), "UPPER_FIRST"),
+        "lower and upper": (np.rot90(left, 3), np.rot90(right, 3), "LOWER_FIRST"),
+    }
+
+
+@pytest.mark.parametrize("name", list(turned_pairs()))
+def test_turned_and_mirrored_pairs_are_recognized_and_undone(name: str) -> None:
+    # given a pair of which one or both images are turned or mirrored
+    left, right, orientation = turned_pairs()[name]
+    left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+    # when it is aligned, and the network finds a gradient
+    aligned = align_pair(left, right)
+    # then the orientation is found, disparities are positive, and the map is on the left grid
+    assert aligned.plan is not None
+    assert aligned.plan.check.model.orientation.name == orientation
+    assert aligned.plan.check.disparity_range[0] == pytest.approx(6, abs=1.5)
+    restored = aligned.restore(np.full(aligned.left.shape[:2], 9, np.float32))
+    assert restored.shape == left.shape[:2]
+    assert np.nanmedian(restored) == 9 + aligned.plan.shift_px
+
+
+def test_small_disparities_are_not_taken_for_a_turned_pair() -> None:
+    # given thumbnails whose disparities are from 1 to 4 px, which other orientations fit too
+    left, right, _ = pair()
+    small = [cv2.resize(v, (96, 72), interpolation=cv2.INTER_AREA) for v in (left, right)]
+    check = check_pair(np.asarray(small[0]), np.asarray(small[1]), turned=True)
+    # then the pair is upright
+    assert check.model.orientation.name == "UPRIGHT"
+
+
+def test_a_residual_vertical_disparity_is_removed_without_touching_columns() -> None:
+    # given a rectified pair whose right image is lower by 0.2 px
+    left, right, truth = pair()
+    lower = moved(right, np.array([[1, 0, 0], [0, 1, 0.2], [0, 0, 1.0]]))
+    aligned = align_pair(left, lower)
+    assert aligned.plan is not None
+    assert aligned.plan.check.verdict is Verdict.RECTIFIED
+    # then the rows meet to 0.1 px, and a disparity is restored unchanged and everywhere
+    model = aligned.plan.check.model
+    points = np.array([[10, 10], [390, 10], [200, 150], [10, 290], [390, 290.0]])
+    found = transform(model.right_homography(SIZE), points)
+    np.testing.assert_allclose(found[:, 1], points[:, 1] - 0.2, atol=0.1)
+    np.testing.assert_allclose(found[:, 0], points[:, 0], atol=1e-9)
+    assert aligned.left is left
+    np.testing.assert_array_equal(aligned.restore(truth), truth)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.38, 0.54), (0.02, 0.45), (-0.05, 0.35), (0.3, 0.6)])
+def test_near_parts_are_moved_into_the_networks_reach(low: float, high: float) -> None:
+    shift = choose_shift((640 * low, 640 * high), 640) / 640
+    assert shift <= low - 0.009  # the farthest parts are kept
+    assert shift >= min(high - REACH_SHARE, low - 0.02)  # and the nearest are in reach, if both can
+
+
+def test_a_close_up_of_large_disparities_is_found_by_the_whole_width() -> None:
+    # given a pair all of whose disparities are a third of the width
+    left, right, _ = pair()
+    close = np.full_like(right, 128)
+    close[:, :-120] = right[:, 120:]
+    check = check_pair(left, close)
+    # then the range is found
+    assert check.disparity_range == pytest.approx((126, 144), abs=3)

@@ -42,6 +42,7 @@ Image = NDArray[Any]
 
 SIDES_PX = (8, 200)  # of an image
 FRAMES = (1, 12)  # of a video
+REASONS = 5  # for refusals that are printed, the most common ones
 SHAPE = (96, 128)  # the network's input: small, because outcomes are counted
 
 
@@ -224,8 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = fuzz(options.images, options.videos, options.seed)
     counts: dict[str, Counter[str]] = {}
     bugs = 0
+    reasons: Counter[str] = Counter()
     for outcome in tqdm(runs, total=options.images + options.videos, unit=" inputs"):
         counts.setdefault(outcome.kind, Counter())[outcome.word] += 1
+        if outcome.word == "refused":
+            reasons[outcome.detail] += 1
         if outcome.word == "bug":
             bugs += 1
             tqdm.write(f"{outcome.kind}, seed {outcome.seed}:\n{outcome.detail}")
@@ -233,6 +237,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [[kind, *(str(count[word]) for word in words)] for kind, count in counts.items()]
     rows.append(["all", *(str(sum(c[word] for c in counts.values())) for word in words)])
     print(markdown_table(["input", *words], rows, 1))
+    for reason, count in reasons.most_common(REASONS):
+        print(f"refused {count}: {reason}")
     return 1 if bugs else 0
 
 

@@ -33,7 +33,7 @@ MIN_MATCHES = 20  # unrelated images of the same size gave up to 13
 MIN_SHARE = 0.35  # of the candidates: up to 0.45 among few, but rarely with MIN_MATCHES
 MIN_FEATURES = 60  # fewer in either image: too little texture
 MIN_AGREEING = 0.75  # share of the matches that has to fit the model
-CLEAR_AGREEING = 0.95  # share from which other orientations are not tried
+CLEARLY_MORE = 0.1  # share by which another orientation must fit more matches than upright
 TURNED = list(Orientation)[1:]
 MIN_IN_ORDER = 0.9  # share of pairs of matches near in row whose columns keep their order
 IN_ORDER_FROM_SHARE = 0.05  # of the width between them
@@ -123,15 +123,19 @@ def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> Pair
         return _described(found, copies, Verdict.SAME)
     if few and min(found.features) < MIN_FEATURES:
         return _described(found, copies, Verdict.UNKNOWN)
-    fits = list(_fits(found, copies.shape, [Orientation.UPRIGHT]))
-    if turned and not (fits and fits[0].agreeing >= CLEAR_AGREEING):
-        fits += _fits(found, copies.shape, [o for o in TURNED if not o.mirrored])
+    best = next(_fits(found, copies.shape, [Orientation.UPRIGHT]), None)
+    if turned and (best is None or best.agreeing < 1 - CLEARLY_MORE):
+        others = [*_fits(found, copies.shape, [o for o in TURNED if not o.mirrored])]
         mirrored = match_copies(copies, mirrored=True)
-        fits += _fits(mirrored, copies.shape, [o for o in TURNED if o.mirrored])
-    if not fits:
+        others += _fits(mirrored, copies.shape, [o for o in TURNED if o.mirrored])
+        # of a turn and its opposite the one with positive disparities
+        other = max(others, key=lambda fit: fit.agreeing + fit.positive, default=best)
+        # small disparities fit turned pairs too
+        if other and (best is None or other.agreeing >= best.agreeing + CLEARLY_MORE):
+            best = other
+    if best is None:
         return _described(found, copies, Verdict.UNRELATED)
-    # of a turn and its opposite the one with positive disparities
-    found, model, _, _ = max(fits, key=lambda fit: (round(fit.agreeing, 1), fit.positive))
+    found, model = best.found, best.model
     verdict = Verdict.ALIGNED
     if model.orientation is Orientation.UPRIGHT and _is_rectified(
         found, AlignmentModel(), copies.shape
