@@ -176,22 +176,12 @@ def _warp(
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """A pair that a network can match.
-
-    Parameters
-    ----------
-    left, right : (H', W', 3) uint8
-        The given images where nothing had to be done, else cropped or warped onto one canvas.
-    plan : AlignmentPlan, optional
-        How they were warped.
-    bars : Bars
-        What was cropped before.
-    """
+    """A pair that a network can match; the given images where nothing had to be done."""
 
     left: BGRImage
     right: BGRImage
-    plan: AlignmentPlan | None = None
-    bars: Bars = field(default_factory=Bars)
+    plan: AlignmentPlan | None = None  # how they were warped
+    bars: Bars = field(default_factory=Bars)  # what was cropped before
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
         """Return the disparity of the aligned pair on the grid of the given left image."""

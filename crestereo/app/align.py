@@ -68,34 +68,18 @@ def advise(what: str, step: Callable[[], Result], otherwise: Result) -> Result:
 
 @dataclass(frozen=True)
 class ReadyPair:
-    """A pair on its way to the network.
+    """A pair on its way to the network."""
 
-    Parameters
-    ----------
-    original : StereoPair
-        Images to show; the disparity is on the grid of the left one.
-    aligned : AlignedPair
-        As the network gets it.
-    note, doubt : str
-        What was done and what is doubtful because of it, a sentence each; empty where nothing is.
-    """
-
-    original: StereoPair
-    aligned: AlignedPair
-    note: str = ""
-    doubt: str = ""
+    original: StereoPair  # as it is shown; disparity is wanted on the grid of its left image
+    aligned: AlignedPair  # as the network gets it
+    note: str = ""  # what was done
+    doubt: str = ""  # what cannot be relied on because of it
 
 
 class Aligner:
-    """Alignment of one image pair or of all pairs of a video, called in one thread.
+    """Alignment of one image pair (`still`) or of all pairs of a video, called in one thread.
 
-    Parameters
-    ----------
-    settings : ImageSettings
-    beginning : sequence of StereoPair
-        Pairs of a video that decide; by default the first pair that comes.
-    still : bool
-        There is only one pair.
+    The pairs of `beginning` decide, by default the first pair that comes.
     """
 
     def __init__(
