@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 
 import cv2
@@ -194,6 +196,18 @@ def wait_until(condition: Callable[[], object], limit_s: float = 30) -> float:
     return time.perf_counter() - start
 
 
+def repeat_until(action: Callable[[], object], condition: Callable[[], object]) -> None:
+    """Act again until a condition holds: a busy display drops an event now and then."""
+    for _ in range(10):
+        action()
+        try:
+            wait_until(condition, 4)
+        except TimeoutError:
+            continue
+        return
+    raise TimeoutError("the window did not react to ten attempts")
+
+
 @pytest.fixture(scope="module")
 def desktop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desktop]:
     if _MISSING and not os.environ.get("CI"):
@@ -373,11 +387,10 @@ def test_h_hides_the_line_of_keys_and_shows_it_again(
     start(IMAGE, left, right, "--model-path", lite_model(tmp_path / "lite.onnx"))
     wait_until((tmp_path / "output" / "toy_run.json").exists)
     with_keys = steady_screen(desktop)
-    desktop.key("h")
-    wait_until(lambda: not np.array_equal(desktop.screen(), with_keys))
+    press = partial(desktop.key, "h")
+    repeat_until(press, lambda: not np.array_equal(desktop.screen(), with_keys))
     assert not np.array_equal(steady_screen(desktop), with_keys)
-    desktop.key("h")
-    wait_until(lambda: np.array_equal(desktop.screen(), with_keys))
+    repeat_until(press, lambda: np.array_equal(desktop.screen(), with_keys))
 
 
 def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
@@ -424,8 +437,11 @@ def test_the_value_under_the_mouse_is_shown(start: Start, desktop: Desktop, tmp_
     process = start(IMAGE, left, right, "--model-path", lite_model(tmp_path / "lite.onnx"))
     wait_until((tmp_path / "output" / "toy_run.json").exists)
     before = steady_screen(desktop)[40:]  # below the pointer, which is part of the screen
-    desktop.tool("mousemove", 90, 20)
-    wait_until(lambda: not np.array_equal(desktop.screen()[40:], before))
+    places = cycle([(90, 20), (80, 20)])
+    repeat_until(
+        lambda: desktop.tool("mousemove", *next(places)),
+        lambda: not np.array_equal(desktop.screen()[40:], before),
+    )
     assert process.poll() is None
 
 
