@@ -79,7 +79,7 @@ def rendered(name: str, count: int) -> Iterator[Sample]:
 
 
 def warm_start(path: Path, iters: Sequence[int], count: int) -> str:
-    """Return a table of errors without and with the previous frame as the start."""
+    """Return a table of errors without and with a warm start."""
     networks = [CREStereo(path, iters=n) for n in iters]
     errors: dict[tuple[int | None, bool], list[tuple[float, float]]] = defaultdict(list)
     for name in CLIPS:
@@ -108,7 +108,7 @@ def errors_of(found: DisparityMap, ground_truth: DisparityMap) -> tuple[float, f
 
 
 def exchanged_views(path: Path, count: int) -> str:
-    """Return a table of what the map shows with the views in both orders."""
+    """Return a table of errors for both orders of the views."""
     network = CREStereo(path, iters=5)
     figures: dict[tuple[str, str], list[list[float]]] = defaultdict(list)
     for name in CLIPS:
@@ -161,7 +161,7 @@ def order_correlation(found: DisparityMap, nearness: NDArray[np.float32]) -> flo
 
 
 def draw_exchanged(path: Path) -> Any:
-    """Return a figure with the first view and the map in every order, one row per clip."""
+    """Return a figure of the maps in every order, one row per clip."""
     network = CREStereo(path, iters=5)
     figure, axes = new_figure(12, 4.3, rows=len(CLIPS), columns=2 + len(ORDERS))
     for row, name in zip(axes, CLIPS, strict=True):

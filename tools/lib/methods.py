@@ -80,7 +80,7 @@ class Method:
 
     @property
     def pixels(self) -> float:
-        """Return the pixel count of the network's input, infinite where images decide it."""
+        """Return the pixel count of the input, infinite for relative sizes."""
         return float(math.prod(self.size)) if isinstance(self.size, tuple) else math.inf
 
 
@@ -169,7 +169,7 @@ def open_network(
         return Network(lambda image_shape: network, prior)
     factor = size
 
-    @functools.cache
+    @functools.lru_cache(maxsize=1)  # a session of this size takes hundreds of megabytes
     def enlarged(image_shape: tuple[int, int]) -> CREStereo:
         height, width = (round(factor * side) for side in image_shape)
         return CREStereo(path, model_shape=(height, width), **settings)
