@@ -1,11 +1,13 @@
-"""Calibration files of three tools become the same camera."""
+"""Calibration files of five tools become the same camera."""
+
+import re
 
 import cv2
 import numpy as np
 import pytest
 
 from crestereo import CameraConfig, SourceError, UsageError
-from crestereo.camera import read_calibration
+from crestereo.camera import camera_doubts, read_calibration
 
 MIDDLEBURY = """cam0=[999.421 0 294.182; 0 999.421 252.932; 0 0 1]
 cam1=[999.421 0 326.96; 0 999.421 252.932; 0 0 1]
@@ -122,3 +124,93 @@ def test_cameras_that_cannot_be_are_refused(values):
 def test_offsets_must_be_finite():
     with pytest.raises(UsageError, match="finite"):
         CameraConfig(0.2, 1000, 800, doffs_px=float("inf"))
+
+
+LEFT_P = "700 0 320 {} 0 700 240 0 0 0 1 0"
+RIGHT_P = "700 0 330 {} 0 700 240 0 0 0 1 0"
+ROS = """image_width: 640
+image_height: 480
+camera_name: right
+distortion_model: plumb_bob
+projection_matrix:
+  rows: 3
+  cols: 4
+  data: [700.0, 0.0, 320.0, {}, 0.0, 700.0, 240.0, 0.0, 0.0, 0.0, 1.0, 0.0]
+"""
+
+
+def test_doffs_come_from_the_matrices_where_middlebury_does_not_record_them(tmp_path):
+    (tmp_path / "calib.txt").write_text(MIDDLEBURY.replace("doffs=32.778\n", ""))
+    assert read_calibration(tmp_path / "calib.txt").doffs_px == pytest.approx(326.96 - 294.182)
+
+
+def test_a_matrix_in_three_rows_is_read(tmp_path):
+    (tmp_path / "K.txt").write_text("700 0 320\n0 700 240\n0 0 1\n0.12\n")
+    camera = read_calibration(tmp_path / "K.txt", image_width_px=640)
+    close_to(camera, CameraConfig(0.12, 700, 640, 0, (320, 240)))
+
+
+@pytest.mark.parametrize("names", [("P2", "P3"), ("P_rect_02", "P_rect_03")])
+def test_kitti_gives_the_baseline_as_a_difference(names, tmp_path):
+    # given cameras at 0.05 m and 0.17 m from the reference
+    lines = f"{names[0]}: {LEFT_P.format(-35)}\n{names[1]}: {RIGHT_P.format(-119)}\n"
+    (tmp_path / "calib.txt").write_text(lines)
+    camera = read_calibration(tmp_path / "calib.txt", image_width_px=640)
+    close_to(camera, CameraConfig(0.12, 700, 640, 10, (320, 240)))
+
+
+def test_kitti_records_the_size_of_rectified_images(tmp_path):
+    lines = [
+        "S_rect_02: 6.4e+02 4.8e+02",
+        f"P_rect_02: {LEFT_P.format(0)}",
+        f"P_rect_03: {LEFT_P.format(-84)}",
+    ]
+    (tmp_path / "calib.txt").write_text("\n".join(lines))
+    camera = read_calibration(tmp_path / "calib.txt", image_width_px=320)
+    assert (camera.image_width_px, camera.image_height_px) == (640, 480)
+
+
+@pytest.mark.parametrize("start", ["", "---\n", "%YAML:1.0\n---\n"])
+def test_the_right_camera_info_of_ros_is_enough(start, tmp_path):
+    (tmp_path / "right.yaml").write_text(start + ROS.format(-84.0))
+    camera = read_calibration(tmp_path / "right.yaml")
+    close_to(camera, CameraConfig(0.12, 700, 640, 0, (320, 240)))
+    assert camera.image_height_px == 480
+
+
+def test_the_left_camera_info_of_ros_asks_for_the_right_one(tmp_path):
+    (tmp_path / "left.yaml").write_text(ROS.format(0.0))
+    with pytest.raises(UsageError, match="file of the right camera"):
+        read_calibration(tmp_path / "left.yaml")
+
+
+@pytest.mark.parametrize("ending", ["yml", "xml", "json"])
+def test_opencv_writes_three_formats_and_offsets_in_both_matrices(ending, rectified, tmp_path):
+    for name in ("P1", "P2"):
+        rectified[name][0, 3] -= 21  # both 0.03 m farther from a third camera
+    fields = {name: rectified[name] for name in ("P1", "P2")}
+    path = write_yaml(tmp_path / f"stereo.{ending}", {**fields, "image_width": 640})
+    close_to(read_calibration(path), CameraConfig(0.12, 700, 640, 10, (320, 240)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"baseline_m": 80.0}, "80 m is doubtful.*millimetres, it is 0.08 m"),
+        ({"baseline_m": 0.0005}, "baseline of 0.0005 m"),
+        ({"focal_px": 4.2}, "not in millimetres"),
+        ({"image_height_px": 720}, "640x720 px and the images are 640x480"),
+        ({"principal_px": (159.5, 119.5)}, "another size"),
+    ],
+)
+def test_doubtful_cameras_are_named(changes, words):
+    values = {"baseline_m": 0.12, "focal_px": 700.0, "image_width_px": 640, "image_height_px": 480}
+    doubts = camera_doubts(CameraConfig(**{**values, **changes}), (480, 640))
+    assert len(doubts) == (words is not None)
+    assert all(re.search(words, doubt) for doubt in doubts)
+
+
+def test_a_camera_of_twice_the_size_is_not_doubtful():
+    camera = CameraConfig(0.12, 1400.0, 1280, principal_px=(640.0, 480.0), image_height_px=960)
+    assert camera_doubts(camera, (480, 640)) == []

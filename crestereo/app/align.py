@@ -49,7 +49,8 @@ NEAR_ZERO_SHARE = 0.005  # of the width
 NEAR_REACH = 0.95  # of the reach
 FALLEN = 0.9  # share of the confidence after the last check
 NOT_METRIC = (
-    "metres are only approximate: aligning the images leaves a constant in all disparities unknown"
+    "metres are only approximate: the images are not rectified as the calibration expects, and "
+    "aligning them leaves a constant in all disparities unknown"
 )
 MOVED = "cameras or scene moved: alignment or disparity range re-estimated"
 

@@ -72,7 +72,7 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
     CREStereoError
         The estimation fails or its result cannot be written.
     """
-    report_far_limit(settings)
+    report_camera(settings, pair.left.shape)
     views: Mailbox[View] = Mailbox()
     steps: list[Callable[[Any], Any]] = [
         partial(_estimate, estimator=estimator, settings=settings, views=views),
@@ -104,8 +104,10 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
         pipeline.close()
 
 
-def report_far_limit(settings: ImageSettings) -> None:
-    """Print the camera that `max_distance` assumes where none is set."""
+def report_camera(settings: ImageSettings, shape: tuple[int, ...]) -> None:
+    """Print the camera that `max_distance` assumes, and doubts about the one that is set."""
+    for doubt in settings.doubts((shape[0], shape[1])):
+        warn(f"WARNING: {doubt}")
     if settings.max_distance is not None and settings.camera_for(1) is None:
         say(
             f"max_distance assumes cameras {1000 * ASSUMED_BASELINE_M:.0f} mm apart with a field "

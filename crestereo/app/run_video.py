@@ -22,7 +22,7 @@ from crestereo.app.output import (
 )
 from crestereo.app.pipeline import ClosedError, Pipeline
 from crestereo.app.render import Painter, View, result_view, side_by_side, waiting_view
-from crestereo.app.run_image import report_far_limit
+from crestereo.app.run_image import report_camera
 from crestereo.app.script import say, summary, warn
 from crestereo.app.settings import VideoSettings
 from crestereo.app.sources import Kind
@@ -54,7 +54,7 @@ class _Progress:
 
 def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings) -> None:
     """Estimate every pair of a video, save the result, and show it where there is a screen."""
-    report_far_limit(settings)
+    report_camera(settings, stream.first.left.shape)
     camera = settings.camera_for(stream.first.left.shape[1])
     if camera is None:
         say("relative depth: no camera is set")

@@ -117,7 +117,7 @@ class ImageSettings(CommonSettings):
     )
     calibration: str | None = setting(
         None,
-        "calibration file: Middlebury calib.txt, K.txt or OpenCV YAML, instead of the two numbers",
+        "calibration file: Middlebury, K.txt, OpenCV, KITTI or ROS, instead of the two numbers",
         metavar="FILE",
     )
     output_dir: str = setting("output", "folder of the results", metavar="DIR")
@@ -155,6 +155,16 @@ class ImageSettings(CommonSettings):
             camera = read_calibration(self.calibration, image_width_px=width_px)
             return camera.scaled_to(width_px)
         return CameraConfig(float(self.baseline_m or 0), float(self.focal_px or 0), width_px)
+
+    def doubts(self, shape: tuple[int, int]) -> list[str]:
+        """Return what speaks against the camera for images of a shape (H, W), a sentence each."""
+        from crestereo.camera import camera_doubts, read_calibration  # noqa: PLC0415  slow to import
+
+        if self.calibration is None:
+            camera = self.camera_for(shape[1])
+        else:
+            camera = read_calibration(self.calibration, image_width_px=shape[1])
+        return [] if camera is None else camera_doubts(camera, shape)
 
     def _check_camera(self) -> None:
         given = [value is not None for value in (self.baseline_m, self.focal_px)]
