@@ -1,4 +1,4 @@
-"""How both eyes share the frames of one stereo video: told from name, record, form and content."""
+"""Find the two views in one frame: by name, tags, aspect ratio and content."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from crestereo.alignment.check import check_pair
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage
 
-COMMON_FORMS = (16 / 9, 4 / 3, 3 / 2, 9 / 16, 3 / 4, 1.85, 2.0, 2.39)  # width over height of videos
+# Aspect ratios (width / height) of one view: films, cameras, VR, and screens of phones, upright too
+COMMON_FORMS = (
+    *(16 / 9, 4 / 3, 3 / 2, 5 / 4, 1.0, 1.85, 2.0, 2.39),
+    *(19.5 / 9, 20 / 9, 9 / 16, 3 / 4, 1 / 2, 9 / 19.5, 9 / 20),
+)
 CONTENT_FRAMES = 3  # that are looked at
 MIN_FRAME_PX = 4
 SPEAKS_OF_STEREO = r"3d|stereo|vr|180|360|side.?by.?side|sbs"
@@ -24,16 +28,23 @@ _SUFFIX = r"\.(?:mp4|m4v|mov|mkv|webm|avi|wmv|flv|mpe?g|ts|m2ts|mts|3gp|ogv)$"
 # Written in one word or several, but never inside of others: a laptop has a bottom.
 _COMPOUNDS = re.compile(
     r"(?:\b|(?<=3d)|(?<=vr)|(?<=360)|(?<=180)|(?<=half)|(?<=full))"
-    r"(side ?by ?side|left ?right|right ?left|cross ?eye|top ?bottom|top ?and ?bottom|over ?under)"
+    r"(side ?by ?side|left ?right|right ?left|cross ?eye|parallel ?view"
+    r"|top ?bottom|top ?and ?bottom|over ?under)"
     r"(?=(?:e?d)?(?:\b|3d|vr|360|180|half|full))"
 )
 _BESIDE_OU = re.compile(r"3d|vr\d*|180|360|\d{3,4}p|[48]k|h|half|full")
+_SHORT = {"3dh": "sbs", "3dv": "tb"}  # horizontal and vertical
+_SIDE_COMPOUNDS = {"sidebyside", "leftright", "rightleft", "crosseye", "parallelview"}
+_OVER_WORDS = {
+    *("tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "fulltb", "halftb"),
+    *("tab", "htab", "ftab", "halftab", "fulltab"),
+}
 _SIDE_WORDS = {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Say where in a frame the eyes are.
+    """Position of the two views in a frame.
 
     Parameters
     ----------
@@ -66,7 +77,7 @@ LAYOUT_NAMES = tuple(
 
 @dataclass(frozen=True)
 class LayoutFinding:
-    """Hold which layout a video has.
+    """Layout of a video and the reason for it.
 
     Parameters
     ----------
@@ -122,7 +133,7 @@ def _stretched(eye: BGRImage, layout: Layout) -> BGRImage:
 
 
 def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> LayoutFinding:
-    """Find out how a video holds its two eyes."""
+    """Detect the layout of a video by its name, tags and first frames."""
     record = metadata if re.search(SPEAKS_OF_STEREO, metadata.lower()) else ""
     for text, source in ((path_name, "from the file name"), (record, "from the video's record")):
         told = _from_text(text)
@@ -150,15 +161,18 @@ def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
     name = text.rsplit("/", 1)[-1].rsplit("\\", 1)[-1].lower()
     name = re.sub(_SUFFIX, "", name)
     name = re.sub(r"full[ _-]*(movie|film|video|length|hd)", "", name)
-    in_order = re.split(r"[^a-z0-9]+", name)
+    name = re.sub(r"\b(?:not?|non)[ _.-]*cross[ _.-]*eyed?", "", name)
+    in_order = re.split(r"[^a-z0-9]+", re.sub(r"\b3d(?=[a-z]{2})", "3d ", name))
+    in_order = [_SHORT.get(word, word) for word in in_order]
     in_place = list(zip(["", *in_order], in_order, [*in_order[1:], ""], strict=False))
     words = {word for before, word, after in in_place if _speaks_of_stereo(before, word, after)}
     joined = {word.replace(" ", "") for word in _COMPOUNDS.findall(" ".join(in_order))}
+    words |= {a + b for _, a, b in in_place if {a, b} == {"l", "r"}}  # L-R and R-L
     right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"})
     right_first = right_first or bool(joined & {"rightleft", "crosseye"})
     side = words & _SIDE_WORDS
-    side = side or joined & {"sidebyside", "leftright", "rightleft", "crosseye"}
-    over = words & {"tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "fulltb", "halftb"}
+    side = side or joined & _SIDE_COMPOUNDS
+    over = words & _OVER_WORDS
     over = over or joined & {"topbottom", "topandbottom", "overunder"}
     if bool(side) == bool(over):
         return None
@@ -167,18 +181,26 @@ def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
         for before, word, after in in_place
         if {"side", "over", "top", *side, *over} & {before, after}
     }
-    half = bool(words & {"hsbs", "htb", "hou", "halfsbs", "halftb", "lrq"}) or "half" in beside
+    half = bool(words & {"hsbs", "htb", "htab", "hou", "halfsbs", "halftb", "halftab", "lrq"})
+    half = half or bool({"half", "h"} & beside)
     full = bool(words & {"fsbs", "ftb", "fou", "fullsbs", "fulltb", "lrf", "rlf", "tbf", "btf"})
     full = full or "full" in beside
-    order = right_first or bool(words & {"lr", "lrf", "lrq", "tbf"}) or "leftright" in joined
+    order = (
+        right_first
+        or bool(words & {"lr", "lrf", "lrq", "tbf"})
+        or bool(joined & {"leftright", "parallelview"})
+    )
     return Layout(bool(over), half, right_first), half or full, order
 
 
 def _speaks_of_stereo(before: str, word: str, after: str) -> bool:
-    """Tell whether a word means a layout here: titles have "cross" and, in French, "ou" too."""
+    """Return whether a word means a layout here: titles have "cross", "tab" and "ou" too."""
     if word == "cross":
         return before in _SIDE_WORDS or after in ("view", "eye", "eyed")
-    return word != "ou" or not after or any(map(_BESIDE_OU.fullmatch, (before, after)))
+    beside = any(map(_BESIDE_OU.fullmatch, (before, after)))
+    if word == "tab":
+        return beside
+    return word != "ou" or not after or beside
 
 
 def _content_score(frames: Sequence[BGRImage], layout: Layout) -> float:
@@ -194,7 +216,7 @@ def _content_score(frames: Sequence[BGRImage], layout: Layout) -> float:
 
 
 def _is_half(frames: Sequence[BGRImage], layout: Layout) -> bool:
-    """Tell squeezed eyes by the form they would have: which is nearer to a usual one?"""
+    """Return whether stretched views would have the more usual aspect ratio."""
     eyes = [split_frame(frame, replace(layout, half=False)) for frame in frames]
     bars: Bars = find_bars([left for left, _ in eyes], [right for _, right in eyes])
     height, width = bars.crop(eyes[0][0]).shape[:2]

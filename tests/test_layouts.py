@@ -53,7 +53,7 @@ def test_content_and_form_tell_the_layout(name: str, size: tuple[int, int]) -> N
         ("film_3D_OU.mp4", "tb_full", False),
         ("film_ou.mp4", "tb_full", False),
         ("film-SideBySide.mp4", "sbs_full", False),
-        ("Movie.2012.1080p.H-OU.x264.mkv", "tb_full", False),
+        ("Movie.2012.1080p.H-OU.x264.mkv", "tb_half", False),
         ("Movie.3D.1080p.OU.x264.mkv", "tb_full", False),
         ("360_ou_vr.mp4", "tb_full", False),
         ("VR180_ou_8k.mp4", "tb_full", False),
@@ -162,3 +162,46 @@ def test_an_unknown_layout_and_a_tiny_frame_are_errors() -> None:
 
 def test_the_flag_knows_every_layout() -> None:
     assert ("auto", *LAYOUT_NAMES) == LAYOUTS
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Movie.2018.3D.TAB.1080p.mkv", (True, None, False)),
+        ("Movie.2018.3D.HTAB.mkv", (True, True, False)),
+        ("Movie 3D H-TAB.mkv", (True, True, False)),
+        ("holiday_3DTAB.mp4", (True, None, False)),
+        ("holiday 3DSBS.mp4", (False, None, False)),
+        ("holiday_3dh.mp4", (False, None, False)),
+        ("holiday_3dv.mp4", (True, None, False)),
+        ("garden R-L.mp4", (False, None, True)),
+        ("garden (parallel view, not crosseyed).mp4", (False, None, False)),
+        ("bass tab lesson.mp4", None),
+    ],
+)
+def test_more_names_of_layouts(name, expected):
+    found = detect_layout(name, "", [])
+    if expected is None:
+        assert found.confidence < 0.5
+        return
+    stacked, half, right_first = expected
+    assert found.confidence > 0.9
+    assert (found.layout.stacked, found.layout.right_first) == (stacked, right_first)
+    assert half is None or found.layout.half is half
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "half"),
+    [
+        (2560, 1024, False),  # two views of 5:4
+        (2048, 1024, False),  # two square views
+        (3840, 1920, False),
+        (2400, 1080, True),  # a 20:9 screen
+        (1080, 2160, True),  # an upright 1:2 screen
+        (1920, 1080, True),
+        (3840, 1080, False),
+    ],
+)
+def test_full_or_half_by_the_form_of_one_view(width, height, half):
+    frame = np.random.default_rng(0).integers(0, 255, (height // 4, width // 4, 3), np.uint8)
+    assert detect_layout("clip_SBS.mp4", "", [frame]).layout.half is half
