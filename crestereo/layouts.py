@@ -162,7 +162,7 @@ def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
     name = re.sub(_SUFFIX, "", name)
     name = re.sub(r"full[ _-]*(movie|film|video|length|hd)", "", name)
     name = re.sub(r"\b(?:not?|non)[ _.-]*cross[ _.-]*eyed?", "", name)
-    in_order = re.split(r"[^a-z0-9]+", re.sub(r"\b3d(?=[a-z]{2})", "3d ", name))
+    in_order = re.split(r"[^a-z0-9]+", re.sub(r"(?<![a-z0-9])3d(?=[a-z]{2})", "3d ", name))
     in_order = [_SHORT.get(word, word) for word in in_order]
     in_place = list(zip(["", *in_order], in_order, [*in_order[1:], ""], strict=False))
     words = {word for before, word, after in in_place if _speaks_of_stereo(before, word, after)}
