@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from crestereo.errors import UsageError
 from crestereo.types import BGRImage, DepthMap
 
-COLORMAPS = tuple(
-    sorted(
-        name.removeprefix("COLORMAP_").lower() for name in dir(cv2) if name.startswith("COLORMAP_")
-    )
+COLORMAPS = (
+    *sorted(name[9:].lower() for name in dir(cv2) if name.startswith("COLORMAP_")),
+    "gray",
 )
-"""Names of OpenCV's colour maps, in lower case."""
+"""Names of OpenCV's colour maps, in lower case, and gray."""
 
 _RANGE_SAMPLES = 20_000  # percentiles are then exact to 0.1 %
 
@@ -37,6 +36,8 @@ def check_colormap(name: str) -> str:
 def _palette(name: str) -> NDArray[np.uint8]:
     """Return the (256, 3) BGR colours of a map."""
     ramp = np.arange(256, dtype=np.uint8).reshape(256, 1)
+    if name.lower() == "gray":
+        return ramp.repeat(3, axis=1)
     code = int(getattr(cv2, "COLORMAP_" + check_colormap(name).upper()))
     return np.asarray(cv2.applyColorMap(ramp, code), dtype=np.uint8).reshape(256, 3)
 

@@ -26,7 +26,7 @@ EXCUSE = "Longer than the rule"
 FLOORS = (
     {"commands"},
     {"run_image", "run_video"},
-    {"stereo_video", "load_model", "video_writer", "window", "output"},
+    {"stereo_video", "load_model", "video_writer", "window", "output", "checkpoint"},
     {"align", "video", "images", "download", "settings", "prompts"},
     {"http", "sources", "pipeline", "render", "script"},
 )

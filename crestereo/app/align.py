@@ -48,6 +48,7 @@ OUTSIDE_SHARE = 0.005  # of the pixels: this many at zero or at the network's re
 NEAR_ZERO_SHARE = 0.005  # of the width
 NEAR_REACH = 0.95  # of the reach
 FALLEN = 0.9  # share of the confidence after the last check
+OBSERVED_AFTER = 3  # pairs: with threads, those in between may not have their result yet
 NOT_METRIC = (
     "metres are only approximate: the images are not rectified as the calibration expects, and "
     "aligning them leaves a constant in all disparities unknown"
@@ -75,6 +76,7 @@ class ReadyPair:
     aligned: AlignedPair  # as the network gets it
     note: str = ""  # what was done
     doubt: str = ""  # what cannot be relied on because of it
+    number: int = 0  # of the pair in its run
 
 
 class Aligner:
@@ -102,9 +104,17 @@ class Aligner:
         self._misfits = 0
         self._suspected = False
         self._confidence: float | None = None  # mean, after the last check
+        self._number = 0
+        self._observed: dict[int, tuple[AlignmentPlan, bool, float | None]] = {}
 
     def __call__(self, pair: StereoPair) -> ReadyPair:
         """Return a pair as the network gets it."""
+        ready = replace(self._ready(pair), number=self._number)
+        self._number += 1
+        return ready
+
+    def _ready(self, pair: StereoPair) -> ReadyPair:
+        self._take_observation()
         original = self._ordered(pair)
         if self._settings.align != AUTO:
             return ReadyPair(original, AlignedPair(original.left, original.right))
@@ -125,17 +135,28 @@ class Aligner:
     def observe(self, ready: ReadyPair, result: DisparityResult) -> None:
         """Ask for a check where a result contradicts the alignment; called from any thread."""
         plan = ready.aligned.plan
-        if plan is None or plan is not self._plan:
+        if plan is None:
             return
         disparity, width = result.disparity[::4, ::4], plan.canvas[1]
         near_reach = NEAR_REACH * (plan.reach_px - plan.shift_px)
         outside = (disparity < NEAR_ZERO_SHARE * width) | (disparity > near_reach)
-        fallen = False
-        if result.confidence is not None:
-            confidence = float(np.mean(result.confidence[::4, ::4]))
-            fallen = self._confidence is not None and confidence < FALLEN * self._confidence
-            self._confidence = self._confidence or confidence
-        self._suspected |= fallen or float(outside.mean()) > OUTSIDE_SHARE
+        confidence = result.confidence
+        mean = None if confidence is None else float(np.mean(confidence[::4, ::4]))
+        suspect = float(outside.mean()) > OUTSIDE_SHARE
+        self._observed[ready.number] = plan, suspect, mean
+        self._observed.pop(ready.number - 2 * OBSERVED_AFTER, None)
+
+    def _take_observation(self) -> None:
+        """Use the result that is `OBSERVED_AFTER` pairs old, so that every run does the same."""
+        observed = self._observed.get(self._number - OBSERVED_AFTER)
+        if observed is None or observed[0] is not self._plan:
+            return
+        _, suspect, confidence = observed
+        self._suspected |= suspect
+        if confidence is not None:
+            last = self._confidence
+            self._suspected |= last is not None and confidence < FALLEN * last
+            self._confidence = last or confidence
 
     def _ordered(self, pair: StereoPair) -> StereoPair:
         # The views of one video are exchanged where its frames are split.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from crestereo.app.script import say, warn
+from crestereo.app.video_writer import VideoWriter
 from crestereo.camera import CameraConfig
 from crestereo.colormap import robust_range
 from crestereo.errors import CREStereoError
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
 MAX_PNG_DEPTH_M = 65.535
 """Largest depth of the millimetre PNG."""
 
+STATE = "resume.bin"
+"""Ending of the file from which a run resumes."""
+
+_MAX_16_BIT = 65535
 _MAX_CLOUD_POINTS = 2_000_000  # 30 MB; more only slows a viewer down
 _CONTENTS = {
     "depth.png": "left image and coloured depth",
@@ -35,7 +42,9 @@ _CONTENTS = {
     "disparity.pfm": "disparity in pixels; cv2.imread(path, -1) reads it",
     "depth_mm.png": "depth, 16-bit millimetres",
     "points.ply": "point cloud; MeshLab and CloudCompare open it",
-    "depth.mp4": "left video and coloured depth",
+    "depth.mp4": "video of the depth",
+    "maps.mkv": "map of each frame, 16 bit without loss; its metadata hold the scale",
+    "maps": "map of each frame, 16 bit; scale.json holds the scale",
     "run.json": "settings and figures of the run",
 }
 _CLAIM_S = 60.0  # from a claim to its first contents
@@ -82,6 +91,26 @@ def claim_names(
     raise AssertionError("count() does not end")
 
 
+def find_names(
+    folder: str | Path, name: str, endings: Sequence[str], ending: str
+) -> OutputNames | None:
+    """Return the names of the last run that has left a file of an ending."""
+    found = None
+    for number in count():
+        names = OutputNames(Path(folder), name, number + 1 if number else 0, endings)
+        if names.path(ending).exists():
+            found = names
+        elif not names.path(endings[0]).exists():
+            return found
+    return found
+
+
+def is_complete(folder: str | Path, name: str, endings: Sequence[str]) -> bool:
+    """Return whether a run has written all and left nothing to resume."""
+    names = find_names(folder, name, endings, "run.json")
+    return names is not None and find_names(folder, name, endings, STATE) is None
+
+
 def _is_taken(path: Path) -> bool:
     """Return whether a file exists that is not the old claim of a killed run."""
     try:
@@ -126,6 +155,61 @@ def save_maps(
     return paths
 
 
+class MapFrames:
+    """Maps of a video as 16-bit numbers, 0 where unknown; `kind` is a setting `depth_frames`.
+
+    Millimetres where there is a camera, else disparity in steps that suit the width.
+    """
+
+    def __init__(self, kind: str, names: OutputNames, stream_fps: float, size: tuple[int, int],
+                 *, metric: bool) -> None:  # fmt: skip
+        self._kind, self._metric, self._shape = kind, metric, size[::-1]
+        steps = 1000 if metric else 2 ** int(math.log2(2 * _MAX_16_BIT / size[0]))
+        self.scale = {"unit": "m" if metric else "px", "steps": str(steps), "unknown": "0"}
+        self._steps = steps
+        self.path = names.path("maps.mkv" if kind == "ffv1" else "maps")
+        self._number = 0
+        tags = {name.upper(): value for name, value in self.scale.items()}
+        self.writer = (
+            VideoWriter(self.path, stream_fps, codec="ffv1", metadata=tags)
+            if kind == "ffv1"
+            else None
+        )
+
+    def resume(self, frames: int, state: tuple[float, float, float] | None) -> None:
+        """Continue after the first frames."""
+        self._number = frames
+        if self.writer is not None and state is not None:
+            self.writer.resume(frames, state, np.zeros(self._shape, np.uint16))
+
+    def add(self, disparity: DisparityMap, depth: DepthMap | None, time_s: float) -> None:
+        """Write the map of the next frame."""
+        values = (disparity if depth is None else depth) * self._steps
+        inside = np.isfinite(values)
+        if self._metric:  # what is too far is unknown, as in the PNG of an image
+            inside &= values <= _MAX_16_BIT
+        numbers = np.where(inside, np.clip(np.rint(values), 1, _MAX_16_BIT), 0).astype(np.uint16)
+        if self.writer is not None:
+            self.writer.add(numbers, time_s)
+            return
+        if self._number == 0:
+            self.path.mkdir(parents=True, exist_ok=True)
+            save_record(self.path / "scale.json", dict(self.scale))
+        place = self.path / f"{self._number:06d}"
+        self._number += 1
+        if self._kind == "png16":
+            write_image(place.with_suffix(".png"), numbers)
+            return
+        data = io.BytesIO()
+        np.savez_compressed(data, values=numbers, steps=self._steps, time_s=time_s)
+        write_bytes(place.with_suffix(".npz"), data.getvalue())
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self.writer is not None:
+            self.writer.close()
+
+
 def save_record(path: Path, record: dict[str, Any]) -> None:
     """Write the record of a run as JSON."""
     write_bytes(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
@@ -139,8 +223,8 @@ def report_files(paths: Sequence[str]) -> None:
 
 def _content_of(path: str) -> str:
     for ending, content in _CONTENTS.items():
-        stem, _, suffix = ending.partition(".")
-        if re.search(rf"_{stem}(_\d+)?\.{suffix}$", path):
+        stem, dot, suffix = ending.partition(".")
+        if re.search(rf"_{stem}(_\d+)?{re.escape(dot + suffix)}$", path):
             return content
     raise ValueError(f"no run writes {path}")
 

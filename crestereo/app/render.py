@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,6 +109,8 @@ class Painter:
     max_distance_m : float, optional
         Far end of the colours [m], with an assumed camera where there is none; by default the
         range of the scene.
+    guesses_hatched : bool
+        Mark what no camera pair sees.
     """
 
     def __init__(
@@ -115,11 +118,14 @@ class Painter:
         colormap: str,
         camera: CameraConfig | None = None,
         max_distance_m: float | None = None,
+        *,
+        guesses_hatched: bool = True,
     ) -> None:
+        self._guesses_hatched = guesses_hatched
         self._colormap = colormap
         self._camera = camera
         self._max_distance_m = max_distance_m
-        self._range = RangeSmoother()  # the only state between frames
+        self.colors = RangeSmoother()  # the only state between frames
 
     def paint(self, disparity: DisparityMap) -> Painted:
         """Colour a disparity (H, W) [px].
@@ -131,7 +137,7 @@ class Painter:
         known = np.isfinite(disparity)
         filled = disparity if known.all() else fill_from_background(disparity)
         colored, legend = self._colored(disparity, filled)
-        if not known.all():
+        if self._guesses_hatched and not known.all():
             colored = _with_unknown(colored, known)
         return Painted(colored, depth, legend)
 
@@ -143,8 +149,8 @@ class Painter:
             unit = "m" if self._camera is not None else ""
             legend = Legend(colormap, 0.0, far_m, unit)
             return colorize_depth(depth, max_distance_m=far_m, colormap=colormap), legend
-        self._range = self._range.updated(disparity)
-        low, high = self._range.bounds
+        self.colors = self.colors.updated(disparity)
+        low, high = self.colors.bounds
         legend = Legend(colormap, high, low, "px")
         if self._camera is not None:
             camera = self._camera.scaled_to(disparity.shape[1])
@@ -185,6 +191,15 @@ def hatched(image: BGRImage, where: NDArray[np.bool_]) -> BGRImage:
 def side_by_side(left: BGRImage, colored: BGRImage) -> BGRImage:
     """Return the left image and its coloured depth in one."""
     return np.hstack((left, colored))
+
+
+def video_frame(view: str, left: BGRImage, colored: BGRImage) -> BGRImage:
+    """Return the frame of a video for a setting `view`."""
+    if view == "depth":
+        return colored
+    if view == "overlay":
+        return np.asarray(cv2.addWeighted(left, 0.5, colored, 0.5, 0.0), np.uint8)
+    return side_by_side(left, colored)
 
 
 def window_half(image: BGRImage) -> BGRImage:

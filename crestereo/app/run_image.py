@@ -90,16 +90,22 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
         shown |= view is not None
         return view
 
+    def wait() -> None:
+        try:
+            while record is None:
+                next_view()
+                time.sleep(_POLL_S)
+        finally:
+            pipeline.close()
+
     try:
         with open_window(TITLE, waiting_view(pair.left), settings.window) as window:
             if window is not None:
-                watch(window, next_view, view_saver(settings.output_dir, pair.name))
+                watch(window, next_view, view_saver(settings.output_dir, pair.name), wait)
         if window is not None and not shown:
             say("window closed before the result was ready; nothing was saved")
             return
-        while record is None:
-            next_view()
-            time.sleep(_POLL_S)
+        wait()
     finally:
         pipeline.close()
 

@@ -2,41 +2,49 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from crestereo.alignment import AlignmentPlan
 from crestereo.app.align import Aligner, ReadyPair
+from crestereo.app.checkpoint import Checkpoint, Checkpoints, identity_of, restore
 from crestereo.app.output import (
-    OutputNames,
+    STATE,
+    MapFrames,
     claim_names,
+    find_names,
+    is_complete,
     model_record,
     report_files,
     save_record,
     view_saver,
 )
 from crestereo.app.pipeline import ClosedError, Pipeline
-from crestereo.app.render import Painter, View, result_view, side_by_side, waiting_view
+from crestereo.app.render import Painted, Painter, View, result_view, video_frame, waiting_view
 from crestereo.app.run_image import report_camera
 from crestereo.app.script import say, summary, warn
-from crestereo.app.settings import VideoSettings
+from crestereo.app.settings import OFF, VideoSettings
 from crestereo.app.sources import Kind
-from crestereo.app.stereo_video import PairStream
+from crestereo.app.stereo_video import PairStream, Section
 from crestereo.app.video_writer import VideoWriter
 from crestereo.app.window import Window, open_window, watch
-from crestereo.types import DisparityMap, DisparityResult
+from crestereo.colormap import RangeSmoother
+from crestereo.errors import DisplayError
+from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
 
 TITLE = "CREStereo: left video and depth"
 _POLL_S = 0.1
-_ENDINGS = ("depth.mp4", "run.json")
+_ENDINGS = ("depth.mp4", "run.json", "maps.mkv", "maps")
 
 
 @dataclass
@@ -53,96 +61,287 @@ class _Progress:
 
 
 def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings) -> None:
-    """Estimate every pair of a video, save the result, and show it where there is a screen."""
+    """Estimate the pairs of a video, save the result, and show it where there is a screen."""
     report_camera(settings, stream.first.left.shape)
-    camera = settings.camera_for(stream.first.left.shape[1])
-    if camera is None:
+    section = Section.of(stream, settings)
+    if settings.resume and is_complete(settings.output_dir, stream.name, _ENDINGS):
+        say(f"{stream.name} is complete in {settings.output_dir}: nothing to resume")
+        return
+    run = _Run(section, estimator, settings)
+    if run.camera is None:
         say("relative depth: no camera is set")
-    names, writer = _writer(stream, settings) if settings.save else (None, None)
-    progress = _Progress()
-    painter = Painter(settings.colormap, camera, settings.max_distance)
-    aligner = Aligner(settings, stream.beginning)
-    left = False
+    left = True
     try:
         with open_window(TITLE, waiting_view(stream.first.left), settings.window) as window:
-            steps: list[Callable[[Any], Any]] = [
-                aligner,
-                lambda ready: _estimate(ready, aligner, estimator, settings, progress),
-                lambda done: _draw(done, painter, progress, writer, shown=window is not None),
-            ]
-            if stream.live:  # one step more would show the world one frame later
-                steps[:2] = [
-                    lambda pair: _estimate(aligner(pair), aligner, estimator, settings, progress)
-                ]
-            pipeline: Pipeline[View] = Pipeline(
-                stream, steps, latest_only=stream.live, cancel=estimator.cancel
-            )
+            pipeline = run.start(shown=window is not None)
             try:
-                left = _follow(pipeline, window, stream, settings)
+                left = run.follow(pipeline, window)
             finally:
                 pipeline.close()
     finally:
-        if writer is not None:
-            writer.close()
-        _report(stream, estimator, progress, names, relative=camera is None)
-    if left and not progress.frames:
+        run.close(complete=not left)
+    if left and not run.progress.frames:
         say("window closed before the first result was ready; nothing was saved")
 
 
-def _writer(stream: PairStream, settings: VideoSettings) -> tuple[OutputNames, VideoWriter]:
-    names = claim_names(settings.output_dir, stream.name, _ENDINGS, overwrite=settings.overwrite)
-    sound = stream.video.source.text if stream.video.source.kind is Kind.FILE else None
-    writer = VideoWriter(
-        names.path("depth.mp4"),
-        stream.fps,
-        codec=settings.codec,
-        crf=settings.crf,
-        sound=sound,
-    )
-    return names, writer
+class _Files:
+    """Files that a run writes while it goes, opened where an interrupted one ended."""
+
+    def __init__(self, section: Section, estimator: CREStereo, settings: VideoSettings,
+                 *, metric: bool) -> None:  # fmt: skip
+        stream, first = section.stream, section.stream.first.left
+        folder = settings.output_dir
+        found = find_names(folder, stream.name, _ENDINGS, STATE) if settings.resume else None
+        self.names = found or claim_names(
+            folder, stream.name, _ENDINGS, overwrite=settings.overwrite
+        )
+        video = stream.video
+        sound = video.source.text if video.source.kind is Kind.FILE else None
+        fps = stream.fps / section.every
+        self.video = VideoWriter(
+            self.names.path("depth.mp4"), fps, codec=settings.codec, crf=settings.crf, sound=sound
+        )
+        self.maps: MapFrames | None = None
+        if settings.depth_frames != OFF:
+            size = first.shape[1], first.shape[0]
+            self.maps = MapFrames(settings.depth_frames, self.names, fps, size, metric=metric)
+        self.checkpoint: Checkpoint | None = None
+        self.checkpoints = Checkpoints(
+            self.names.path(STATE), identity_of(stream, estimator, settings)
+        )
+        if found is not None:
+            self.checkpoint = self.checkpoints.load(self._frames_kept)
+        elif settings.resume:
+            say("nothing to resume: starting from the beginning")
+        if self.checkpoint is None:
+            self._begin(live=stream.live)
+        else:
+            say(f"resumed after {self.checkpoint.frames} frames")
+            self.video.resume(
+                self.checkpoint.frames,
+                self.checkpoint.video,
+                video_frame(settings.view, first, first),
+            )
+            if self.maps is not None:
+                self.maps.resume(self.checkpoint.frames, self.checkpoint.maps)
+
+    def _writers(self) -> list[VideoWriter]:
+        maps = None if self.maps is None else self.maps.writer
+        return [self.video] if maps is None else [self.video, maps]
+
+    def _frames_kept(self) -> int:
+        return min(writer.frames_kept() for writer in self._writers())
+
+    def _begin(self, *, live: bool) -> None:
+        for writer in self._writers():
+            writer.forget()
+        if not live:
+            self.checkpoints.save(None)
+
+    def add(
+        self,
+        frame: BGRImage,
+        disparity: DisparityMap,
+        painted: Painted,
+        time_s: float,
+        *,
+        steps: bytes | None,
+        colors: RangeSmoother,
+    ) -> None:
+        """Write a frame, and before a key frame the state of the run."""
+        checkpoint = None
+        if steps is not None:
+            maps = None if self.maps is None or self.maps.writer is None else self.maps.writer.state
+            checkpoint = Checkpoint(self.video.frames, steps, colors, self.video.state, maps)
+        if self.maps is not None:
+            self.maps.add(disparity, painted.depth, time_s)
+        self.video.add(frame, time_s)
+        if checkpoint is not None:  # the key frame has brought those before it to the disk
+            self.checkpoints.save(checkpoint)
+
+    def close(self) -> list[str]:
+        """Finish the files; return their paths."""
+        if self.maps is not None:
+            self.maps.close()
+        self.video.close()
+        return [str(self.names.path("depth.mp4"))] + (
+            [str(self.maps.path)] if self.maps is not None else []
+        )
 
 
-def _follow(
-    pipeline: Pipeline[View], window: Window | None, stream: PairStream, settings: VideoSettings
-) -> bool:
-    """Follow a run until its end or until the user leaves; return whether the user left."""
-    if window is not None:
-        return watch(window, pipeline.poll, view_saver(settings.output_dir, stream.name))
-    terminal = sys.stderr.isatty()
-    done, tenths = 0, 0
-    with tqdm(total=stream.count, unit=" frames", disable=not terminal) as bar:
-        while True:
+class _Run:
+    """Steps, files and progress of one run."""
+
+    def __init__(self, section: Section, estimator: CREStereo, settings: VideoSettings) -> None:
+        stream = section.stream
+        self.estimator, self.settings = estimator, settings
+        self.progress = _Progress()
+        self.camera = settings.camera_for(stream.first.left.shape[1])
+        players = settings.view == "sbs-depth"  # which take the depth as it is, in grey
+        self._painter = Painter(
+            "gray" if players else settings.colormap,
+            self.camera,
+            settings.max_distance,
+            guesses_hatched=not players,
+        )
+        self._aligner = Aligner(settings, stream.beginning)
+        self._files: _Files | None = None
+        if settings.save:
+            self._files = _Files(section, estimator, settings, metric=self.camera is not None)
+        checkpoint = None if self._files is None else self._files.checkpoint
+        if checkpoint is not None:
+            section = replace(section, skipped=checkpoint.frames)
+            self._aligner, values = restore(checkpoint.steps)
+            self._painter.colors = checkpoint.colors
+            self.progress = _Progress(checkpoint.frames, **values)
+        self.section, self._skipped = section, section.skipped
+        self._number = section.skipped  # of the next pair to align
+
+    def start(self, *, shown: bool) -> Pipeline[View]:
+        """Start the threads."""
+
+        def draw(done: tuple[ReadyPair, DisparityResult, bytes | None]) -> View:
+            return self._draw(*done, shown=shown)
+
+        steps: list[Callable[[Any], Any]] = [self._align, self._estimate, draw]
+        live = self.section.stream.live
+        if live:  # one step more would show the world one frame later
+            steps[:2] = [lambda pair: self._estimate(self._align(pair))]
+        return Pipeline(self.section, steps, latest_only=live, cancel=self.estimator.cancel)
+
+    def follow(self, pipeline: Pipeline[View], window: Window | None) -> bool:
+        """Follow a run until its end or until the user leaves; return whether the user left."""
+        if window is None:
+            self._follow_in_terminal(pipeline)
+            return False
+
+        def rest() -> None:
+            complete = False
             try:
-                view = pipeline.poll(_POLL_S)
-            except ClosedError:
-                return False
-            if view is None:
-                continue
-            bar.update()
-            done += 1
-            if stream.count and not terminal and 10 * done // stream.count > tenths:
-                tenths = 10 * done // stream.count
-                warn(f"{10 * tenths} %, {done} of {stream.count} frames")
+                self._follow_in_terminal(pipeline)
+                complete = True
+            finally:
+                pipeline.close()
+                self.close(complete=complete)
 
+        save_view = view_saver(self.settings.output_dir, self.section.stream.name)
+        try:
+            return watch(window, pipeline.poll, save_view, rest)
+        except DisplayError as exc:
+            warn(f"{exc}; the run continues without a window")
+            self._follow_in_terminal(pipeline)
+            return False
 
-def _estimate(
-    ready: ReadyPair,
-    aligner: Aligner,
-    estimator: CREStereo,
-    settings: VideoSettings,
-    progress: _Progress,
-) -> tuple[ReadyPair, DisparityResult]:
-    if ready.note != progress.note:
-        _report_note(ready, progress)
-    aligned = ready.aligned
-    if aligned.plan is not progress.plan:
-        progress.plan, progress.prior = aligned.plan, None
-    result = estimator.estimate(aligned.left, aligned.right, prior=progress.prior)
-    aligner.observe(ready, result)
-    progress.estimation_s += result.seconds
-    if settings.warm_start and estimator.accepts_prior:
-        progress.prior = result.disparity
-    return ready, result
+    def _follow_in_terminal(self, pipeline: Pipeline[View]) -> None:
+        terminal = sys.stderr.isatty()
+        begun, count = self.progress.frames, self.section.count
+        total = None if count is None else count + self._skipped
+        done, tenths = begun, 10 * begun // total if total else 0
+        bar = tqdm(total=total, initial=begun, unit=" frames", disable=not terminal)
+        started_s = time.perf_counter()
+        with bar:
+            while True:
+                try:
+                    view = pipeline.poll(_POLL_S)
+                except ClosedError:
+                    return
+                if view is None:
+                    continue
+                bar.update()
+                done += 1
+                if total and not terminal and 10 * done // total > tenths:
+                    tenths = 10 * done // total
+                    rate = (done - begun) / max(time.perf_counter() - started_s, 1e-9)
+                    rest = tqdm.format_interval(max(total - done, 0) / rate)
+                    warn(f"{10 * tenths} %, {done} of {total} frames, {rest} remaining")
+
+    def _align(self, pair: StereoPair) -> tuple[ReadyPair, Aligner | None]:
+        """Align a pair; with that of a key frame, return a copy of the aligner before it."""
+        number, files = self._number, self._files
+        self._number += 1
+        if files is None or self.section.stream.live or number % files.video.key_every:
+            return self._aligner(pair), None
+        before = copy(self._aligner) if number else None
+        return self._aligner(pair), before
+
+    def _estimate(
+        self, aligned: tuple[ReadyPair, Aligner | None]
+    ) -> tuple[ReadyPair, DisparityResult, bytes | None]:
+        ready, aligner = aligned
+        progress = self.progress
+        state = None
+        if aligner is not None:
+            names = ("note", "doubt", "plan", "prior")
+            state = pickle.dumps((aligner, {name: getattr(progress, name) for name in names}))
+        if ready.note != progress.note:
+            _report_note(ready, progress)
+        views = ready.aligned
+        if views.plan is not progress.plan:
+            progress.plan, progress.prior = views.plan, None
+        result = self.estimator.estimate(views.left, views.right, prior=progress.prior)
+        self._aligner.observe(ready, result)
+        progress.estimation_s += result.seconds
+        if self.settings.warm_start and self.estimator.accepts_prior:
+            progress.prior = result.disparity
+        return ready, result, state
+
+    def _draw(
+        self, ready: ReadyPair, result: DisparityResult, state: bytes | None, *, shown: bool
+    ) -> View:
+        left, disparity = ready.original.left, ready.aligned.restore(result.disparity)
+        colors = self._painter.colors
+        painted = self._painter.paint(disparity)
+        if self._files is not None:
+            frame = video_frame(self.settings.view, left, painted.colored)
+            time_s = ready.original.time_s
+            self._files.add(frame, disparity, painted, time_s, steps=state, colors=colors)
+        self.progress.frames += 1
+        return result_view(left, disparity, painted) if shown else View(left)
+
+    def close(self, *, complete: bool) -> None:
+        """Finish the files, print what came out, and write the record next to the video."""
+        files = self._files
+        paths: list[str] = []
+        try:
+            if files is not None:
+                paths = files.close()
+        finally:
+            if files is not None and (complete or not self.progress.frames):
+                files.checkpoints.remove()
+            self._report(paths)
+
+    def _report(self, paths: list[str]) -> None:
+        progress, stream = self.progress, self.section.stream
+        wall_s = time.perf_counter() - progress.started_s
+        frames, done = progress.frames, progress.frames - self._skipped
+        remarks = stream.remarks()
+        for remark in remarks:
+            warn(remark)
+        record: dict[str, Any] = {
+            "name": stream.name,
+            **model_record(self.estimator),
+            "frames": frames,
+            "seconds": round(wall_s, 3),
+            "frames_per_second": round(done / max(wall_s, 1e-9), 3),
+            "estimation_seconds_per_frame": round(progress.estimation_s / max(done, 1), 4),
+            "relative": self.camera is None,
+            "note": progress.note,
+            "doubt": progress.doubt,
+            "remarks": remarks,
+            "files": [],
+        }
+        files = self._files
+        if files is not None and frames:
+            if files.maps is not None:
+                record["maps"] = files.maps.scale
+            record["files"] = [*paths, str(files.names.path("run.json"))]
+            save_record(files.names.path("run.json"), record)
+        elif files is not None:
+            files.names.release()
+        count = "1 frame" if frames == 1 else f"{frames} frames"
+        say(f"{count}, {record['frames_per_second']:.1f} a second")
+        report_files(record["files"])
+        summary(record)
 
 
 def _report_note(ready: ReadyPair, progress: _Progress) -> None:
@@ -152,58 +351,3 @@ def _report_note(ready: ReadyPair, progress: _Progress) -> None:
         if ready.doubt and ready.doubt != progress.doubt:
             warn(ready.doubt)
     progress.note, progress.doubt = ready.note, ready.doubt
-
-
-def _draw(
-    done: tuple[ReadyPair, DisparityResult],
-    painter: Painter,
-    progress: _Progress,
-    writer: VideoWriter | None,
-    *,
-    shown: bool,
-) -> View:
-    ready, result = done
-    left, disparity = ready.original.left, ready.aligned.restore(result.disparity)
-    painted = painter.paint(disparity)
-    if writer is not None:
-        writer.add(side_by_side(left, painted.colored), ready.original.time_s)
-    progress.frames += 1
-    return result_view(left, disparity, painted) if shown else View(left)
-
-
-def _report(
-    stream: PairStream,
-    estimator: CREStereo,
-    progress: _Progress,
-    names: OutputNames | None,
-    *,
-    relative: bool,
-) -> None:
-    """Print what came out, and write the record next to the video."""
-    wall_s = time.perf_counter() - progress.started_s
-    frames = progress.frames
-    remarks = stream.remarks()
-    for remark in remarks:
-        warn(remark)
-    record: dict[str, Any] = {
-        "name": stream.name,
-        **model_record(estimator),
-        "frames": frames,
-        "seconds": round(wall_s, 3),
-        "frames_per_second": round(frames / max(wall_s, 1e-9), 3),
-        "estimation_seconds_per_frame": round(progress.estimation_s / max(frames, 1), 4),
-        "relative": relative,
-        "note": progress.note,
-        "doubt": progress.doubt,
-        "remarks": remarks,
-        "files": [],
-    }
-    if names is not None and frames:
-        record["files"] = [str(names.path(ending)) for ending in _ENDINGS]
-        save_record(names.path("run.json"), record)
-    elif names is not None:
-        names.release()
-    count = "1 frame" if frames == 1 else f"{frames} frames"
-    say(f"{count}, {record['frames_per_second']:.1f} a second")
-    report_files(record["files"])
-    summary(record)

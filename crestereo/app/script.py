@@ -110,9 +110,22 @@ class _Interrupts:
         raise KeyboardInterrupt
 
 
+_running: list[_Interrupts] = []
+
+
+def run_rest(main: Callable[[], None]) -> NoReturn:
+    """Run the rest of a script whose process a library is ending, and exit."""
+    code = _outcome(main, _running[-1] if _running else _Interrupts())
+    with suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 def run_script(main: Callable[[], None]) -> NoReturn:
     """Run a script and exit with the code of its outcome."""
     interrupts = _Interrupts()
+    _running.append(interrupts)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # started without it

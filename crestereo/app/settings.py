@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +37,9 @@ LAYOUTS = (
 )
 """Names of `crestereo.layouts`; importing that module would delay the first prompt."""
 
+VIEWS = ("side", "depth", "overlay", "sbs-depth")
+DEPTH_FRAMES = (OFF, "png16", "ffv1", "npz")
+
 AnySettings = TypeVar("AnySettings", bound="CommonSettings")
 
 
@@ -55,6 +60,14 @@ def number(text: str) -> float:
     if not abs(value) <= MAX_NUMBER:  # NaN too
         raise UsageError(f"{text[:40]!r} is not a number up to {MAX_NUMBER:,.0f}")
     return value
+
+
+def seconds(text: str) -> float:
+    """Parse a time: seconds, M:SS or H:MM:SS."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+([.,]\d+)?", text):
+        raise UsageError(f"{text!r} is not a time; give seconds, M:SS or H:MM:SS")
+    parts = [number(part) for part in text.split(":")]
+    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
 
 
 def setting(default: Any, help_text: str, **how: Any) -> Any:
@@ -190,6 +203,24 @@ class VideoSettings(ImageSettings):
     )
     codec: str = setting("libx264", "encoder of FFmpeg for the video", metavar="NAME")
     crf: int = setting(18, "quality of the video, 0 best to 51", metavar="N", type=whole_number)
+    view: str = setting(
+        "side",
+        "frames of the video: left and depth side by side, depth alone, depth over the left view, "
+        "or left view and grey depth for 2.5-D players",
+        choices=VIEWS,
+    )
+    start: float | None = setting(
+        None, "time of the first frame, as 0:30 or seconds", metavar="TIME", type=seconds
+    )
+    end: float | None = setting(
+        None, "time of the end, as 1:10 or seconds", metavar="TIME", type=seconds
+    )
+    every: int = setting(1, "estimate every Nth frame", metavar="N", type=whole_number)
+    depth_frames: str = setting(
+        OFF, "save the map of each frame too, 16 bit: disparity, or millimetres with a camera",
+        choices=DEPTH_FRAMES,
+    )  # fmt: skip
+    resume: bool = setting(False, "continue an interrupted run of the same settings")
     warm_start: bool = setting(
         False, "start each frame from the disparity of the last one (bundled network)"
     )
@@ -201,6 +232,13 @@ class VideoSettings(ImageSettings):
         super().__post_init__()
         if not 0 <= self.crf <= 51:
             raise UsageError(f"crf must be a whole number from 0 to 51, not {self.crf!r}")
+        if self.every < 1:
+            raise UsageError(f"every must be 1 or more, not {self.every!r}")
+        begin_s, end_s = self.start or 0.0, math.inf if self.end is None else self.end
+        if not 0 <= begin_s < end_s:
+            raise UsageError(f"start ({begin_s:g} s) must be before end ({end_s:g} s), from 0 on")
+        if self.resume and not self.save:
+            raise UsageError("resume needs the saved video; leave out --no-save")
 
 
 @dataclass(frozen=True, kw_only=True)

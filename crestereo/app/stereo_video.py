@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import takewhile
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, takewhile
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
@@ -13,10 +15,10 @@ from crestereo.alignment import Bars, SwapFinding, detect_swap, find_bars
 from crestereo.app.align import advise
 from crestereo.app.prompts import SWAP, ask_yes_no
 from crestereo.app.script import say
-from crestereo.app.settings import AUTO, OFF, TwoVideosSettings, UnifiedVideoSettings
+from crestereo.app.settings import AUTO, OFF, TwoVideosSettings, UnifiedVideoSettings, VideoSettings
 from crestereo.app.sources import Kind, pair_name
 from crestereo.app.video import Frame, Video
-from crestereo.errors import SourceError
+from crestereo.errors import SourceError, UsageError
 from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
 from crestereo.preprocess import resize_image
 from crestereo.sync import SyncFinding, find_offset
@@ -70,6 +72,16 @@ class TwoVideos:
             )
 
     @property
+    def videos(self) -> list[Video]:
+        """Return the videos the views come from."""
+        return [self.video, self._right]
+
+    @property
+    def arrangement(self) -> str:
+        """Return how the pairs are formed."""
+        return f"offset {self._offset_s:.4f} s"
+
+    @property
     def first(self) -> StereoPair:
         """Return the first pair."""
         return self._pair(self.video.first, self._right.first, 0.0)
@@ -89,8 +101,12 @@ class TwoVideos:
         return max(int((end_s - max(self._offset_s, 0.0)) * self.fps + 0.5), 0)
 
     def __iter__(self) -> Iterator[StereoPair]:
+        return self.pairs()
+
+    def pairs(self, begin_s: float = 0.0) -> Generator[StereoPair, None, None]:
+        """Yield the pairs from a time of the left video on."""
         try:
-            yield from self._live_pairs() if self.live else self._timed_pairs()
+            yield from self._live_pairs() if self.live else self._timed_pairs(begin_s)
         finally:
             self.video.close()
             self._right.close()
@@ -110,8 +126,9 @@ class TwoVideos:
             right = resize_image(right, left.shape[:2])
         return StereoPair(left, right, self.name, time_s)
 
-    def _timed_pairs(self) -> Iterator[StereoPair]:
-        lefts, rights = self.video.frames(), self._right.frames()
+    def _timed_pairs(self, begin_s: float) -> Iterator[StereoPair]:
+        lefts = self.video.frames(begin_s)
+        rights = self._right.frames(max(begin_s - self._offset_s - 1 / self._right.fps, 0.0))
         tolerance_s = 0.51 / max(self.video.fps, self._right.fps)
         left, right = next(lefts, None), next(rights, None)
         while left is not None and right is not None:
@@ -175,6 +192,14 @@ class OneVideo:
         self._endings: list[str] = []
 
     @property
+    def videos(self) -> list[Video]:
+        return [self.video]
+
+    @property
+    def arrangement(self) -> str:
+        return f"{self._layout}, {'exchanged' if self._swap else 'in order'}"
+
+    @property
     def first(self) -> StereoPair:
         return self.split(Frame(self.video.first, 0.0))
 
@@ -187,8 +212,11 @@ class OneVideo:
         return self.video.count
 
     def __iter__(self) -> Iterator[StereoPair]:
+        return self.pairs()
+
+    def pairs(self, begin_s: float = 0.0) -> Generator[StereoPair, None, None]:
         try:
-            for frame in self.video.frames():
+            for frame in self.video.frames(begin_s):
                 yield self.split(frame)
             if self.live:
                 self._endings = [f"{self.video.name} gives no more frames: stopped there"]
@@ -206,6 +234,53 @@ class OneVideo:
 
 PairStream: TypeAlias = "TwoVideos | OneVideo"
 """Pairs of a video, one after the other: iterated once, in any one thread."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Part of a video that a run is about, of which the first `skipped` pairs are left out."""
+
+    stream: PairStream
+    start_s: float = 0.0
+    end_s: float = math.inf
+    every: int = 1
+    skipped: int = 0
+
+    @classmethod
+    def of(cls, stream: PairStream, settings: VideoSettings) -> Section:
+        """Return the section that is set, or raise where the video has none."""
+        start_s, end_s = settings.start or 0.0, settings.end
+        video = stream.video
+        if stream.live:
+            if settings.resume or start_s or end_s is not None:
+                raise UsageError(f"{video.name} is live: leave out --start, --end and --resume")
+        elif video.count is not None and start_s >= video.count / video.fps:
+            length_s = video.count / video.fps
+            raise SourceError(
+                f"{video.name} is {length_s:.1f} s long; give a --start before its end"
+            )
+        return cls(stream, start_s, math.inf if end_s is None else end_s, settings.every)
+
+    @property
+    def count(self) -> int | None:
+        """Return the number of pairs, None where unknown."""
+        count, fps = self.stream.count, self.stream.fps
+        if count is None:
+            return None
+        inside = round((min(self.end_s, count / fps) - self.start_s) * fps)
+        return max(-(-inside // self.every) - self.skipped, 0)
+
+    def __iter__(self) -> Iterator[StereoPair]:
+        pairs = self.stream.pairs(self.start_s)
+        half_s = 0.5 / self.stream.fps
+        try:
+            chosen = islice(pairs, 0, None, self.every)
+            yield from takewhile(
+                lambda pair: pair.time_s < self.end_s - half_s or self.stream.live,
+                islice(chosen, self.skipped, None),
+            )
+        finally:
+            pairs.close()
 
 
 def check_sizes(left: Video, right: Video) -> None:
@@ -227,13 +302,14 @@ def pair_videos(left: Video, right: Video, settings: TwoVideosSettings) -> TwoVi
     stream = TwoVideos(left, right, pair_name(left.source, right.source), offset_s=offset_s)
     if not stream.live:
         begin_s = max(offset_s, left.late_s, right.late_s + offset_s, 0.0)
-        stream.beginning = stream.pairs_at(_examined_times(stream, begin_s))
+        stream.beginning = stream.pairs_at(_examined_times(stream, begin_s, settings.start))
     return stream
 
 
 def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
     """Find the views of a video; ask for their order where nothing sets it."""
-    frames = video.frames_at(_examined_times(video, video.late_s)) or [Frame(video.first, 0.0)]
+    times_s = _examined_times(video, video.late_s, settings.start)
+    frames = video.frames_at(times_s) or [Frame(video.first, 0.0)]
     images = [frame.image for frame in frames]
     usual = LayoutFinding(_SIDE_BY_SIDE, 0.0, "could not be checked, default used")
     if settings.layout == AUTO:
@@ -253,9 +329,11 @@ def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
     return stream
 
 
-def _examined_times(video: Video | TwoVideos, begin_s: float) -> list[float]:
+def _examined_times(video: Video | TwoVideos, begin_s: float, start_s: float | None) -> list[float]:
+    start_s = start_s or 0.0
+    begin_s = max(begin_s, start_s)
     length_s = EXAMINED_S if video.count is None else video.count / video.fps
-    end_s = min(begin_s + EXAMINED_S, begin_s + length_s)
+    end_s = begin_s + min(EXAMINED_S, max(length_s - start_s, 0.0))
     return list(np.linspace(begin_s, end_s, EXAMINED_FRAMES, endpoint=False))
 
 

@@ -35,6 +35,7 @@ _SITE_TIMEOUT_S = 60.0
 _USUAL_FPS = 25.0
 _MAX_FPS = 480.0  # above it is a time base that some containers report as a rate
 _LATE_FRAMES = 2.5  # some files start by a frame or two after zero
+_SETTLE_S = 1.0  # decoded before a frame that is sought
 _MAX_FAILURES = 3  # frames in a row that a camera may fail to give
 _MAX_SITE_STREAMS = 3
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m3u8")
@@ -105,8 +106,8 @@ class Video:
         """Return (width, height) [px]."""
         return self.first.shape[1], self.first.shape[0]
 
-    def frames(self) -> Iterator[Frame]:
-        """Yield all frames from the beginning; of a live source from now on."""
+    def frames(self, begin_s: float = 0.0) -> Iterator[Frame]:
+        """Yield the frames from a time on; of a live source from now on."""
         raise NotImplementedError
 
     def frames_at(self, times_s: Sequence[float]) -> list[Frame]:
@@ -133,12 +134,14 @@ class _CaptureVideo(Video):
             raise SourceError(f"{source} gives no frame; is it connected and free?")
         self.first = first
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, begin_s: float = 0.0) -> Iterator[Frame]:
         start_s = time.monotonic()
         image: BGRImage | None = self.first
         shown = 0
         while image is not None:
-            yield Frame(image, time.monotonic() - start_s if self.live else shown / self.fps)
+            time_s = time.monotonic() - start_s if self.live else shown / self.fps
+            if self.live or time_s >= begin_s:
+                yield Frame(image, time_s)
             shown += 1
             image = self._read()
 
@@ -187,7 +190,10 @@ class _ContainerVideo(Video):
         aspect = stream.sample_aspect_ratio
         self.pixel_aspect = float(aspect) if aspect else 1.0
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, begin_s: float = 0.0) -> Iterator[Frame]:
+        if begin_s > 0 and not self.live:
+            yield from self._frames_from(begin_s)
+            return
         following = self._waiting
         if following is None:  # `frames_at` has moved on
             self._container.seek(0)
@@ -206,6 +212,21 @@ class _ContainerVideo(Video):
             missing = self.count - delivered - self.skipped - round(self.late_s * self.fps)
             self.missing = missing if missing > 1 else 0  # a header may count one too many
 
+    def _frames_from(self, begin_s: float) -> Iterator[Frame]:
+        self._waiting = None
+        # frames right after a seek may lack those they refer to
+        self._seek(max(begin_s - _SETTLE_S, 0.0))
+        last_s = begin_s - 0.5 / self.fps
+        for frame in self._decoded():
+            if frame.time_s >= last_s:
+                yield frame
+                last_s = frame.time_s
+
+    def _seek(self, time_s: float) -> None:
+        with contextlib.suppress(av.error.FFmpegError):  # not seekable: what follows is taken
+            offset = int((time_s + self._start_s) / self._time_base)
+            self._container.seek(offset, stream=self._stream)
+
     def _following(self, following: Iterator[Frame]) -> Iterator[Frame]:
         yield Frame(self.first, self._first_s)
         yield from following
@@ -217,9 +238,7 @@ class _ContainerVideo(Video):
         found: list[Frame] = []
         for wanted_s in times_s:
             target_s = max(wanted_s, 0.0)
-            with contextlib.suppress(av.error.FFmpegError):  # not seekable: what follows is taken
-                offset = int((target_s + self._start_s) / self._time_base)
-                self._container.seek(offset, stream=self._stream)
+            self._seek(target_s)
             half_s = 0.5 / self.fps
             reached = (f for f in self._decoded() if f.time_s >= target_s - half_s)
             frame = next(reached, None)

@@ -1,14 +1,18 @@
 """Write a video that is playable at any time: H.264 in fragmented MP4, with the source's sound.
 
-The file grows under its own name: a run that is killed leaves all but its last seconds.
+The file grows under its own name: a run that is killed leaves all but its last seconds. Every two
+seconds a new encoder begins, so that a run can be resumed there with the same result. Maps of 16
+bits go into Matroska, without loss.
 """
 
 from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeAlias, cast
@@ -18,10 +22,11 @@ import cv2  # before av: with the libxcb of av loaded first, the first window ha
 # isort: split
 import av
 import numpy as np
+from av.codec.context import Flags
+from numpy.typing import NDArray
 
 from crestereo.app.pipeline import ClosedError
 from crestereo.errors import UsageError
-from crestereo.types import BGRImage
 
 MAX_GAP_S = 10.0
 """A longer gap between two frames is a pause of the user, or a clock that jumped: cut to this."""
@@ -40,7 +45,7 @@ class VideoWriter:
     Parameters
     ----------
     path : Path
-        An ``.mp4`` file; it appears with the first frame.
+        An ``.mp4`` file, or ``.mkv`` for maps (H, W) uint16; it appears with the first frame.
     fps : float
         Usual frame rate; every frame is shown at its own time all the same.
     codec : str
@@ -49,11 +54,15 @@ class VideoWriter:
         Quality, for encoders that support it, 0 best to 51.
     sound : str, optional
         File or address whose sound and metadata are taken along.
+    metadata : mapping, optional
+        Tags of the file.
 
     Attributes
     ----------
     frames : int
         Frames written so far.
+    cut_s, last_s : float
+        Taken off all times (the first one, and gaps that are too long); time of the last frame.
     """
 
     def __init__(
@@ -64,18 +73,20 @@ class VideoWriter:
         codec: str = "libx264",
         crf: int = 18,
         sound: str | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         self.frames = 0
+        self.cut_s = self.last_s = 0.0
         self._path, self._fps, self._codec, self._crf = path, fps, codec, crf
-        self._sound_of = sound
+        self._sound_of, self._metadata = sound, metadata or {}
+        self._begin_s: float | None = None
         self._container: av.container.OutputContainer | None = None
         self._stream: av.VideoStream | None = None
+        self._encoder: av.VideoCodecContext | None = None
         self._sound: Iterator[TimedPacket] | None = None
         self._packet: TimedPacket | None = None
         self._lock = threading.Lock()  # a thread may still be adding when the writer is closed
         self._closed = False
-        self._last_s = 0.0
-        self._cut_s = 0.0  # taken off all times: the first one, and gaps that are too long
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -88,22 +99,70 @@ class VideoWriter:
     ) -> None:
         self.close()
 
-    def add(self, frame: BGRImage, time_s: float) -> None:
-        """Append a frame (H, W, 3) uint8 that is shown from `time_s` on."""
+    def add(self, frame: NDArray[Any], time_s: float) -> None:
+        """Append a frame (H, W, 3) uint8 or map (H, W) uint16, shown from `time_s` on."""
         with self._lock:
             if self._closed:
                 raise ClosedError
             self._add(frame, time_s)
 
-    def _add(self, frame: BGRImage, time_s: float) -> None:
+    def resume(self, frames: int, state: Sequence[float], frame: NDArray[Any]) -> None:
+        """Keep the first frames of an interrupted run, whose state was `state` after them."""
+        before = self._before
+        if not before.exists():  # it does where an earlier attempt was interrupted here
+            self._path.replace(before)
+        try:
+            self._open(frame, state[0])
+            with av.open(str(before)) as container:
+                packets = container.demux(video=0)
+                for packet in islice((p for p in packets if p.size), frames):
+                    self._write_sound(until_s=float((packet.pts or 0) * _base(packet)))
+                    self._mux([packet])
+        except (av.error.FFmpegError, OSError) as exc:
+            raise self._error(exc) from exc
+        self._begin_s, self.cut_s, self.last_s = state
+        self.frames = frames
+        before.unlink()
+
+    @property
+    def _before(self) -> Path:
+        """Return the name of the file while what is kept of it is copied."""
+        return self._path.with_suffix(f".before{self._path.suffix}")
+
+    def frames_kept(self) -> int:
+        """Count the frames of an interrupted run, 0 where none can be read."""
+        path = self._before if self._before.exists() else self._path
+        frames = 0
+        with suppress(av.error.FFmpegError, OSError), av.open(str(path)) as container:
+            for packet in container.demux(video=0):
+                frames += bool(packet.size)
+        return frames
+
+    def forget(self) -> None:
+        """Remove what an interrupted attempt to resume has left."""
+        with suppress(OSError):
+            self._before.unlink(missing_ok=True)
+
+    @property
+    def state(self) -> tuple[float, float, float]:
+        """Return what `resume` needs."""
+        return self._begin_s or 0.0, self.cut_s, self.last_s
+
+    @property
+    def key_every(self) -> int:
+        """Return the frames from one key frame to the next."""
+        return max(round(_KEY_FRAME_S * self._fps), 1)
+
+    def _add(self, frame: NDArray[Any], time_s: float) -> None:
         try:
             if self._container is None:
-                self._cut_s = self._last_s = time_s
-                self._open(frame)
-            self._cut_s += max(time_s - self._last_s - MAX_GAP_S, 0.0)
-            self._last_s = time_s
-            self._write_sound(until_s=time_s - self._cut_s)
-            self._encode(frame, time_s - self._cut_s)
+                self.cut_s = self.last_s = time_s
+                self._open(frame, time_s)
+            # frames that are rare on purpose are no pause
+            self.cut_s += max(time_s - self.last_s - max(MAX_GAP_S, 2 / self._fps), 0.0)
+            self.last_s = time_s
+            self._write_sound(until_s=time_s - self.cut_s)
+            self._encode(frame, time_s - self.cut_s)
             self.frames += 1
         except (av.error.FFmpegError, OSError) as exc:
             raise self._error(exc) from exc
@@ -112,63 +171,91 @@ class VideoWriter:
         """Finish the file."""
         with self._lock:
             self._closed = True
-        container, self._container = self._container, None
-        if container is None or self._stream is None:
+        container = self._container
+        if container is None:
             return
         try:
-            container.mux(self._stream.encode(None))
-            end_s = self._last_s - self._cut_s + 1 / self._fps
-            self._write_sound(until_s=end_s, container=container)
+            if self._encoder is not None:
+                self._mux(self._encoder.encode(None))
+            self._write_sound(until_s=self.last_s - self.cut_s + 1 / self._fps)
         except (av.error.FFmpegError, OSError) as exc:
             raise self._error(exc) from exc
         finally:
+            self._container = None
             try:
                 container.close()
             except (av.error.FFmpegError, OSError) as exc:
                 raise self._error(exc) from exc
 
-    def _open(self, frame: BGRImage) -> None:
+    def _open(self, frame: NDArray[Any], begin_s: float) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        fragment_us = str(int(_FRAGMENT_S * 1e6))
-        movflags = "frag_keyframe+empty_moov+default_base_moof"
-        self._container = container = av.open(
-            str(self._path),
-            "w",
-            format="mp4",
-            options={"movflags": movflags, "frag_duration": fragment_us, "flush_packets": "1"},
-        )
+        self._begin_s = begin_s
+        fragment = f"{_FRAGMENT_S * 1e6:.0f}"
+        options = {"flush_packets": "1", "max_interleave_delta": fragment}
+        if self._path.suffix == ".mkv":
+            options["cluster_time_limit"] = f"{_FRAGMENT_S * 1e3:.0f}"
+        else:
+            options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
+            options["frag_duration"] = fragment
+        self._container = container = av.open(str(self._path), "w", options=options)
         rate = Fraction(self._fps).limit_denominator(1001)
         try:
             stream = cast("av.VideoStream", container.add_stream(self._codec, rate=rate))
         except (av.error.FFmpegError, ValueError) as exc:
             raise UsageError(f"FFmpeg has no encoder {self._codec!r}; try libx264") from exc
-        stream.height, stream.width = (side // 2 * 2 for side in frame.shape[:2])
-        stream.pix_fmt = "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
-        stream.codec_context.gop_size = max(round(_KEY_FRAME_S * self._fps), 1)
-        stream.codec_context.max_b_frames = 0
-        if self._codec == "libx264":
-            stream.options = {"crf": str(self._crf), "preset": "veryfast", "tune": "zerolatency"}
-        elif self._codec in ("libx265", "libsvtav1"):
-            stream.options = {"crf": str(self._crf)}
-        self._stream = stream
+        self._set_up(stream.codec_context, frame)
+        stream.time_base = Fraction(1, _TICKS_PER_S)
+        self._stream, self._encoder = stream, stream.codec_context
+        container.metadata.update(self._metadata)
         if self._sound_of is not None:
-            self._sound = self._open_sound(container, self._sound_of)
+            self._sound = self._open_sound(container, self._sound_of, begin_s)
             self._packet = next(self._sound, None)
+        container.start_encoding()
 
-    def _encode(self, frame: BGRImage, time_s: float) -> None:
-        if self._container is None or self._stream is None:
+    def _set_up(self, encoder: av.VideoCodecContext, frame: NDArray[Any]) -> None:
+        height, width = frame.shape[:2]
+        gray = frame.ndim == 2
+        encoder.height, encoder.width = (height, width) if gray else _even_shape(frame)
+        encoder.pix_fmt = "gray16le" if gray else "yuv420p"
+        encoder.time_base = Fraction(1, _TICKS_PER_S)
+        encoder.framerate = Fraction(self._fps).limit_denominator(1001)
+        encoder.gop_size = self.key_every
+        encoder.max_b_frames = 0
+        if self._codec == "libx264":
+            encoder.options = {"crf": str(self._crf), "preset": "veryfast", "tune": "zerolatency"}
+        elif self._codec in ("libx265", "libsvtav1"):
+            encoder.options = {"crf": str(self._crf)}
+
+    def _encode(self, frame: NDArray[Any], time_s: float) -> None:
+        if self.frames and self.frames % self.key_every == 0:
+            if self._encoder is not None:
+                self._mux(self._encoder.encode(None))
+            encoder = av.CodecContext.create(self._codec, "w")
+            self._encoder = cast("av.VideoCodecContext", encoder)
+            self._set_up(self._encoder, frame)
+            self._encoder.flags |= Flags.global_header
+        if self._encoder is None:
             return
-        height, width = (side // 2 * 2 for side in frame.shape[:2])  # yuv420p halves both
-        # Not left to swscale, whose fast path darkens by up to five levels.
-        planes = cv2.cvtColor(frame[:height, :width], cv2.COLOR_BGR2YUV_I420)
-        image = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
+        if frame.ndim == 2:
+            image = av.VideoFrame.from_ndarray(frame, format="gray16le")
+        else:
+            height, width = _even_shape(frame)  # yuv420p halves both
+            # Not left to swscale, whose fast path darkens by up to five levels.
+            planes = cv2.cvtColor(frame[:height, :width], cv2.COLOR_BGR2YUV_I420)
+            image = av.VideoFrame.from_ndarray(np.asarray(planes, np.uint8), format="yuv420p")
         image.pts = round(max(time_s, 0.0) * _TICKS_PER_S)
         image.time_base = Fraction(1, _TICKS_PER_S)
-        self._container.mux(self._stream.encode(image))
+        self._mux(self._encoder.encode(image))
+
+    def _mux(self, packets: Iterable[av.Packet[Any]]) -> None:
+        if self._container is None or self._stream is None:
+            return
+        for packet in packets:
+            packet.stream = self._stream
+            self._container.mux(packet)
 
     def _open_sound(
-        self, container: av.container.OutputContainer, source: str
+        self, container: av.container.OutputContainer, source: str, begin_s: float
     ) -> Iterator[TimedPacket]:
         """Add the source's sound to the file; yield its packets with their times [s]."""
         try:
@@ -181,17 +268,15 @@ class VideoWriter:
             return iter(())
         audio = origin.streams.audio[0]
         video = origin.streams.video[0]
-        begin_s = float((video.start_time or 0) * _base(video)) + self._cut_s
+        begin_s += float((video.start_time or 0) * _base(video))
         if audio.codec_context.name in _MP4_AUDIO:
             copy = container.add_stream_from_template(audio)
             return _copied(origin, audio, copy, begin_s)
         encoder = container.add_stream("aac", rate=audio.codec_context.sample_rate)
         return _encoded(origin, audio, encoder, begin_s)
 
-    def _write_sound(
-        self, *, until_s: float, container: av.container.OutputContainer | None = None
-    ) -> None:
-        container = container or self._container
+    def _write_sound(self, *, until_s: float) -> None:
+        container = self._container
         if self._sound is None or container is None:
             return
         try:
@@ -212,6 +297,11 @@ class VideoWriter:
             )
         reason = getattr(exc, "strerror", None) or exc
         return UsageError(f"cannot write {self._path}: {reason}; choose another place")
+
+
+def _even_shape(frame: NDArray[Any]) -> tuple[int, int]:
+    height, width = frame.shape[:2]
+    return height // 2 * 2, width // 2 * 2
 
 
 def _base(timed: av.VideoStream | av.AudioStream | av.Packet[Any]) -> Fraction:

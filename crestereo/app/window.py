@@ -18,7 +18,7 @@ import numpy as np
 
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import UNKNOWN_GREY, Legend, View, hatched
-from crestereo.app.script import say, warn
+from crestereo.app.script import run_rest, say, warn
 from crestereo.colormap import colorize
 from crestereo.errors import DisplayError
 from crestereo.types import BGRImage
@@ -251,10 +251,41 @@ def open_window(title: str, first: View, wanted: bool | None) -> Iterator[Window
                 cv2.destroyAllWindows()
 
 
+_rest: list[Callable[[], None]] = []
+_HANDLE = ctypes.create_string_buffer(1)  # its address marks the handler below in the C library
+
+
+def _run_rest(data: object) -> None:
+    del data
+    if _rest:
+        warn("the display was lost; the run continues without a window")
+        run_rest(_rest.pop())
+
+
+_AT_EXIT = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_run_rest)
+
+
+@contextmanager
+def _outliving_display(rest: Callable[[], None]) -> Iterator[None]:
+    """Run `rest` and exit when the display is lost: Qt calls exit(1) then."""
+    if not sys.platform.startswith("linux"):
+        yield
+        return
+    library = ctypes.CDLL(None)
+    _rest[:] = [rest]
+    library["__cxa_atexit"](_AT_EXIT, None, _HANDLE)
+    try:
+        yield
+    finally:
+        _rest.clear()
+        library["__cxa_finalize"](_HANDLE)  # calls the handler, now idle, and removes it
+
+
 def watch(
     window: Window,
     next_view: Callable[[], View | None],
     save_view: Callable[[BGRImage], None],
+    rest: Callable[[], None],
 ) -> bool:
     """Show views until the user leaves; the last one stays.
 
@@ -266,12 +297,23 @@ def watch(
         end. Not called in a pause, so that the pipeline behind it rests too.
     save_view : callable
         Saves the shown image.
+    rest : callable
+        What the run still has to do when the display is lost; the process exits after it.
 
     Returns
     -------
     bool
         Whether the user left before the end.
     """
+    with _outliving_display(rest):
+        return _watch(window, next_view, save_view)
+
+
+def _watch(
+    window: Window,
+    next_view: Callable[[], View | None],
+    save_view: Callable[[BGRImage], None],
+) -> bool:
     paused, step, ended = False, False, False
     while True:
         try:
