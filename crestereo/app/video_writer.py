@@ -22,6 +22,7 @@ import cv2  # before av: with the libxcb of av loaded first, the first window ha
 # isort: split
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.codec.context import Flags
 from numpy.typing import NDArray
 
@@ -36,6 +37,9 @@ TimedPacket: TypeAlias = "tuple[float, av.Packet[Any]]"
 _FRAGMENT_S, _KEY_FRAME_S = 0.5, 2.0
 _TICKS_PER_S = 90_000
 _MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
+_START_CODES = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
+"""Filters that bring packets of MP4 into the form in which encoders give them."""
+
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -114,10 +118,13 @@ class VideoWriter:
         try:
             self._open(frame, state[0])
             with av.open(str(before)) as container:
-                packets = container.demux(video=0)
-                for packet in islice((p for p in packets if p.size), frames):
+                source = container.streams.video[0]
+                name = _START_CODES.get(source.codec_context.name, "null")
+                filtered = BitStreamFilterContext(name, source)
+                packets = (p for p in container.demux(source) if p.size)
+                for packet in islice(packets, frames):
                     self._write_sound(until_s=float((packet.pts or 0) * _base(packet)))
-                    self._mux([packet])
+                    self._mux(filtered.filter(packet))
         except (av.error.FFmpegError, OSError) as exc:
             raise self._error(exc) from exc
         self._begin_s, self.cut_s, self.last_s = state
