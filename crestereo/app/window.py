@@ -265,20 +265,20 @@ def _run_rest(data: object) -> None:
 _AT_EXIT = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_run_rest)
 
 
-@contextmanager
-def _outliving_display(rest: Callable[[], None]) -> Iterator[None]:
-    """Run `rest` and exit when the display is lost: Qt calls exit(1) then."""
+def _outlive_display(rest: Callable[[], None] | None) -> None:
+    """Run `rest` and exit when the display is lost, where Qt calls exit(1); None: no longer.
+
+    Handlers run last in, first out: called again with every view, it comes before the end of what
+    the network's libraries have set up until then.
+    """
     if not sys.platform.startswith("linux"):
-        yield
         return
     library = ctypes.CDLL(None)
-    _rest[:] = [rest]
-    library["__cxa_atexit"](_AT_EXIT, None, _HANDLE)
-    try:
-        yield
-    finally:
-        _rest.clear()
-        library["__cxa_finalize"](_HANDLE)  # calls the handler, now idle, and removes it
+    _rest.clear()
+    library["__cxa_finalize"](_HANDLE)  # calls the handler, now idle, and removes it
+    if rest is not None:
+        library["__cxa_atexit"](_AT_EXIT, None, _HANDLE)
+        _rest.append(rest)
 
 
 def watch(
@@ -305,15 +305,19 @@ def watch(
     bool
         Whether the user left before the end.
     """
-    with _outliving_display(rest):
-        return _watch(window, next_view, save_view)
+    try:
+        return _watch(window, next_view, save_view, rest)
+    finally:
+        _outlive_display(None)
 
 
 def _watch(
     window: Window,
     next_view: Callable[[], View | None],
     save_view: Callable[[BGRImage], None],
+    rest: Callable[[], None],
 ) -> bool:
+    _outlive_display(rest)
     paused, step, ended = False, False, False
     while True:
         try:
@@ -341,4 +345,5 @@ def _watch(
             continue
         if view is not None:
             window.show(view)
+            _outlive_display(rest)
             step = False
