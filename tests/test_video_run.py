@@ -69,7 +69,8 @@ def test_a_failure_in_the_middle_keeps_what_came_before(
     output = tmp_path / "output"
     with pytest.raises(ModelError, match="the network failed"):
         run_video(still_video(tmp_path), estimator, video_settings(output))
-    assert sorted(path.name for path in output.iterdir()) == ["toy_depth.mp4", "toy_run.json"]
+    names = sorted(path.name for path in output.iterdir())
+    assert names == ["toy_depth.mp4", "toy_resume.bin", "toy_run.json"]
     record = json.loads((output / "toy_run.json").read_text(encoding="utf-8"))
     assert record["frames"] == 2
     assert "toy_depth.mp4" in capsys.readouterr().out
