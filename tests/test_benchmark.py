@@ -241,6 +241,18 @@ def test_growth_runs_each_point_in_a_process_of_its_own(tmp_path, monkeypatch):
     assert plot.exists()
 
 
+def test_decoding_is_compared_with_opencv(tmp_path, capsys):
+    ours = lite_model(tmp_path / "ours.onnx")
+    flags = ["--quick", "--only", "decoding", "--model", str(ours), "--model-shape", "64x96"]
+    report = tmp_path / "report.json"
+    assert benchmark.main([*flags, "--json", str(report)]) == 0
+    opencv, program = json.loads(report.read_text())
+    assert (opencv["what"], program["what"]) == ("decoding, OpenCV", "decoding, program")
+    assert float(program["note"].split()[0]) == pytest.approx(
+        program["median"] / opencv["median"], abs=0.01
+    )
+
+
 def test_the_video_rate_is_that_between_two_clips(tmp_path, monkeypatch):
     # given a script that takes 1 s to start and 0.1 s for each frame
     lengths: dict[str, int] = {}

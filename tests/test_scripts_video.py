@@ -149,7 +149,8 @@ def test_ctrl_c_and_a_request_to_end_keep_what_was_written(
     assert (process.returncode, err.splitlines()[-1]) == ending
     assert "toy_depth.mp4" in out
     assert 1 <= len(read_all(output / "toy_depth.mp4")) < 20
-    assert {path.name for path in output.iterdir()} == {"toy_depth.mp4", "toy_run.json"}
+    names = {path.name for path in output.iterdir()}
+    assert names == {"toy_depth.mp4", "toy_run.json", "toy_resume.bin"}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")

@@ -28,6 +28,7 @@ from crestereo.models import bundled_model, check_iters, parse_model_shape
 from crestereo.session import check_is_file
 from tools.lib.bench_growth import ITERS, SHAPES, growth_chart, growth_rows, measure_growth
 from tools.lib.bench_rows import (
+    decode_rows,
     memory_rows,
     peer_rows,
     stage_rows,
@@ -42,6 +43,7 @@ from tools.lib.tables import markdown_table
 PARTS = {
     "start": start_rows,
     "stages": stage_rows,
+    "decoding": decode_rows,
     "video": video_rows,
     "memory": memory_rows,
     "networks": peer_rows,

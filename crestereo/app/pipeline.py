@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class ClosedError(Exception):
@@ -151,3 +152,29 @@ class Pipeline(Generic[Item]):
     def _work(inbox: Mailbox[Any], outbox: Mailbox[Any], step: Callable[[Any], Any]) -> None:
         while True:
             outbox.put(step(inbox.take()))
+
+
+class TimeoutExceeded(Exception):  # noqa: N818
+    """A call that did not return in time."""
+
+
+def call_within(limit_s: float, call: Callable[[], Result]) -> Result:
+    """Return what a blocking call returns, or raise TimeoutExceeded."""
+    outcome: list[Result | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except BaseException as exc:  # noqa: BLE001  raised again by the caller
+            outcome.append(exc)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    end = time.monotonic() + limit_s
+    while thread.is_alive() and time.monotonic() < end:
+        thread.join(0.05)  # in pieces: Windows delivers Ctrl-C between them
+    if not outcome:
+        raise TimeoutExceeded(f"no answer within {limit_s:g} s")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]

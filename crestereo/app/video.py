@@ -9,13 +9,12 @@ import contextlib
 import re
 import struct
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import cv2  # before av: with the libxcb of av loaded first, the first window hangs
@@ -24,8 +23,10 @@ import cv2  # before av: with the libxcb of av loaded first, the first window ha
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import VideoReformatter
 
 from crestereo.app import http
+from crestereo.app.pipeline import TimeoutExceeded, call_within
 from crestereo.app.sources import Kind, Source, first_of_sequence
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
@@ -44,8 +45,6 @@ _STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 6: "i
 
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
-Result = TypeVar("Result")
-
 
 @dataclass(frozen=True)
 class Frame:
@@ -53,32 +52,6 @@ class Frame:
 
     image: BGRImage
     time_s: float
-
-
-class TimeoutExceeded(Exception):  # noqa: N818
-    """A call that did not return in time."""
-
-
-def call_within(limit_s: float, call: Callable[[], Result]) -> Result:
-    """Return what a blocking call returns, or raise TimeoutExceeded."""
-    outcome: list[Result | BaseException] = []
-
-    def work() -> None:
-        try:
-            outcome.append(call())
-        except BaseException as exc:  # noqa: BLE001  raised again by the caller
-            outcome.append(exc)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    end = time.monotonic() + limit_s
-    while thread.is_alive() and time.monotonic() < end:
-        thread.join(0.05)  # in pieces: Windows delivers Ctrl-C between them
-    if not outcome:
-        raise TimeoutExceeded(f"no answer within {limit_s:g} s")
-    if isinstance(outcome[0], BaseException):
-        raise outcome[0]
-    return outcome[0]
 
 
 class Video:
@@ -178,6 +151,7 @@ class _ContainerVideo(Video):
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._start_s = float((stream.start_time or 0) * self._time_base)
         self._deinterlacer: av.filter.Graph | None = None
+        self._converter = VideoReformatter()  # one for all: each is slow to set up
         self._tags_read = False
         self._waiting: Iterator[Frame] | None = self._decoded()
         first = next(self._waiting, None)
@@ -262,7 +236,8 @@ class _ContainerVideo(Video):
             counted += 1
             if not self._tags_read:
                 self._read_tags(frame)
-            image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+            converted = self._converter.reformat(frame, format="bgr24")
+            image = np.asarray(converted.to_ndarray(), np.uint8)
             turn = _ROTATIONS.get(round(frame.rotation) % 360)
             if turn is not None:
                 image = np.asarray(cv2.rotate(image, rotateCode=turn), np.uint8)
