@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from crestereo.app.pipeline import ClosedError, Mailbox, Pipeline
-from crestereo.app.pipeline import TimeoutExceeded, call_within
+from crestereo.app.pipeline import ClosedError, Mailbox, Pipeline, TimeoutExceeded, call_within
 
 
 def collect(pipeline: Pipeline[int], limit_s: float = 10) -> list[int]:

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 
 from crestereo.app import prompts
+from crestereo.app.video_writer import VideoWriter
 from crestereo.models import choose_model
 from tests.app_helpers import (
     COMPARE,
@@ -197,10 +198,16 @@ def test_commands_of_a_page_name_flags_that_exist(page: Path) -> None:
     [code for page in PAGES.values() for code in blocks(page, "python")],
     ids=lambda code: code.splitlines()[-1],
 )
-def test_python_of_a_page_runs(code: str) -> None:
+def test_python_of_a_page_runs(code: str, tmp_path: Path) -> None:
+    # given the samples, and the maps of a run with --depth-frames ffv1
+    (tmp_path / "input_files").symlink_to(ROOT / "input_files")
+    tags = {"UNIT": "px", "STEPS": "128"}
+    maps = tmp_path / "output" / "clip1_maps.mkv"
+    with VideoWriter(maps, 25, codec="ffv1", metadata=tags) as writer:
+        writer.add(np.full((64, 96), 512, np.uint16), 0.0)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT,
-        env=environment(), timeout=60, check=False,
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=tmp_path,
+        env=environment() | {"PYTHONPATH": str(ROOT)}, timeout=60, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout

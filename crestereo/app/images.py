@@ -11,9 +11,9 @@ from pathlib import Path
 
 from crestereo.app import http
 from crestereo.app.align import advise
+from crestereo.app.pipeline import TimeoutExceeded, call_within
 from crestereo.app.script import say, warn
 from crestereo.app.sources import Kind, Source, pair_name, partner_of
-from crestereo.app.pipeline import TimeoutExceeded, call_within
 from crestereo.errors import SourceError
 from crestereo.formats import RawImage, decode_image, read_bytes, to_bgr8
 from crestereo.layouts import Layout, detect_layout, split_frame
