@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tools import clip_experiments
+from tools.lib.flicker import card_shots, still_shots
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +47,24 @@ def test_warm_start_prints_a_row_for_each_count(capsys: pytest.CaptureFixture[st
     assert clip_experiments.main(["warm-start", "--frames", "2", "--iters", "1,2"]) == 0
     table = capsys.readouterr().out.strip().splitlines()
     assert [line.split("|")[1].strip() for line in table[2:]] == ["1", "2"]
+
+
+def test_steady_prints_flicker_and_errors_of_every_clip(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(clip_experiments, "CLIPS", {})
+    monkeypatch.setattr(
+        clip_experiments,
+        "SHOTS",
+        {
+            "cards": lambda n: card_shots(1, n, camera=False),
+            "still": lambda n: still_shots("room", n),
+        },
+    )
+    assert clip_experiments.main(["steady", "--frames", "7"]) == 0
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.strip().splitlines()[2:]]
+    assert [row[0].strip() for row in rows] == ["cards", "still"]
+    change, steady = (float(cell) for cell in rows[1][1:3])
+    assert steady < change
+    assert float(rows[0][6]) < float(rows[0][5]) * 1.02
+    assert rows[1][5].strip() == "-"

@@ -1,9 +1,10 @@
-"""Measure the networks on rendered clips: warm start, and exchanged views.
+"""Measure the networks on rendered clips: warm start, exchanged views, temporal filter.
 
 For example::
 
     python tools/clip_experiments.py warm-start --frames 8
     python tools/clip_experiments.py exchanged-views --plot exchanged.jpg
+    python tools/clip_experiments.py steady --frames 60
 
 The clips of input_files/ are rendered again, with exact ground truth.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,11 @@ from crestereo.alignment import align_pair
 from crestereo.errors import UsageError
 from crestereo.estimator import CREStereo
 from crestereo.models import bundled_model
+from crestereo.steady import Steady
 from crestereo.types import BGRImage, DisparityMap
 from tools.lib.charts import check_chart, new_figure, save_figure
 from tools.lib.cli import check_free, run_tool
+from tools.lib.flicker import SHOTS, Shot, errors, flicker
 from tools.lib.metrics import bad_rate, end_point_error
 from tools.lib.tables import markdown_table
 from training.scenes.clips import room_clip, street_clip, table_clip
@@ -39,7 +44,7 @@ from training.scenes.scene import Sample
 CLIPS = {"clip1": room_clip, "clip2": table_clip, "street_SBS": street_clip}
 SIZE = (360, 640)
 CLIP_FRAMES = 96  # of the whole clip, of which the first are used
-EXPERIMENTS = ("warm-start", "exchanged-views")
+EXPERIMENTS = ("warm-start", "exchanged-views", "steady")
 ORDERS = ("left, right", "right, left", "right, left, aligned")
 
 
@@ -65,6 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.experiment == "warm-start":
         iters = [int(word) for word in options.iters.split(",")]
         print(warm_start(options.model_path, iters, options.frames))
+        return 0
+    if options.experiment == "steady":
+        print(steadiness(options.model_path, options.frames))
         return 0
     print(exchanged_views(options.model_path, options.frames))
     if options.plot:
@@ -105,6 +113,41 @@ def warm_start(path: Path, iters: Sequence[int], count: int) -> str:
 def errors_of(found: DisparityMap, ground_truth: DisparityMap) -> tuple[float, float]:
     """Return EPE [px] and bad-2 [%]."""
     return end_point_error(found, ground_truth), 100 * bad_rate(found, ground_truth, 2)
+
+
+def steadiness(path: Path, count: int) -> str:
+    """Return a table of flicker and errors without and with the temporal filter."""
+    network = CREStereo(path, iters=5, model_shape=(240, 320))
+    shots: dict[str, Callable[[int], list[Shot]]] = {
+        **SHOTS,
+        **{name: partial(clip_shots, name) for name in CLIPS},
+    }
+    rows = []
+    for name, render in shots.items():
+        steady, taken_s, maps, filtered, truth = Steady(), 0.0, [], [], []
+        for left, right, ground_truth in tqdm(render(count), desc=name, disable=None):
+            maps.append(network.estimate(left, right).disparity)
+            start_s = time.perf_counter()
+            filtered.append(steady.update(left, maps[-1]))
+            taken_s += time.perf_counter() - start_s
+            if ground_truth is not None:
+                truth.append(ground_truth)
+        rows.append([name, *compared(flicker(maps), flicker(filtered))])
+        rows[-1] += compared(errors(maps, truth), errors(filtered, truth)) if truth else ["-"] * 4
+        rows[-1].append(f"{1000 * taken_s / count:.1f}")
+    header = ["clip", "change, px", "steady", "jumps, %", "steady"]
+    header += ["EPE, px", "steady", "EPE uncovered", "steady", "filter, ms"]
+    return markdown_table(header, rows, text_columns=1)
+
+
+def clip_shots(name: str, count: int) -> list[Shot]:
+    """Return the first frames of a rendered clip with their ground truth."""
+    return [(frame.left, frame.right, frame.disparity_left) for frame in rendered(name, count)]
+
+
+def compared(before: tuple[float, float], after: tuple[float, float]) -> list[str]:
+    """Return the cells of two figures, each without and with the filter."""
+    return [f"{value:.3f}" for pair in zip(before, after, strict=True) for value in pair]
 
 
 def exchanged_views(path: Path, count: int) -> str:

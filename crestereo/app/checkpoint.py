@@ -33,7 +33,7 @@ class Checkpoint:
 
     frames: int
     steps: bytes  # aligner and network
-    colors: Any
+    drawing: Any  # colours and temporal filter
     video: tuple[float, float, float]
     maps: tuple[float, float, float] | None
 

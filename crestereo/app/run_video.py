@@ -30,13 +30,14 @@ from crestereo.app.pipeline import ClosedError, Pipeline
 from crestereo.app.render import Painted, Painter, View, result_view, video_frame, waiting_view
 from crestereo.app.run_image import report_camera
 from crestereo.app.script import say, summary, warn
-from crestereo.app.settings import OFF, VideoSettings
+from crestereo.app.settings import AUTO, OFF, ON, VideoSettings
 from crestereo.app.sources import Kind
 from crestereo.app.stereo_video import PairStream, Section
 from crestereo.app.video_writer import VideoWriter
 from crestereo.app.window import Window, open_window, watch
 from crestereo.colormap import RangeSmoother
 from crestereo.errors import DisplayError
+from crestereo.steady import Steady
 from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 
 if TYPE_CHECKING:
@@ -146,13 +147,13 @@ class _Files:
         time_s: float,
         *,
         steps: bytes | None,
-        colors: RangeSmoother,
+        drawing: Any,
     ) -> None:
         """Write a frame, and before a key frame the state of the run."""
         checkpoint = None
         if steps is not None:
             maps = None if self.maps is None or self.maps.writer is None else self.maps.writer.state
-            checkpoint = Checkpoint(self.video.frames, steps, colors, self.video.state, maps)
+            checkpoint = Checkpoint(self.video.frames, steps, drawing, self.video.state, maps)
         if self.maps is not None:
             self.maps.add(disparity, painted.depth, time_s)
         self.video.add(frame, time_s)
@@ -184,6 +185,8 @@ class _Run:
             settings.max_distance,
             guesses_hatched=not players,
         )
+        wanted = settings.steady == ON or (settings.steady == AUTO and not stream.live)
+        self._steady = Steady(settings.model_shape) if wanted else None
         self._aligner = Aligner(settings, stream.beginning)
         self._files: _Files | None = None
         if settings.save:
@@ -192,7 +195,9 @@ class _Run:
         if checkpoint is not None:
             section = replace(section, skipped=checkpoint.frames)
             self._aligner, values = restore(checkpoint.steps)
-            self._painter.colors = checkpoint.colors
+            self._painter.colors, filtered = checkpoint.drawing
+            if self._steady is not None:
+                self._steady.state = filtered
             self.progress = _Progress(checkpoint.frames, **values)
         self.section, self._skipped = section, section.skipped
         self._number = section.skipped  # of the next pair to align
@@ -289,12 +294,16 @@ class _Run:
         self, ready: ReadyPair, result: DisparityResult, state: bytes | None, *, shown: bool
     ) -> View:
         left, disparity = ready.original.left, ready.aligned.restore(result.disparity)
-        colors = self._painter.colors
+        drawing = self._painter.colors, None if self._steady is None else self._steady.state
+        if self._steady is not None:
+            disparity = self._steady.update(left, disparity)
+            if self._steady.cut:
+                self._painter.colors = RangeSmoother()
         painted = self._painter.paint(disparity)
         if self._files is not None:
             frame = video_frame(self.settings.view, left, painted.colored)
             time_s = ready.original.time_s
-            self._files.add(frame, disparity, painted, time_s, steps=state, colors=colors)
+            self._files.add(frame, disparity, painted, time_s, steps=state, drawing=drawing)
         self.progress.frames += 1
         return result_view(left, disparity, painted) if shown else View(left)
 

@@ -26,7 +26,7 @@ from crestereo.session import DEVICES, check_threads
 if TYPE_CHECKING:
     from crestereo.camera import CameraConfig
 
-AUTO, OFF = "auto", "off"
+AUTO, ON, OFF = "auto", "on", "off"
 MAX_NUMBER = 1e6
 """Largest number a setting takes: farther than any camera sees, longer than any focal length."""
 
@@ -224,6 +224,10 @@ class VideoSettings(ImageSettings):
     warm_start: bool = setting(
         False, "start each frame from the disparity of the last one (bundled network)"
     )
+    steady: str = setting(
+        AUTO, "filter the depth over time; auto: of recordings, not of cameras",
+        choices=(AUTO, ON, OFF),
+    )  # fmt: skip
     cookies_from_browser: str | None = setting(
         None, "let yt-dlp use the cookies of this browser", metavar="BROWSER"
     )
