@@ -17,6 +17,7 @@ AGREE_PX, JUMP_PX = 0.5, 1.5
 HOLD_FRAMES, HOLD_STEP_PX, REST_FRAMES = 20, 0.3, 10
 """Frames in a row after which a jump is believed where the image stands still; step until then;
 and how long it must have stood still before."""
+STILL_EDGES = 0.6  # share of the strongest edges that are still when the camera is
 LEAST_TRACKED = 0.4  # of a frame; less is a cut
 CUT_CELLS, CUT_CORRELATION, CUT_GREY = (20, 15), 0.5, 6.0
 """A cut is also a frame whose coarse image correlates less, and differs by more grey levels."""
@@ -92,9 +93,20 @@ class Steady:
         match[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = 0
         rest = np.abs(cv2.blur(cv2.subtract(before, grey, dtype=cv2.CV_32F), (5, 5)))
         still = cv2.erode((rest < limit / 2).astype(np.float32), np.ones((9, 9)))
+        if not _camera_rests(grey, rest < limit / 2):
+            still[:] = 0
         x, y = (np.where(still > 0, at, to) for at, to in ((columns, x), (rows, y)))
         match = cv2.erode(match, np.ones((3, 3)))
         return x, y, np.maximum(match, still), still
+
+
+def _camera_rests(grey: NDArray[np.uint8], still: NDArray[np.bool_]) -> bool:
+    """Return whether most edges are still: a plain wall seems to be in any pan."""
+    smooth = cv2.blur(grey.astype(np.float32), (5, 5))
+    slope = np.abs(cv2.Sobel(smooth, cv2.CV_32F, dx=1, dy=0))
+    slope += np.abs(cv2.Sobel(smooth, cv2.CV_32F, dx=0, dy=1))
+    edges = slope > np.percentile(slope[::4, ::4], 75)
+    return bool(edges.any()) and float(still[edges].mean()) > STILL_EDGES
 
 
 def _differs(before: NDArray[np.uint8], grey: NDArray[np.uint8]) -> bool:

@@ -76,3 +76,15 @@ def test_unknown_pixels_stay_unknown_and_do_not_spread() -> None:
         found = steady.update(image, disparity)
     assert np.array_equal(np.isnan(found), np.isnan(disparity))
     assert np.nanmax(np.abs(found - 10)) < 1e-3
+
+
+def test_a_plain_wall_in_a_pan_takes_a_new_disparity_at_once() -> None:
+    # given a plain wall above a textured floor, in a pan
+    steady, image = Steady(SIZE), texture(1, *SIZE)
+    image[:70] = 128
+    for number in range(14):
+        # when the wall's disparity changes in the last frame
+        disparity = np.full(SIZE, 40 if number < 13 else 10, np.float32)
+        found = steady.update(np.roll(image, 3 * number, axis=1), disparity)
+    # then nothing of the old one stays, though the wall's pixels are the same
+    assert np.allclose(found[:60], 10, atol=0.5)
