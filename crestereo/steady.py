@@ -43,7 +43,8 @@ class Steady:
 
     def reset(self) -> None:
         """Forget all frames."""
-        self._last: tuple[NDArray[np.uint8], Plane, Plane, Plane] | None = None
+        self.state: tuple[NDArray[np.uint8], Plane, Plane, Plane] | None = None
+        """Last frame, its disparity, how long jumps were held and how long it was at rest."""
 
     def update(self, left_image: BGRImage, disparity: DisparityMap) -> DisparityMap:
         """Return the disparity (H, W) [px] of a frame, filtered with those before.
@@ -56,7 +57,7 @@ class Steady:
         grey = np.asarray(cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY), np.uint8)
         found = np.asarray(cv2.resize(disparity, size, interpolation=cv2.INTER_AREA), np.float32)
         start = np.zeros_like(found), np.full_like(found, REST_FRAMES)
-        last, self._last = self._last, (grey, found, *start)
+        last, self.state = self.state, (grey, found, *start)
         tracked = None
         if last is not None and last[0].shape == grey.shape:
             tracked = self._track(last[0], grey)
@@ -69,7 +70,7 @@ class Steady:
         match[edge & (still == 0)] = 0  # what a moving thing uncovers has no past
         rest = np.where(still > 0, rest + 1, 0).astype(np.float32)
         correction, held = _correct(found - carried, match, rest, held)
-        self._last = grey, found + correction, held, rest
+        self.state = grey, found + correction, held, rest
         return disparity + cv2.resize(correction, (width, height), interpolation=cv2.INTER_LINEAR)
 
     def _track(
