@@ -1,4 +1,4 @@
-"""Find the two views in one frame: by name, tags, aspect ratio and content."""
+"""Detect how the frames of one video or image hold both views: tags, content, name."""
 
 from __future__ import annotations
 
@@ -6,54 +6,93 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from crestereo.alignment.bars import Bars, find_bars
-from crestereo.alignment.check import check_pair
+from crestereo.alignment.bars import find_bars
+from crestereo.alignment.check import Verdict, check_pair
 from crestereo.errors import SourceError, UsageError
+from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
 
-# Aspect ratios (width / height) of one view: films, cameras, VR, and screens of phones, upright too
-COMMON_FORMS = (
-    *(16 / 9, 4 / 3, 3 / 2, 5 / 4, 1.0, 1.85, 2.0, 2.39),
-    *(19.5 / 9, 20 / 9, 9 / 16, 3 / 4, 1 / 2, 9 / 19.5, 9 / 20),
+# Width over height of one view. Cameras and screens, and their upright forms:
+_ASPECTS: Sequence[float] = (
+    *(1, 5 / 4, 4 / 3, 3 / 2, 8 / 5, 5 / 3, 16 / 9, 1.85, 1.9, 2, 2.35, 2.39),
+    *(4 / 5, 3 / 4, 5 / 8, 3 / 5, 9 / 16, 1 / 2),
 )
-CONTENT_FRAMES = 3  # that are looked at
-MIN_FRAME_PX = 4
-SPEAKS_OF_STEREO = r"3d|stereo|vr|180|360|side.?by.?side|sbs"
+_PHOTO_ASPECTS = (*_ASPECTS, 2 / 3)  # of a video 2:3 is half of 4:3
+_PHONE_ASPECTS = (13 / 6, 20 / 9, 6 / 13, 9 / 20, 13 / 12, 10 / 9)  # and half their screens
+ASPECT_TOLERANCE = 0.03
 
-_SUFFIX = r"\.(?:mp4|m4v|mov|mkv|webm|avi|wmv|flv|mpe?g|ts|m2ts|mts|3gp|ogv)$"
+CONTENT_FRAMES = 3  # that are examined
+MIN_FRAME_PX = 4
+CONFIRMED = 0.8
+SURE = 0.35  # content score: real pairs gave 0.4 to 0.9, single images up to 0.16
+LIKELY = 0.2
+UNSURE_MOST = 0.3  # score without a common camera geometry: a pattern repeats itself too
+_BLOCK_PX, _WIDTH_PX = 20, 240  # of the views when they are compared by blocks
+_REACH_PX, _ROWS_PX = 72, 5  # how far a block may move
+_TEXTURE_GREY = 4.0  # standard deviation within a block
+_MIN_BLOCKS = 6
+_SAME_BLOCK = 0.8  # correlation
+
+_STEREO = r"3d|stereo|vr|180|360|side.?by.?side|sbs"
+_SUFFIX = r"\.(?:mp4|m4v|mov|mkv|webm|avi|wmv|flv|mpe?g|ts|m2ts|mts|3gp|ogv|jpe?g|png|tiff?|webp)$"
+_FULL_MOVIE = r"full[ _-]*(movie|film|video|length|hd)"
+_START, _END = r"(?<![a-z0-9])", r"(?![a-z0-9])"
+_NEGATED = re.compile(
+    _START
+    + r"(?:not?|non|never|isn.?t)[ _.-]+(?:an?[ _.-]+)?(?:[hf]?(?:sbs|tab|tb|ou)"
+    + _END
+    + "|"
+    r"(?:cross|parallel|side|left|right|top|over)(?:[ _.-]?(?:eyed?|view(?:ed|ing)?|by|and|side|"
+    r"left|right|bottom|under)|ed)*)"
+)
+_ABBREVIATED = re.compile(
+    _START + r"(3d)?[-_. ]?(h|f|half|full)?[-_. ]?(sbs|tab|tb|ou)(3d)?" + _END
+)
 # Written in one word or several, but never inside of others: a laptop has a bottom.
 _COMPOUNDS = re.compile(
     r"(?:\b|(?<=3d)|(?<=vr)|(?<=360)|(?<=180)|(?<=half)|(?<=full))"
-    r"(side ?by ?side|left ?right|right ?left|cross ?eye|parallel ?view"
-    r"|top ?bottom|top ?and ?bottom|over ?under)"
-    r"(?=(?:e?d)?(?:\b|3d|vr|360|180|half|full))"
+    r"(side ?by ?side|left ?right|right ?left|cross ?eye|cross ?view|parallel ?view|parallel ?eye|"
+    r"top ?bottom|bottom ?top|top ?and ?bottom|over ?under|right view first)"
+    r"(?=(?:e?d|ing)?(?:\b|3d|vr|360|180|half|full))"
 )
-_BESIDE_OU = re.compile(r"3d|vr\d*|180|360|\d{3,4}p|[48]k|h|half|full")
-_SHORT = {"3dh": "sbs", "3dv": "tb"}  # horizontal and vertical
-_SIDE_COMPOUNDS = {"sidebyside", "leftright", "rightleft", "crosseye", "parallelview"}
-_OVER_WORDS = {
-    *("tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "fulltb", "halftb"),
-    *("tab", "htab", "ftab", "halftab", "fulltab"),
-}
-_SIDE_WORDS = {"sbs", "hsbs", "fsbs", "halfsbs", "fullsbs", "lr", "lrf", "rl", "rlf", "lrq"}
+_NEAR_SHORT = re.compile(r"3d|vr\d*|180|360|\d{3,4}p|[48]k|h|half|full")
+_CROSS = {"crosseye", "crossview"}
+_PARALLEL = {"parallelview", "paralleleye"}
+_SIDE = {"sbs", "hsbs", "fsbs", "lr", "lrf", "rl", "rlf", "lrq", "3dh", "sidebyside", "leftright"}
+_SIDE |= {"rightleft", *_CROSS, *_PARALLEL}
+_OVER = {"tb", "htb", "ftb", "tbf", "bt", "btf", "ou", "hou", "fou", "tab", "htab", "ftab", "3dv"}
+_OVER |= {"topbottom", "bottomtop", "topandbottom", "overunder"}
+_HALF = {"hsbs", "htb", "hou", "htab", "lrq"}
+_FULL = {"fsbs", "ftb", "fou", "ftab", "lrf", "rlf", "tbf", "btf"}
+_LEFT_FIRST = {"lr", "lrf", "lrq", "tbf", "leftright", *_PARALLEL}
+_RIGHT_FIRST = {"rl", "rlf", "cross", "bt", "btf", "rightleft", "bottomtop", "rightviewfirst"}
+_RIGHT_FIRST |= _CROSS
+_FILM = re.compile(
+    _START + r"(?:\d{3,4}p|[xh]\.?26[45]|hevc|blu.?ray|b[dr].?rip|web.?(?:dl|rip)|dvd\w*|remux|"
+    r"movie|film|trailer|(?:19|20)\d\d(?=[\W_]+(?:3d|\d{3,4}p|h|half|blu|[hf]?(?:sbs|tab|ou))))"
+    + _END
+)
+_VR = re.compile(_START + r"(?:vr\d*|180|360)")
+_OTHER_TAGS = r"frame sequence|interlaced|interleaved|checkerboard|anaglyph|block"
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Position of the two views in a frame.
+    """Position of both views in a frame.
 
     Parameters
     ----------
     stacked : bool
-        Left eye above right eye; otherwise side by side.
+        Left view above right view; otherwise side by side.
     half : bool
-        Each eye is squeezed to half its width (side by side) or height (stacked).
+        Each view is squeezed to half its width (side by side) or height (stacked).
     right_first : bool
-        The right eye is the first, left or upper, half.
+        The right view is the first, left or upper, half.
     """
 
     stacked: bool = False
@@ -77,27 +116,49 @@ LAYOUT_NAMES = tuple(
 
 @dataclass(frozen=True)
 class LayoutFinding:
-    """Layout of a video and the reason for it.
+    """Detected layout of a video or image.
 
     Parameters
     ----------
     layout : Layout
     confidence : float
-        0 to 1; below 0.5 it is only the usual one.
+        0 to 1: 0.95 by tag or content, `CONFIRMED` by the name and the content, 0.5 by the name.
     reason : str
-        What told it, for the user.
+        Evidence, for the user.
+    has_views : bool
+        A second view was found, stated, or could not be excluded.
     order_known : bool
-        The name or record also told which eye comes first.
+        Name or tag also state which view comes first.
+    alternative : Layout, optional
+        The other reading, where full and half views would both have a usual aspect ratio.
     """
 
     layout: Layout
     confidence: float
     reason: str
+    has_views: bool = True
     order_known: bool = False
+    alternative: Layout | None = None
 
     def __str__(self) -> str:
-        """Return a line for the user."""
         return f"layout {self.layout.name} ({self.reason})"
+
+
+class _Statement(NamedTuple):
+    stacked: bool
+    half: bool | None = None
+    right_first: bool | None = None
+
+    def __str__(self) -> str:
+        return "one view above the other" if self.stacked else "views side by side"
+
+
+class _Texts(NamedTuple):
+    tag: str  # of the container about stereo
+    tagged: _Statement | None
+    named: _Statement | None  # by the name of the file, else by the title
+    source: str
+    film: bool
 
 
 def parse_layout(text: str) -> Layout:
@@ -112,118 +173,213 @@ def parse_layout(text: str) -> Layout:
 
 
 def split_frame(frame: BGRImage, layout: Layout) -> tuple[BGRImage, BGRImage]:
-    """Cut a frame into the left and the right eye's image, stretched back where squeezed."""
+    """Cut a frame into left and right view, stretched where squeezed."""
     height, width = frame.shape[:2]
     if min(height, width) < MIN_FRAME_PX:
         raise SourceError(f"A frame of {width}x{height} pixels is too small to hold two images")
     if layout.stacked:
-        eyes = frame[: height // 2], frame[height - height // 2 :]
+        views = frame[: height // 2], frame[height - height // 2 :]
     else:
-        eyes = frame[:, : width // 2], frame[:, width - width // 2 :]
-    first, second = (_stretched(eye, layout) for eye in eyes)
+        views = frame[:, : width // 2], frame[:, width - width // 2 :]
+    first, second = (_stretched(view, layout) for view in views)
     return (second, first) if layout.right_first else (first, second)
 
 
-def _stretched(eye: BGRImage, layout: Layout) -> BGRImage:
+def _stretched(view: BGRImage, layout: Layout) -> BGRImage:
     if not layout.half:
-        return eye
-    height, width = eye.shape[:2]
+        return view
+    height, width = view.shape[:2]
     size = (width, 2 * height) if layout.stacked else (2 * width, height)
-    return np.asarray(cv2.resize(eye, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+    return np.asarray(cv2.resize(view, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def detect_layout(path_name: str, metadata: str, frames: Sequence[BGRImage]) -> LayoutFinding:
-    """Detect the layout of a video by its name, tags and first frames."""
-    record = metadata if re.search(SPEAKS_OF_STEREO, metadata.lower()) else ""
-    for text, source in ((path_name, "from the file name"), (record, "from the video's record")):
-        told = _from_text(text)
-        if told is None:
-            continue
-        layout, half_told, order_told = told
-        if not half_told and len(frames):
-            layout = replace(layout, half=_is_half(frames, layout))
-        return LayoutFinding(layout, 0.95, source, order_told)
-    scores = {stacked: _content_score(frames, Layout(stacked)) for stacked in (False, True)}
-    stacked = scores[True] > scores[False]
-    best, other = scores[stacked], scores[not stacked]
-    if best == 0:
-        usual = Layout()
-        if len(frames):
-            usual = replace(usual, half=_is_half(frames, usual))
-        return LayoutFinding(usual, 0.3, "nothing tells it, the usual one is taken")
-    layout = Layout(stacked)
-    layout = replace(layout, half=_is_half(frames, layout))
-    return LayoutFinding(layout, best / (best + other + 10), "from the content")
+def detect_layout(
+    name: str,
+    tags: str,
+    frames: Sequence[BGRImage],
+    *,
+    pixel_aspect: float = 1.0,
+    photo: bool = False,
+) -> LayoutFinding:
+    """Detect the layout by container tags, then sure content, then name or title.
+
+    `tags` are those of a `Video`: "stereo3d=...; stereo_mode=...; title".
+    """
+    texts = _read_texts(name, tags)
+    scores = _content_scores(frames)
+    chosen, reason = _choose(texts, scores)
+    if chosen is None:
+        return LayoutFinding(Layout(), 0.0, reason, has_views=not (scores or texts.tag))
+    score = scores[chosen.stacked] if scores else 0.0
+    confidence = 0.5 if texts.named else 0.4
+    if texts.tagged or score >= SURE:
+        confidence = 0.95
+    elif texts.named and score >= LIKELY:
+        confidence = CONFIRMED
+    layout, alternative = Layout(chosen.stacked, bool(chosen.half), bool(chosen.right_first)), None
+    if chosen.half is None and frames:
+        half, unclear = _is_half(frames, layout, pixel_aspect, photo=photo, film=texts.film)
+        layout = replace(layout, half=half)
+        alternative = replace(layout, half=not half) if unclear else None
+    known = chosen.right_first is not None
+    return LayoutFinding(layout, confidence, reason, order_known=known, alternative=alternative)
 
 
-def _from_text(text: str) -> tuple[Layout, bool, bool] | None:
-    """Return layout, whether half or full was said, whether the order was; None if nothing."""
-    name = text.rsplit("/", 1)[-1].rsplit("\\", 1)[-1].lower()
-    name = re.sub(_SUFFIX, "", name)
-    name = re.sub(r"full[ _-]*(movie|film|video|length|hd)", "", name)
-    name = re.sub(r"\b(?:not?|non)[ _.-]*cross[ _.-]*eyed?", "", name)
-    in_order = re.split(r"[^a-z0-9]+", re.sub(r"(?<![a-z0-9])3d(?=[a-z]{2})", "3d ", name))
-    in_order = [_SHORT.get(word, word) for word in in_order]
+def _read_texts(name: str, tags: str) -> _Texts:
+    parts = [part.strip() for part in tags.split(";")]
+    stereo = [part for part in parts if part.startswith(("stereo_mode=", "stereo3d="))]
+    title = "; ".join(part for part in parts if part not in stereo)
+    tag = "; ".join(part for part in stereo if not part.endswith("=mono"))
+    named, source, tagged = _stated(name), "file name", _stated(tag)
+    if named is None and re.search(_STEREO, title.lower()):
+        named, source = _stated(title), "title"
+    words = f"{name.replace(chr(92), '/').rsplit('/', 1)[-1]} {title}".lower()
+    film = bool(tagged or _FILM.search(words)) and not _VR.search(words)
+    return _Texts(tag, tagged, named, source, film)
+
+
+def _choose(texts: _Texts, scores: dict[bool, float] | None) -> tuple[_Statement | None, str]:
+    """Return the most credible statement, completed by the others, and the reason."""
+    stacked = scores is not None and scores[True] > scores[False]
+    score = scores[stacked] if scores else 0.0
+    shown = _Statement(stacked) if score >= LIKELY else None
+    tagged, named = texts.tagged, texts.named
+    if tagged:
+        chosen, reason = tagged, "from the tag of the container"
+    elif shown and (score >= SURE or not named):
+        chosen, reason = shown, "from the content" + ("" if score >= SURE else ", not certain")
+    elif named:
+        chosen, reason = named, f"from the {texts.source}"
+    elif texts.tag:
+        return None, f"its container states {texts.tag}"
+    elif scores is None:
+        return None, "too little texture to detect it, default used"
+    else:
+        return None, "no second view was found"
+    if shown and shown.stacked != chosen.stacked:
+        reason += f", although the content shows {shown}"
+    elif scores and not shown:
+        reason += ", although no second view was found"
+    if named and named.stacked != chosen.stacked:
+        reason += f", although the {texts.source} states {named}"
+    elif named and chosen is not named:
+        reason += f" and the {texts.source}"
+        if chosen.right_first is not None and named.right_first not in (None, chosen.right_first):
+            reason += ", which states the other order"
+        half = named.half if chosen.half is None else chosen.half
+        order = named.right_first if chosen.right_first is None else chosen.right_first
+        chosen = _Statement(chosen.stacked, half, order)
+    return chosen, reason
+
+
+def _stated(text: str) -> _Statement | None:
+    """Return what a name, title or tag states."""
+    name = re.sub(_SUFFIX, "", text.rsplit("/", 1)[-1].rsplit("\\", 1)[-1].lower())
+    name = _NEGATED.sub(" ", re.sub(_FULL_MOVIE, "", name))
+    name = re.sub(_START + r"([lr])[-_]([lr])" + _END, r"\1\2", name)
+    name = _ABBREVIATED.sub(_joined, name)
+    in_order = re.split(r"[^a-z0-9]+", name)
     in_place = list(zip(["", *in_order], in_order, [*in_order[1:], ""], strict=False))
-    words = {word for before, word, after in in_place if _speaks_of_stereo(before, word, after)}
-    joined = {word.replace(" ", "") for word in _COMPOUNDS.findall(" ".join(in_order))}
-    words |= {a + b for _, a, b in in_place if {a, b} == {"l", "r"}}  # L-R and R-L
-    right_first = bool(words & {"rl", "rlf", "cross", "bt", "btf"})
-    right_first = right_first or bool(joined & {"rightleft", "crosseye"})
-    side = words & _SIDE_WORDS
-    side = side or joined & _SIDE_COMPOUNDS
-    over = words & _OVER_WORDS
-    over = over or joined & {"topbottom", "topandbottom", "overunder"}
+    words = {word for before, word, after in in_place if _is_stereo(before, word, after)}
+    words |= {word.replace(" ", "") for word in _COMPOUNDS.findall(" ".join(in_order))}
+    side, over = words & _SIDE, words & _OVER
     if bool(side) == bool(over):
         return None
-    beside = {  # a "full movie" or "half time" says nothing of the images
+    beside = {  # a "full movie" or "half time" states nothing about the views
         word
         for before, word, after in in_place
         if {"side", "over", "top", *side, *over} & {before, after}
     }
-    half = bool(words & {"hsbs", "htb", "htab", "hou", "halfsbs", "halftb", "halftab", "lrq"})
-    half = half or bool({"half", "h"} & beside)
-    full = bool(words & {"fsbs", "ftb", "fou", "fullsbs", "fulltb", "lrf", "rlf", "tbf", "btf"})
-    full = full or "full" in beside
-    order = (
-        right_first
-        or bool(words & {"lr", "lrf", "lrq", "tbf"})
-        or bool(joined & {"leftright", "parallelview"})
-    )
-    return Layout(bool(over), half, right_first), half or full, order
+    half = True if words & _HALF or "half" in beside else None
+    half = half or (False if words & _FULL or "full" in beside else None)
+    left, right = words & _LEFT_FIRST, words & _RIGHT_FIRST
+    return _Statement(bool(over), half, None if bool(left) == bool(right) else bool(right))
 
 
-def _speaks_of_stereo(before: str, word: str, after: str) -> bool:
+def _joined(found: re.Match[str]) -> str:
+    """Return an abbreviation as one word: "H-TAB" and "half tab" are "htab"."""
+    before, size, layout, after = (group or "" for group in found.groups())
+    return f" {'3d ' if before or after else ''}{size[:1]}{layout} "
+
+
+def _is_stereo(before: str, word: str, after: str) -> bool:
     """Return whether a word means a layout here: titles have "cross", "tab" and "ou" too."""
     if word == "cross":
-        return before in _SIDE_WORDS or after in ("view", "eye", "eyed")
-    beside = any(map(_BESIDE_OU.fullmatch, (before, after)))
-    if word == "tab":
-        return beside
-    return word != "ou" or not after or beside
+        return before in _SIDE or after in ("view", "eye", "eyed")
+    short = word in ("ou", "tab")
+    return not short or not after or any(map(_NEAR_SHORT.fullmatch, (before, after)))
 
 
-def _content_score(frames: Sequence[BGRImage], layout: Layout) -> float:
-    """Return how many points both halves share, on average over some frames."""
-    step = max(1, len(frames) // CONTENT_FRAMES)
-    scores = []
-    for frame in list(frames)[::step][:CONTENT_FRAMES]:
-        if min(frame.shape[:2]) < MIN_FRAME_PX:
+def _content_scores(frames: Sequence[BGRImage]) -> dict[bool, float] | None:
+    """Return how alike both halves are, stacked and side by side; None without texture."""
+    found: dict[bool, list[float]] = {False: [], True: []}
+    for frame in frames:
+        if len(found[False]) == CONTENT_FRAMES or min(frame.shape[:2]) < MIN_FRAME_PX:
             continue
-        check = check_pair(*split_frame(frame, layout))
-        scores.append(check.matches if check.usable else 0)
-    return float(np.mean(scores)) if scores else 0.0
+        if float(np.std(frame)) < _TEXTURE_GREY:
+            continue
+        scores = {stacked: _score(*split_frame(frame, Layout(stacked))) for stacked in found}
+        if None not in scores.values():
+            for stacked, score in scores.items():
+                found[stacked].append(score or 0.0)
+    if not found[False]:
+        return None
+    return {stacked: max(scores) for stacked, scores in found.items()}
 
 
-def _is_half(frames: Sequence[BGRImage], layout: Layout) -> bool:
-    """Return whether stretched views would have the more usual aspect ratio."""
-    eyes = [split_frame(frame, replace(layout, half=False)) for frame in frames]
-    bars: Bars = find_bars([left for left, _ in eyes], [right for _, right in eyes])
-    height, width = bars.crop(eyes[0][0]).shape[:2]
-    form = width / height
-    squeezed = form / 2 if layout.stacked else form * 2
-    return _strangeness(squeezed) < _strangeness(form)
+def _score(first: BGRImage, second: BGRImage) -> float | None:
+    """Return the share of blocks that the other view holds too, beyond chance, 0 to 1."""
+    same, chance = _same_blocks(first, second), _same_blocks(first, second[::-1])
+    if same is None or chance is None:
+        return None
+    share = max(same - chance, 0.0)
+    check = check_pair(first, second)
+    common = check.usable or check.verdict is Verdict.SAME
+    return share if common else min(share / 2, UNSURE_MOST)
 
 
-def _strangeness(form: float) -> float:
-    return min(abs(math.log(form / common)) for common in COMMON_FORMS)
+def _same_blocks(first: BGRImage, second: BGRImage) -> float | None:
+    """Return the share of textured blocks found near their place in the other view."""
+    height = max(2 * _BLOCK_PX, round(first.shape[0] * _WIDTH_PX / first.shape[1]))
+    height = min(height, 3 * _WIDTH_PX)
+    one, other = (
+        cv2.cvtColor(
+            resize_image(np.ascontiguousarray(view), (height, _WIDTH_PX)), cv2.COLOR_BGR2GRAY
+        )
+        for view in (first, second)
+    )
+    best = []
+    for top in range(_ROWS_PX, height - _BLOCK_PX - _ROWS_PX + 1, _BLOCK_PX):
+        for left in range(0, _WIDTH_PX - _BLOCK_PX + 1, _BLOCK_PX):
+            block = one[top : top + _BLOCK_PX, left : left + _BLOCK_PX]
+            if block.std() < _TEXTURE_GREY:
+                continue
+            rows = slice(top - _ROWS_PX, top + _BLOCK_PX + _ROWS_PX)
+            columns = slice(max(left - _REACH_PX, 0), left + _BLOCK_PX + _REACH_PX)
+            found = cv2.matchTemplate(other[rows, columns], block, method=cv2.TM_CCOEFF_NORMED)
+            best.append(float(found.max()))
+    return float(np.mean(np.array(best) > _SAME_BLOCK)) if len(best) >= _MIN_BLOCKS else None
+
+
+def _is_half(
+    frames: Sequence[BGRImage], layout: Layout, pixel_aspect: float, *, photo: bool, film: bool
+) -> tuple[bool, bool]:
+    """Return whether views are squeezed, and whether both readings have a usual aspect ratio."""
+    views = [split_frame(frame, replace(layout, half=False)) for frame in frames]
+    whole = views[0][0]
+    bars = find_bars([left for left, _ in views], [right for _, right in views])
+    aspects = _PHOTO_ASPECTS if photo else _ASPECTS
+    stretch = 1 / pixel_aspect if layout.stacked else pixel_aspect
+    # Bars are part of a film's frame: they decide where its content does not.
+    for view, usual in ((bars.crop(whole), aspects), (whole, (*aspects, *_PHONE_ASPECTS))):
+        aspect = view.shape[1] / view.shape[0]
+        forms = [aspect / by if layout.stacked else aspect * by for by in (stretch, 2 * stretch)]
+        strange = [min(abs(math.log(form / common)) for common in usual) for form in forms]
+        full, half = (value < ASPECT_TOLERANCE for value in strange)
+        if full != half:
+            break
+    unclear = full and half
+    if full == half:
+        half = film and not photo if unclear else strange[1] < strange[0]
+    # Pixels of 2:1 are those of squeezed views already.
+    return stretch * (2 if half else 1) > math.sqrt(2), unclear

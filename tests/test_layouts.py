@@ -97,7 +97,7 @@ def test_titles_of_sites_tell_the_layout(title: str, layout: str) -> None:
     stacked = layout.startswith("tb")
     found = detect_layout("watch", title, [frame_in(Layout(stacked, half=True))])
     assert found.layout.name == layout
-    assert "record" in found.reason
+    assert "title" in found.reason
 
 
 @pytest.mark.parametrize(

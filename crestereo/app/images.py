@@ -6,7 +6,7 @@ import contextlib
 import io
 import stat
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from crestereo.app import http
@@ -16,7 +16,7 @@ from crestereo.app.script import say, warn
 from crestereo.app.sources import Kind, Source, pair_name, partner_of
 from crestereo.errors import SourceError
 from crestereo.formats import RawImage, decode_image, read_bytes, to_bgr8
-from crestereo.layouts import Layout, detect_layout, split_frame
+from crestereo.layouts import CONFIRMED, Layout, detect_layout, split_frame
 from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage, StereoPair
 
@@ -24,10 +24,6 @@ TIMEOUT_S = 15.0
 MAX_BYTES = 200_000_000
 MAX_FILE_BYTES = 2_000_000_000
 ASPECT_TOLERANCE = 0.02
-SURE = 0.85
-"""Confidence from which content without a hint in the name shows both views."""
-LIKELY = 0.5
-"""Confidence from which it confirms the name."""
 
 FORBIDDEN = 403
 _MP_ENTRIES = 0xB002
@@ -122,24 +118,14 @@ def _layout_of(source: Source, data: bytes, image: RawImage) -> Layout | None:
     if layout is not None or partner_of(source.text) is not None:  # the name says: the left view
         return layout
     frame = to_bgr8(image)[0]
-    found = advise("layout", lambda: detect_layout("", "", [frame]), None)
-    named = detect_layout(source.text, "", []).confidence >= LIKELY
-    if found is None or found.confidence < (LIKELY if named else SURE):
+    found = advise("layout", lambda: detect_layout(source.text, "", [frame], photo=True), None)
+    if found is None or found.confidence < CONFIRMED:
         return None
-    by_name = detect_layout(source.text, "", [frame]) if named else found
-    if named and by_name.layout.stacked == found.layout.stacked:
-        found = by_name
-    elif found.confidence < SURE:
-        return None
-    elif _is_usual_aspect(frame, found.layout):  # cameras write photos with full views
-        found = replace(found, layout=replace(found.layout, half=False))
     say(f"both views in one image: {found}; give the right image too if it holds one")
+    if found.alternative:
+        size = "half" if found.layout.half else "full"
+        say(f"{size} views assumed; give both views as separate images if that is wrong")
     return found.layout
-
-
-def _is_usual_aspect(frame: BGRImage, layout: Layout) -> bool:
-    view, _ = split_frame(frame, replace(layout, half=False))
-    return bool(0.5 <= view.shape[1] / view.shape[0] <= 2.4)
 
 
 def _stereo_jpeg_layout(data: bytes) -> Layout | None:

@@ -26,6 +26,8 @@ from crestereo.types import BGRImage, StereoPair
 
 EXAMINED_S = 60.0  # of a video, from which `EXAMINED_FRAMES` are taken
 EXAMINED_FRAMES = 6
+SEARCHED_FRAMES = 48  # of a whole video whose beginning is blank
+BLANK_GREY = 6.0  # standard deviation of a frame
 JUDGED_PAIRS = 3  # whose left/right order is judged
 SYNC_S = 10.0
 SYNC_SIDE_PX = 480
@@ -308,16 +310,8 @@ def pair_videos(left: Video, right: Video, settings: TwoVideosSettings) -> TwoVi
 
 def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
     """Find the views of a video; ask for their order where nothing sets it."""
-    times_s = _examined_times(video, video.late_s, settings.start)
-    frames = video.frames_at(times_s) or [Frame(video.first, 0.0)]
-    images = [frame.image for frame in frames]
-    usual = LayoutFinding(_SIDE_BY_SIDE, 0.0, "could not be checked, default used")
-    if settings.layout == AUTO:
-        name = _file_name(video)
-        found = advise("layout", lambda: detect_layout(name, video.tags, images), usual)
-        say(str(found))
-    else:
-        found = LayoutFinding(parse_layout(settings.layout), 1.0, "as set")
+    frames = _examined_frames(video)
+    found = _layout_of(video, [frame.image for frame in frames], settings.layout)
     layout = Layout(found.layout.stacked, found.layout.half)
     stream = OneVideo(video, video.source.stem, layout=layout)
     swap = settings.swap
@@ -329,9 +323,45 @@ def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
     return stream
 
 
-def _examined_times(video: Video | TwoVideos, begin_s: float, start_s: float | None) -> list[float]:
-    start_s = start_s or 0.0
-    begin_s = max(begin_s, start_s)
+def _layout_of(video: Video, images: Sequence[BGRImage], layout: str) -> LayoutFinding:
+    """Return the layout that is set or detected; raise SourceError without a second view."""
+    if layout != AUTO:
+        return LayoutFinding(parse_layout(layout), 1.0, "as set")
+    usual = LayoutFinding(_SIDE_BY_SIDE, 0.0, "could not be checked, default used")
+    name, aspect = _file_name(video), video.pixel_aspect
+    found = advise(
+        "layout", lambda: detect_layout(name, video.tags, images, pixel_aspect=aspect), usual
+    )
+    if not found.has_views:
+        raise SourceError(
+            f"{video.name}: {found.reason}; it is 2-D, anaglyph or interlaced, or --layout "
+            f"{_SIDE_BY_SIDE.name} or another one has to state where the views are"
+        )
+    text = str(found)
+    if found.alternative:
+        size = "half" if found.layout.half else "full"
+        text += f"; {size} views assumed, --layout {found.alternative.name} changes it"
+    say(text)
+    return found
+
+
+def _examined_frames(video: Video) -> list[Frame]:
+    """Return frames of the beginning, or of the whole video where most of them are blank."""
+    frames = video.frames_at(_examined_times(video, video.late_s))
+    shown = [frame for frame in frames if not _is_blank(frame)]
+    if len(shown) <= len(frames) // 2 and video.count is not None and not video.live:
+        end_s = video.count / video.fps
+        times = np.linspace(video.late_s, end_s, SEARCHED_FRAMES, endpoint=False)
+        spread = [frame for frame in video.frames_at(list(times)) if not _is_blank(frame)]
+        shown = spread[:: -(-len(spread) // EXAMINED_FRAMES) or 1] or shown
+    return shown or frames or [Frame(video.first, 0.0)]
+
+
+def _is_blank(frame: Frame) -> bool:
+    return float(np.std(frame.image)) < BLANK_GREY
+
+
+def _examined_times(video: Video | TwoVideos, begin_s: float) -> list[float]:
     length_s = EXAMINED_S if video.count is None else video.count / video.fps
     end_s = begin_s + min(EXAMINED_S, max(length_s - start_s, 0.0))
     return list(np.linspace(begin_s, end_s, EXAMINED_FRAMES, endpoint=False))

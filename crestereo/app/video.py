@@ -40,7 +40,8 @@ _SETTLE_S = 1.0  # decoded before a frame that is sought
 _MAX_FAILURES = 3  # frames in a row that a camera may fail to give
 _MAX_SITE_STREAMS = 3
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m3u8")
-_STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 6: "interlaced rows"}
+_STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 4: "checkerboard"}
+_STEREO_3D |= {6: "interlaced rows", 7: "interlaced columns"}
 """Types of FFmpeg's AVStereo3D that a file may declare."""
 
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
