@@ -310,7 +310,7 @@ def pair_videos(left: Video, right: Video, settings: TwoVideosSettings) -> TwoVi
 
 def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
     """Find the views of a video; ask for their order where nothing sets it."""
-    frames = _examined_frames(video)
+    frames = _examined_frames(video, settings.start)
     found = _layout_of(video, [frame.image for frame in frames], settings.layout)
     layout = Layout(found.layout.stacked, found.layout.half)
     stream = OneVideo(video, video.source.stem, layout=layout)
@@ -345,13 +345,13 @@ def _layout_of(video: Video, images: Sequence[BGRImage], layout: str) -> LayoutF
     return found
 
 
-def _examined_frames(video: Video) -> list[Frame]:
+def _examined_frames(video: Video, start_s: float | None) -> list[Frame]:
     """Return frames of the beginning, or of the whole video where most of them are blank."""
-    frames = video.frames_at(_examined_times(video, video.late_s))
+    frames = video.frames_at(_examined_times(video, video.late_s, start_s))
     shown = [frame for frame in frames if not _is_blank(frame)]
     if len(shown) <= len(frames) // 2 and video.count is not None and not video.live:
-        end_s = video.count / video.fps
-        times = np.linspace(video.late_s, end_s, SEARCHED_FRAMES, endpoint=False)
+        begin_s, end_s = max(video.late_s, start_s or 0.0), video.count / video.fps
+        times = np.linspace(begin_s, end_s, SEARCHED_FRAMES, endpoint=False)
         spread = [frame for frame in video.frames_at(list(times)) if not _is_blank(frame)]
         shown = spread[:: -(-len(spread) // EXAMINED_FRAMES) or 1] or shown
     return shown or frames or [Frame(video.first, 0.0)]
@@ -361,7 +361,9 @@ def _is_blank(frame: Frame) -> bool:
     return float(np.std(frame.image)) < BLANK_GREY
 
 
-def _examined_times(video: Video | TwoVideos, begin_s: float) -> list[float]:
+def _examined_times(video: Video | TwoVideos, begin_s: float, start_s: float | None) -> list[float]:
+    start_s = start_s or 0.0
+    begin_s = max(begin_s, start_s)
     length_s = EXAMINED_S if video.count is None else video.count / video.fps
     end_s = begin_s + min(EXAMINED_S, max(length_s - start_s, 0.0))
     return list(np.linspace(begin_s, end_s, EXAMINED_FRAMES, endpoint=False))
