@@ -101,7 +101,7 @@ def test_every_kind_is_the_same_by_path_and_by_address(
 def test_a_server_that_serves_browsers_only_is_asked_by_imread_from_url(
     server: FileServer,
 ) -> None:
-    server.replies["/image"] = Reply(png(IMAGE), content_type="image/png", agent="Chrome")
+    server.replies["/image"] = Reply(png(IMAGE), content_type="image/png", agent="AppleWebKit")
     np.testing.assert_array_equal(opened(web(server)), IMAGE)
     server.replies["/image"] = Reply(b"no", status=403)
     with pytest.raises(SourceError, match="answers 403"):
