@@ -1,4 +1,4 @@
-"""Files of images, disparity, depth and points: reading and writing.
+"""Read and write files of images, disparity, depth and points.
 
 A file appears under its name only when it is complete.
 
@@ -17,7 +17,6 @@ import re
 import tempfile
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -60,11 +59,19 @@ _MAX_MISSING = 0.5
 """Share of an image that may be missing."""
 _BITS = (8, 10, 12, 14, 16, 32)
 """Depths of camera images."""
-_PLY_PROPERTIES = (
-    *((axis, "float") for axis in ("x", "y", "z")),
-    *((channel, "uchar") for channel in ("red", "green", "blue")),
-)
-_PLY_VERTEX = np.dtype([(n, "<f4" if k == "float" else "u1") for n, k in _PLY_PROPERTIES])
+_PLY_VERTEX = np.dtype([("position", "<f4", 3), ("color", "u1", 3)])
+_PLY_HEADER = """ply
+format binary_little_endian 1.0
+comment OpenCV camera axes, metres
+element vertex {count}
+property float x
+property float y
+property float z
+property uchar red
+property uchar green
+property uchar blue
+end_header
+"""
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -82,28 +89,17 @@ def read_bytes(path: str | Path) -> bytes:
 
 @dataclass(frozen=True)
 class RawImage:
-    """A decoded image with the values of its file; `to_bgr8` converts them to 8 bits.
+    """Decoded image with the values of its file."""
 
-    Parameters
-    ----------
-    array : (H, W, 3) uint8, uint16 or float32
-        BGR; alpha is left out, EXIF rotation applied.
-    significant_bits : int, optional
-        Bits in use, where a PNG file records them.
-    damaged : str
-        Damage of the file as half a sentence; empty for an intact one.
-    """
-
-    array: NDArray[Any]
-    significant_bits: int | None = None
-    damaged: str = ""
+    array: NDArray[Any]  # (H, W, 3) uint8, uint16 or float32, BGR, without alpha, upright
+    significant_bits: int = 0  # bits in use, where a PNG file records them
+    damaged: str = ""  # half a sentence, empty for an intact file
 
 
 def decode_image(data: bytes, name: str | Path) -> RawImage:
     """Decode an image: colour, grey, 16-bit, float, palette, alpha, rotated by EXIF.
 
-    Of a damaged file what can be decoded is returned; SourceError is raised where less than half
-    can, or where the file is no image.
+    A damaged file is decoded as far as possible; SourceError is raised below the half.
     """
     array, damaged = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
     if array is not None and array.ndim == 2:  # IMREAD_COLOR would make bytes of grey floats
@@ -118,21 +114,21 @@ def decode_image(data: bytes, name: str | Path) -> RawImage:
             f"{name} is not an image that can be read: damaged, or of an unsupported format; use "
             "PNG or JPEG"
         )
-    if missing > _MAX_MISSING:
+    if missing is not None and missing > _MAX_MISSING:
         raise SourceError(
             f"{name} is damaged: {100 * missing:.0f} % of it is missing; fetch it again"
         )
-    if not damaged and not missing:  # a format that only Pillow reads
-        return RawImage(partial)
+    if missing is None:  # a format that only Pillow reads, or damage that it does not detect
+        return RawImage(partial, damaged="the file is damaged" if damaged else "")
     share = f": {100 * missing:.0f} % of it is missing" if missing >= 0.01 else ""
     return RawImage(partial, damaged=f"the file is damaged{share}")
 
 
 def to_bgr8(*raws: RawImage) -> tuple[BGRImage, ...]:
-    """Convert images to 8 bits, all by the same factor: their used range becomes 0..255."""
+    """Convert images to 8 bits by one factor: their used range becomes 0..255."""
     deep = [raw for raw in raws if raw.array.dtype != np.uint8]
     high = max((float(np.nanmax(raw.array, initial=0)) for raw in deep), default=0.0)
-    least = max((raw.significant_bits or 0 for raw in deep), default=0)
+    least = max((raw.significant_bits for raw in deep), default=0)
     if any(raw.array.dtype.kind == "f" for raw in deep):
         full = max(high, 1.0) if np.isfinite(high) else 1.0
     else:
@@ -156,7 +152,7 @@ def read_image(path: str | Path) -> BGRImage:
 
 
 def _decode(data: bytes, flags: int) -> tuple[NDArray[Any] | None, bool]:
-    """Return the image, None where OpenCV cannot decode it, and whether the file is damaged."""
+    """Return the image as far as OpenCV decodes it, and whether it is damaged."""
     image = None
     if not data:
         return None, False
@@ -168,35 +164,15 @@ def _decode(data: bytes, flags: int) -> tuple[NDArray[Any] | None, bool]:
 
 
 def _is_damaged(data: bytes) -> bool:
-    """Return whether a JPEG, WebP or BMP lacks its end, or a PNG or TIFF contains errors."""
-    if data.startswith(_PNG_START):
-        return not _is_intact_png(data)
+    """Return whether a TIFF or JPEG is damaged that OpenCV may decode."""
     if data.startswith((b"II*\0", b"MM\0*")):
-        return _decode_with_pillow(data)[1] > 0
-    if data.startswith(b"BM"):
-        return len(data) < int.from_bytes(data[2:6], "little")
-    if data.startswith(b"RIFF"):
-        return len(data) < 8 + int.from_bytes(data[4:8], "little")
+        return _decode_with_pillow(data)[1] is not None
     if not data.startswith(b"\xff\xd8\xff"):
         return False
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:  # start of the scan
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return data.find(b"\xff\xd9", at) < 0  # an earlier one would end a preview
-
-
-def _is_intact_png(data: bytes) -> bool:
-    at = len(_PNG_START)
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        kind, checksum = data[at + 4 : at + 8], data[end - 4 : end]
-        ancillary = kind[0] & 0x20
-        if not ancillary and zlib.crc32(data[at + 4 : end - 4]).to_bytes(4, "big") != checksum:
-            return False
-        if kind == b"IEND":
-            return True
-        at = end
-    return False
 
 
 _STDERR_LOCK = threading.Lock()
@@ -223,11 +199,11 @@ def _captured_stderr() -> Iterator[list[bytes]]:
             output[0] = file.read()
 
 
-def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any] | None, float]:
-    """Return the image as far as Pillow decodes it, and the share that is missing."""
+def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any] | None, float | None]:
+    """Return what Pillow decodes, and the missing share where damaged."""
     from PIL import Image, ImageFile, ImageOps  # noqa: PLC0415  slow, and seldom needed
 
-    missing = 0.0
+    missing: float | None = None
     with _captured_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for tolerant in (False, True):
@@ -236,7 +212,7 @@ def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any] | None, float]:
                 with Image.open(io.BytesIO(data)) as file:
                     missing = 1.0  # of an image that is recognised, unless it is decoded
                     file.load()
-                    missing = _share_missing(np.asarray(file)) if tolerant else 0.0
+                    missing = _share_missing(np.asarray(file)) if tolerant else None
                     upright = ImageOps.exif_transpose(file)
                     if file.mode.startswith("I"):
                         return np.dstack([np.asarray(upright).astype(np.uint16)] * 3), missing
@@ -256,14 +232,14 @@ def _share_missing(image: NDArray[Any]) -> float:
     return float(max(np.argmax(each) for each in filled)) / len(rows)
 
 
-def _significant_bits(data: bytes) -> int | None:
-    """Return the bits that a PNG file records for its first channel (chunk sBIT)."""
+def _significant_bits(data: bytes) -> int:
+    """Return the bits that a PNG file records in its chunk sBIT."""
     at = data.find(b"sBIT", 0, 1024) if data.startswith(_PNG_START) else -1
-    return data[at + 4] if at > 0 else None
+    return data[at + 4] if at > 0 else 0
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write an image, (H, W, 3) uint8 BGR or (H, W) uint8 or uint16, by its suffix."""
+    """Write an image (H, W, 3) uint8, BGR, or (H, W) uint8 or uint16."""
     suffix = Path(path).suffix.lower()
     try:
         done, data = cv2.imencode(suffix, image)
@@ -275,7 +251,7 @@ def write_image(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16])
 
 
 def write_pfm(path: str | Path, values: DisparityMap) -> None:
-    """Write a map as PFM: float32, little endian, bottom row first, unknown as infinity."""
+    """Write a map as PFM: little endian, bottom row first, unknown as infinity."""
     if values.ndim != 2:
         raise UsageError(f"a PFM file holds a map of two dimensions, not {values.ndim}")
     filled = np.where(np.isfinite(values), values, np.float32(np.inf))
@@ -299,13 +275,9 @@ def read_pfm(path: str | Path) -> DisparityMap:
     if len(body) < width * height * 4 or width * height == 0:
         raise SourceError(f"{path} is cut off: {width}x{height} values were announced")
     values = np.frombuffer(body, order + "f4", count=width * height).reshape(height, width)
-    return _unknown_to_nan(np.flipud(values))
-
-
-def _unknown_to_nan(values: NDArray[Any]) -> NDArray[np.float32]:
-    result = np.array(values, dtype=np.float32)
-    result[~np.isfinite(result)] = np.nan
-    return result
+    disparity = np.flipud(values).astype(np.float32)
+    disparity[~np.isfinite(disparity)] = np.nan
+    return disparity
 
 
 def _write_png16(path: str | Path, values: NDArray[np.float32], steps: int) -> None:
@@ -317,19 +289,16 @@ def _write_png16(path: str | Path, values: NDArray[np.float32], steps: int) -> N
 
 
 def _read_png16(path: str | Path, steps: int) -> NDArray[np.float32]:
-    raw, damaged = _decode(read_bytes(path), cv2.IMREAD_UNCHANGED)
-    if damaged:
-        raise SourceError(f"{path} is damaged; fetch it again")
+    raw, _ = _decode(read_bytes(path), cv2.IMREAD_UNCHANGED)
     if raw is None or raw.ndim != 2 or raw.dtype != np.uint16:
-        raise SourceError(f"{path} is not a 16-bit grey PNG, as a map of numbers must be")
-    values = np.array(raw, dtype=np.float32)
-    values /= steps
+        raise SourceError(f"{path} is not an intact 16-bit grey PNG, as a map of numbers must be")
+    values = np.asarray(raw.astype(np.float32) / steps, np.float32)
     values[raw == 0] = np.nan
     return values
 
 
 def write_kitti_png(path: str | Path, disparity: DisparityMap) -> None:
-    """Write a disparity [px] as KITTI does: 16-bit PNG, value * 256, 0 unknown."""
+    """Write a disparity [px] as KITTI does: value * 256, 0 unknown."""
     _write_png16(path, disparity, _KITTI_STEPS_PER_PX)
 
 
@@ -344,7 +313,7 @@ def write_depth_png(path: str | Path, depth: DepthMap) -> None:
 
 
 def read_depth_png(path: str | Path) -> DepthMap:
-    """Read depth from a 16-bit PNG in millimetres: (H, W) float32 [m], NaN where unknown."""
+    """Read depth (H, W) [m] from 16-bit PNG, NaN where unknown."""
     return _read_png16(path, _MM_PER_M)
 
 
@@ -352,7 +321,7 @@ _READERS = {".pfm": read_pfm, ".png": read_kitti_png}
 
 
 def read_disparity(path: str | Path) -> DisparityMap:
-    """Read a disparity (H, W) [px] from .pfm or KITTI .png, NaN where unknown."""
+    """Read a disparity (H, W) [px] from .pfm or KITTI .png."""
     reader = _READERS.get(Path(path).suffix.lower())
     if reader is None:
         raise SourceError(f"{path} has none of the known suffixes {', '.join(_READERS)}")
@@ -360,15 +329,7 @@ def read_disparity(path: str | Path) -> DisparityMap:
 
 
 def write_ply(path: str | Path, points: NDArray[np.float32], colors: NDArray[np.uint8]) -> None:
-    """Write points (N, 3) [m] and their colours (N, 3), RGB, as binary little-endian PLY."""
+    """Write points (N, 3) [m] and colours (N, 3), RGB, as binary PLY."""
     vertices = np.empty(len(points), _PLY_VERTEX)
-    for axis, name in enumerate(("x", "y", "z")):
-        vertices[name] = points[:, axis]
-    for channel, name in enumerate(("red", "green", "blue")):
-        vertices[name] = colors[:, channel]
-    properties = "".join(f"property {kind} {name}\n" for name, kind in _PLY_PROPERTIES)
-    header = (
-        "ply\nformat binary_little_endian 1.0\ncomment OpenCV camera axes, metres\n"
-        f"element vertex {len(points)}\n{properties}end_header\n"
-    )
-    write_bytes(path, header.encode(), vertices.tobytes())
+    vertices["position"], vertices["color"] = points, colors
+    write_bytes(path, _PLY_HEADER.format(count=len(points)).encode(), vertices.tobytes())

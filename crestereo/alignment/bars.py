@@ -50,16 +50,12 @@ class Bars:
 
 
 def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage]) -> Bars:
-    """Find the bars of both views in frames spread over a video.
-
-    On each side the wider bar of both views counts; none where all is dark. Raise SourceError
-    without frames or where they differ in size.
-    """
+    """Find the bars of both views in frames of one size spread over a video."""
     frames = [*frames_left, *frames_right]
     if not frames or len({frame.shape for frame in frames}) != 1:
         raise SourceError("black bars are searched in one or more frames of the same size")
     views = [_bars_of(list(view)) for view in (frames_left, frames_right) if len(view)]
-    bars = Bars(*(int(width) for width in np.max(views, axis=0)))
+    bars = Bars(*(int(width) for width in np.max(views, axis=0)))  # the wider one of both views
     height, width = frames[0].shape[:2]
     down, across = 1 - (bars.top + bars.bottom) / height, 1 - (bars.left + bars.right) / width
     framed = down < 1 and across < 1  # may be a thing in front of a black wall
@@ -76,7 +72,7 @@ def _bars_of(frames: list[BGRImage]) -> tuple[int, int, int, int]:
 
 
 def _ends(grey: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return the widths of the bars at the first and last lines of (N, lines, across)."""
+    """Return the widths of the bars at both ends of (N, lines, across)."""
     lines = grey.mean(axis=2, dtype=np.float32)  # (N, lines)
     mean = lines.mean(axis=0)
     # Within a line of the worst frame, and over time: a bar does not move.

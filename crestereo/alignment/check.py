@@ -1,4 +1,4 @@
-"""Check whether two images are a stereo pair and estimate what would align it."""
+"""Check whether two images are a stereo pair; estimate its geometry."""
 
 from __future__ import annotations
 
@@ -110,10 +110,9 @@ class _Fit(NamedTuple):
 
 
 def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> PairCheck:
-    """Check whether two images are a stereo pair and estimate what would align it.
+    """Check whether two images are a stereo pair; estimate its geometry.
 
     `turned`: try mirrored, upside-down and turned images too before calling a pair unrelated.
-    Raise UsageError where one is not (H, W, 3) uint8, SourceError where the sizes differ.
     """
     check_images(left, right)
     copies = WorkingCopies.of(left, right)
@@ -155,14 +154,14 @@ def median_rows_px(found: Matches, shape: tuple[int, int]) -> float:
 
 
 def unit_px(shape: tuple[int, int]) -> float:
-    """Return the length of one pixel of an image of the reference width."""
+    """Return the length of one pixel at the reference width."""
     return max(shape[1], LEAST_WIDTH_PX) / REFERENCE_WIDTH_PX
 
 
 def disparity_range(
     found: Matches, copies: WorkingCopies, model: AlignmentModel
 ) -> tuple[float, float] | None:
-    """Return the disparity range of aligned matches and of a coarse search [px], if any."""
+    """Return the disparity range of matches and of a coarse search [px]."""
     columns, rows = _offsets(found, model, copies.shape).T
     columns = columns[_on_row(rows, copies.shape)]
     matched = None if len(columns) < MIN_MATCHES else np.percentile(columns, [2, 98])
@@ -177,10 +176,7 @@ def disparity_range(
 
 
 def choose_shift(disparity_range: tuple[float, float], width_px: int) -> int:
-    """Return the whole number of pixels to subtract from every disparity.
-
-    Negative for pairs with negative disparities; zero where the range suits a network or is NaN.
-    """
+    """Return the pixels to subtract from every disparity to suit a network."""
     low, high = disparity_range
     if not math.isfinite(low):
         return 0
@@ -238,7 +234,7 @@ def _described(
 
 
 def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
-    """Return the correction of a rectified pair's rows, none where the evidence is weak."""
+    """Return the correction of a rectified pair's rows, if the evidence is clear."""
     fitted = replace(choose_model(found.left, found.right, shape, free=3), rows_only=True)
     rows = _offsets(found, fitted, shape)[:, 1]
     correction = rows - (found.left - found.right)[:, 1]
@@ -251,13 +247,13 @@ def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
 
 
 def _scale_of(model: AlignmentModel) -> float:
-    """Return by how much the model scales the right image more than the left one."""
+    """Return the scale of the right image over that of the left one."""
     _, roll, zoom, *_, left_roll, _ = model.theta
     return math.hypot(zoom, roll) / math.hypot(1, left_roll)
 
 
 def _offsets(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> NDArray[np.float64]:
-    """Return left minus right positions (N, 2) after the model, in full pixels."""
+    """Return left minus right positions (N, 2) after the model [px]."""
     left = transform(model.left_homography(shape), found.left)
     return left - transform(model.right_homography(shape), found.right)
 
@@ -273,7 +269,7 @@ def _is_rectified(found: Matches, model: AlignmentModel, shape: tuple[int, int])
 
 
 def _is_believable(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
-    """Return whether a model is a small correction that most matches agree with."""
+    """Return whether a model is a small correction that most matches support."""
     offsets = _offsets(found, model, shape)
     kept = _on_row(offsets[:, 1], shape)
     small = (np.abs(np.subtract(model.theta, NOTHING)) < MAX_THETA).all()
@@ -288,7 +284,7 @@ def _is_believable(found: Matches, model: AlignmentModel, shape: tuple[int, int]
 def _is_possible(
     left: NDArray[np.float64], offsets: NDArray[np.float64], canvas: tuple[int, int]
 ) -> bool:
-    """Return whether aligned matches can be two views: columns in order, on more than few rows."""
+    """Return whether columns keep their order, on more than a few rows."""
     by_row = np.argsort(left[:, 1], kind="stable")
     columns = left[by_row, 0]
     right = columns - offsets[by_row, 0]

@@ -28,7 +28,7 @@ MIN_SLOPE_GREY = 8.0  # nearby: without texture anything agrees
 def aligned_copies(
     left: BGRImage, right: BGRImage, model: AlignmentModel, width_px: int
 ) -> list[tuple[BGRImage, Mask]]:
-    """Return both images, small and aligned, each with where it has data to match."""
+    """Return both images, small and aligned, each with its mask of data."""
     height, width = left.shape[:2]
     scale = min(1.0, width_px / model.orientation.canvas((height, width))[1])
     shape = (max(1, round(height * scale)), max(1, round(width * scale)))
@@ -52,7 +52,7 @@ def aligned_copies(
 def two_sided_disparity(
     left: BGRImage, right: BGRImage, low: int, high: int
 ) -> tuple[Field, Field]:
-    """Return left minus right position [px] at the pixels of the left and of the right image."""
+    """Return the disparity [px] on the grids of the left and right image."""
     border = max(abs(low), abs(high)) + 16  # the matcher leaves a border of its range unmatched
     wide = [
         np.asarray(
@@ -94,10 +94,7 @@ def agrees(disparity: Field, other: Field, other_data: Mask, direction: int) -> 
 def dense_range(
     left: BGRImage, right: BGRImage, model: AlignmentModel
 ) -> tuple[float, float] | None:
-    """Search the whole width coarsely for the disparity range [px of the given images].
-
-    The range is narrowed by the error of the search; None where too little could be matched.
-    """
+    """Search the whole width coarsely for the disparity range [px], if any."""
     (small_left, data_left), (small_right, data_right) = aligned_copies(
         left, right, model, RANGE_WIDTH_PX
     )
@@ -119,4 +116,5 @@ def dense_range(
         return None
     scale = model.orientation.canvas(left.shape[:2])[1] / width
     low, high = np.percentile(values, [LOWEST_PER_CENT, 100 - LOWEST_PER_CENT])
+    # narrower by the error of the search
     return (float(low) + AGREEMENT_PX) * scale, (float(high) - AGREEMENT_PX) * scale

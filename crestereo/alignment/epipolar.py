@@ -1,4 +1,4 @@
-"""Fit the model that puts matching points on the same row.
+"""Fit the model that aligns matching points in rows.
 
 Coordinates are normalised: origin in the middle of the image, unit half its long side. A left
 point (x, y) and a right point (x', y') of the same thing in space shall get the same row::
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from numpy.linalg import matrix_power
 from numpy.typing import NDArray
 
 from crestereo.alignment.matches import Points
@@ -35,17 +36,8 @@ WORTH_LEFT = 0.8  # the same for warping the left image too
 FOLDS = 4
 
 
-_SIDES = ("left", "right")
-
-
-def _quarter_turns(number: int) -> NDArray[np.float64]:
-    """Return a clockwise rotation about the origin (x right, y down) by multiples of 90 deg."""
-    cos, sin = [(1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0)][number]
-    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-
-
 class Orientation(Enum):
-    """Turns before the alignment: left and right quarter turns, the mirrored image if any."""
+    """Clockwise quarter turns of left and right, and the mirrored image."""
 
     UPRIGHT = (0, 0, "", "")
     UPSIDE_DOWN = (0, 2, "", "the right image is upside down: turned by 180 degrees")
@@ -59,9 +51,10 @@ class Orientation(Enum):
     FLIPPED = (0, 2, "right", "the right image is flipped upside down: flipped back")
 
     def __init__(self, left: int, right: int, mirrored: str, text: str) -> None:
-        mirror = {side: np.diag([-1.0 if side == mirrored else 1.0, 1, 1]) for side in _SIDES}
-        self.left = _quarter_turns(left) @ mirror["left"]
-        self.right = _quarter_turns(right) @ mirror["right"]
+        turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])  # x right, y down
+        flip = np.diag([-1.0, 1.0, 1.0])
+        self.left = matrix_power(turn, left) @ matrix_power(flip, int(mirrored == "left"))
+        self.right = matrix_power(turn, right) @ matrix_power(flip, int(mirrored == "right"))
         self.mirrored = bool(mirrored)
         self.text = text
 
@@ -72,7 +65,7 @@ class Orientation(Enum):
 
 @dataclass(frozen=True)
 class AlignmentModel:
-    """The numbers that align a pair, normalised, for one image size."""
+    """Normalised parameters that align a pair."""
 
     theta: tuple[float, ...] = NOTHING
     rows_only: bool = False  # move rows only, so that disparities stay: shift, roll and zoom
@@ -89,13 +82,13 @@ class AlignmentModel:
         return self.theta[5:] != (0, 0) or not np.array_equal(self.orientation.left, np.eye(3))
 
     def left_homography(self, shape: tuple[int, int]) -> Homography:
-        """Return the map from the left image of `shape` (height, width) to the aligned one."""
+        """Return the map from a left image of a size to the aligned one."""
         roll, yaw = self.theta[5:]
         rows = np.array([[1, -roll, 0], [roll, 1, 0], [yaw, 0, 1]])
         return self._in_pixels(rows @ self.orientation.left, shape)
 
     def right_homography(self, shape: tuple[int, int]) -> Homography:
-        """Return the map from the right image of `shape` (height, width) to the aligned one."""
+        """Return the map from a right image of a size to the aligned one."""
         shift, roll, zoom, yaw, pitch = self.theta[:5]
         columns = [1.0, 0.0, 0.0] if self.rows_only else [zoom, -roll, 0.0]
         rows = np.array([columns, [roll, zoom, shift], [yaw, pitch, 1.0]])
@@ -126,9 +119,9 @@ def choose_model(
     *,
     free: int | None = None,
 ) -> AlignmentModel:
-    """Fit the shortest model that explains at least 12 matches it was not fitted to.
+    """Fit the shortest model that explains matches it was not fitted to.
 
-    `free` sets its length, one of `STAGES`, instead.
+    `free`, one of `STAGES`, sets its length instead.
     """
     to_unit = np.linalg.inv(_to_pixels(shape))
     noise = NOISE_640_PX * (shape[1] / 640) / (max(shape) / 2)

@@ -46,7 +46,7 @@ class WorkingCopies:
 
     @classmethod
     def of(cls, left: BGRImage, right: BGRImage, side_px: int = WORKING_SIDE_PX) -> WorkingCopies:
-        """Shrink two images of the same size to a long side of `side_px`."""
+        """Shrink two images of one size to a long side of `side_px`."""
         height, width = left.shape[:2]
         scale = max(height, width) / side_px
         if scale <= 1:
@@ -63,7 +63,7 @@ def find_matches(left: BGRImage, right: BGRImage) -> Matches:
 
 
 def match_copies(copies: WorkingCopies, *, mirrored: bool = False) -> Matches:
-    """Match SIFT features of two copies; `mirrored`: the right one is flipped left to right."""
+    """Match SIFT features of two copies, the right one possibly mirrored."""
     right = np.ascontiguousarray(copies.right[:, ::-1]) if mirrored else copies.right
     with ThreadPoolExecutor(2) as pool:
         (points_l, desc_l), (points_r, desc_r) = pool.map(_features, (copies.left, right))

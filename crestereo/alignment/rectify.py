@@ -1,4 +1,4 @@
-"""Warp a pair so that a network can match it, and map its disparity back to the left image."""
+"""Warp pairs for the network; map their disparity back to the left image."""
 
 from __future__ import annotations
 
@@ -52,10 +52,7 @@ class AlignmentPlan:
         return move @ self.check.model.right_homography(self.check.shape)
 
     def apply(self, left: BGRImage, right: BGRImage) -> tuple[BGRImage, BGRImage]:
-        """Return the aligned images; the given ones where nothing is to do.
-
-        Raise SourceError where an image has another size than the checked ones.
-        """
+        """Return the aligned images; the given ones where `does_nothing`."""
         for image in (left, right):
             if image.shape[:2] != self.check.shape:
                 raise SourceError(
@@ -66,20 +63,21 @@ class AlignmentPlan:
             return left, right
         model, width, start = self.check.model, self.canvas[1], self.origin[0]
         edge = cv2.BORDER_REPLICATE
-        return (
-            _warp(left, self.left_homography, self.canvas, edge)
-            if model.moves_left
-            else _moved(left, -start, width),
-            _moved(right, self.shift_px - start, width)
-            if model.does_nothing
-            else _warp(right, self.right_homography, self.canvas, edge),
-        )
+        if model.moves_left:
+            left = _warp(left, self.left_homography, self.canvas, edge)
+        else:
+            left = _moved(left, -start, width)
+        if model.does_nothing:
+            right = _moved(right, self.shift_px - start, width)
+        else:
+            right = _warp(right, self.right_homography, self.canvas, edge)
+        return left, right
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
-        """Map the disparity of the aligned pair, (H, W) [px] on the canvas, to the left image.
+        """Map a disparity (H, W) [px] of the canvas to the left image.
 
-        Signed, NaN where the warped right image has no data; where both images were warped it is
-        measured along the rows of the aligned pair. Raise UsageError where the size is wrong.
+        It is NaN where the warped right image has no data. Where both images were warped it is
+        measured along the rows of the aligned pair.
         """
         if disparity.shape != self.canvas:
             raise UsageError(
@@ -89,28 +87,11 @@ class AlignmentPlan:
         if self.does_nothing:
             return disparity
         if self.check.verdict is Verdict.ALIGNED:
-            disparity = np.where(self._is_in_right(disparity), disparity, np.float32(np.nan))
-        return self._to_left(disparity + np.float32(self.shift_px))
-
-    @cached_property
-    def _right_columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return first and last column of the right image in every row of the canvas, (H, 1) each.
-
-        A warped rectangle is convex: it fills one interval of a row, or none.
-        """
-        full = np.full(self.check.shape, 255, np.uint8)
-        seen = _warp(full, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False) > 0
-        width = self.canvas[1]
-        first = np.where(seen.any(axis=1), seen.argmax(axis=1), width) - 0.5
-        last = width - 0.5 - seen[:, ::-1].argmax(axis=1)
-        return first[:, None].astype(np.float32), last[:, None].astype(np.float32)
-
-    def _is_in_right(self, disparity: DisparityMap) -> NDArray[np.bool_]:
-        first, last = self._right_columns
-        columns = np.arange(self.canvas[1], dtype=np.float32) - disparity
-        return np.asarray((columns >= first) & (columns < last))  # false where it is NaN
-
-    def _to_left(self, values: DisparityMap) -> DisparityMap:
+            first, last = self._right_columns
+            columns = np.arange(self.canvas[1], dtype=np.float32) - disparity
+            inside = (columns >= first) & (columns < last)  # false where it is NaN
+            disparity = np.where(inside, disparity, np.float32(np.nan))
+        values = disparity + np.float32(self.shift_px)
         if not self.check.model.moves_left:
             x, y = -self.origin[0], -self.origin[1]
             height, width = self.check.shape
@@ -118,15 +99,26 @@ class AlignmentPlan:
         back = np.asarray(np.linalg.inv(self.left_homography), np.float64)
         return _warp(values, back, self.check.shape, cv2.BORDER_CONSTANT, np.nan, exact=False)
 
+    @cached_property
+    def _right_columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the first and last column (H, 1) of the warped right image."""
+        # A warped rectangle is convex: it fills one interval of a row, or none.
+        full = np.full(self.check.shape, 255, np.uint8)
+        seen = _warp(full, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False) > 0
+        width = self.canvas[1]
+        first = np.where(seen.any(axis=1), seen.argmax(axis=1), width) - 0.5
+        last = width - 0.5 - seen[:, ::-1].argmax(axis=1)
+        return first[:, None].astype(np.float32), last[:, None].astype(np.float32)
+
 
 def plan_alignment(check: PairCheck, *, still: bool = True) -> AlignmentPlan:
     """Choose the shift and the canvas for a checked pair.
 
     `still`: the plan is for this pair alone. In a video near parts are moved into the network's
-    reach only where they are beyond it, because later scenes may show farther ones. The canvas is
-    the left image; it grows where a negative shift would push the right image out of it, and, when
-    the left image is warped too, until it holds all of that.
+    reach only where they are beyond it, because later scenes may show farther ones.
     """
+    # The canvas is the left image; it grows where a negative shift would push the right image out
+    # of it, and, when the left image is warped too, until it holds all of that.
     height, width = check.model.orientation.canvas(check.shape)
     shift = choose_shift(check.disparity_range, width)
     if not still and check.disparity_range[1] <= REACH_SHARE * width:
@@ -149,7 +141,7 @@ def _translation(x: float, y: float) -> Homography:
 
 
 def _moved(image: BGRImage, right_px: int, width: int) -> BGRImage:
-    """Move an image right by whole pixels on a canvas of a width, its edges repeated."""
+    """Move an image right on a canvas of a width, its edges repeated."""
     if right_px == 0 and width == image.shape[1]:
         return image
     rest = max(width - image.shape[1] - right_px, 0)
@@ -165,7 +157,7 @@ def _warp(
     *,
     exact: bool = True,
 ) -> NDArray[_Values]:
-    """Warp `values` to `size` (height, width); `exact` keeps images sharp by cubic weights."""
+    """Warp `values` to `size` (height, width), sharply where `exact`."""
     warped = cv2.warpPerspective(
         values, homography, (size[1], size[0]),
         flags=cv2.INTER_CUBIC if exact else cv2.INTER_LINEAR, borderMode=border,
@@ -176,7 +168,7 @@ def _warp(
 
 @dataclass(frozen=True)
 class AlignedPair:
-    """A pair that a network can match; the given images where nothing had to be done."""
+    """Pair that a network can match."""
 
     left: BGRImage
     right: BGRImage
@@ -184,13 +176,13 @@ class AlignedPair:
     bars: Bars = field(default_factory=Bars)  # what was cropped before
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
-        """Return the disparity of the aligned pair on the grid of the given left image."""
+        """Map a disparity of the aligned pair to the given left image."""
         restored = disparity if self.plan is None else self.plan.restore(disparity)
         return self.bars.restore(restored) if self.bars else restored
 
 
 def align_pair(left: BGRImage, right: BGRImage, *, check: PairCheck | None = None) -> AlignedPair:
-    """Align two images by their matches; `restore` of the result maps disparity back.
+    """Align two images by their matches.
 
     Parameters
     ----------
@@ -198,6 +190,11 @@ def align_pair(left: BGRImage, right: BGRImage, *, check: PairCheck | None = Non
         BGR images of the same size.
     check : PairCheck, optional
         Result of `check_pair`; by default they are checked here, turned images too.
+
+    Returns
+    -------
+    AlignedPair
+        Its `restore` maps a disparity back to the left image.
 
     Raises
     ------

@@ -37,18 +37,10 @@ ANSWER_FROM = 0.98
 
 @dataclass(frozen=True)
 class SwapFinding:
-    """Order of the images of a pair.
+    """Order of the images of a pair."""
 
-    Parameters
-    ----------
-    swapped : bool or None
-        None: undetermined.
-    confidence : float
-        Probability of the more likely order, 0.5 to 1.
-    """
-
-    swapped: bool | None
-    confidence: float
+    swapped: bool | None  # None: undetermined
+    confidence: float  # probability of the more likely order, 0.5 to 1
 
     def __str__(self) -> str:
         if self.swapped is None:
@@ -60,8 +52,7 @@ class SwapFinding:
 def detect_swap(left: BGRImage, right: BGRImage, *, check: PairCheck | None = None) -> SwapFinding:
     """Detect whether two images, (H, W, 3) uint8, are in the wrong order.
 
-    `check` is the result of `check_pair`, by default made here. Raise SourceError where the images
-    differ in size.
+    `check` is the result of `check_pair`, by default made here.
     """
     check = check_pair(left, right) if check is None else check
     if not check.usable:
@@ -101,7 +92,7 @@ def _means(votes: Field, cells: NDArray[np.intp]) -> Field:
 
 
 def _votes(image: BGRImage, disparity: Field, known: Mask) -> tuple[Field, NDArray[np.intp]]:
-    """Return a vote, positive for the right order, and a cell for each row of each strip."""
+    """Return vote, positive for the right order, and cell of each strip."""
     row, before, after = _strips(disparity, known)
     lab = cv2.cvtColor(image, code=cv2.COLOR_BGR2LAB).astype(np.float32)
     lab = np.asarray(cv2.GaussianBlur(lab, (0, 0), sigmaX=0.7), np.float32)
@@ -114,7 +105,7 @@ def _votes(image: BGRImage, disparity: Field, known: Mask) -> tuple[Field, NDArr
     reach = 2 + length * np.linspace(0, 1, 6)  # (N, 6)
 
     def strangeness(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return how far the colours in the strip are from the nearest outside."""
+        """Return how far colours in the strip are from the nearest outside."""
         last = disparity.shape[1] - 1
         outside = lab[row[:, None], np.clip(np.rint(columns), 0, last).astype(np.intp)]
         strip = lab[row[:, None], np.clip(np.rint(inside), 0, last).astype(np.intp)]
@@ -129,7 +120,7 @@ def _votes(image: BGRImage, disparity: Field, known: Mask) -> tuple[Field, NDArr
 def _strips(
     disparity: Field, known: Mask
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Return row, last known column before and first known column after each one-sided strip."""
+    """Return row, last column before and first column after each strip."""
     rows, columns = np.nonzero(known)
     values = disparity[rows, columns]
     jump = values[1:] - values[:-1]

@@ -1,4 +1,4 @@
-"""THE window: the only module that calls OpenCV's windows, always from the main thread.
+"""Show views in the window, from the main thread only.
 
 Keys: q, Q and Esc leave, as closing the window does; space pauses, ``.`` shows the next frame in a
 pause, ``s`` saves the view, ``h`` hides the line of keys. The mouse shows the value under it.
@@ -25,23 +25,16 @@ from crestereo.types import BGRImage
 
 _KEYS = "q leave   space pause   . next frame   s save view   h hide this line"
 _POLL_MS = 15  # far below the 100 ms in which a key is answered
-_LEAVE_KEYS = (ord("q"), ord("Q"), 27)
-_SAVE_KEYS = (ord("s"), ord("S"))
-_HIDE_KEYS = (ord("h"), ord("H"))
-_PAUSE_KEY = ord(" ")
-_STEP_KEY = ord(".")
+_ESC = "\x1b"
 
 _INK, _SHADE = (235, 235, 235), (32, 32, 32)
-_LINE_PX, _MARGIN_PX, _FONT_SCALE = 24, 8, 0.5
+_LINE_PX, _MARGIN_PX = 24, 8
 _BAR_PX, _SWATCH_PX, _WORDS_PX = 160, 12, 480
 
 
 def why_no_window() -> str:
-    """Return why no window can be opened, as half a sentence; empty where one can.
-
-    Asked before the first window call: on Linux the Qt inside OpenCV aborts the process when it
-    cannot reach a display.
-    """
+    """Return why no window can be opened; empty where one can."""
+    # Without a display the Qt inside OpenCV would abort the process at the first window call.
     if not sys.platform.startswith("linux"):
         return _why_headless()
     display, wayland = os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY")
@@ -87,12 +80,12 @@ class Window:
             self._draw()
 
     def show(self, view: View) -> None:
-        """Show another view from the next `poll` on."""
+        """Show a view from the next `poll` on."""
         self.view = view
         self._stale = True
 
     def set_state(self, state: str) -> None:
-        """Show a word about the state with every view."""
+        """Show the state of the run with every view."""
         self._state = state
         self._stale = True
 
@@ -101,23 +94,16 @@ class Window:
         self._keys_shown = not self._keys_shown
         self._stale = True
 
-    def poll(self) -> int:
-        """Draw what is new, wait a moment, return the pressed key, -1 for none.
-
-        Raises
-        ------
-        ClosedError
-            The user has closed the window.
-        DisplayError
-            OpenCV has lost it.
-        """
+    def poll(self) -> str:
+        """Draw what is new and return the key, in lower case; raise ClosedError at the end."""
         with _as_display_error():
             if self._stale:
                 self._draw()
             key = cv2.waitKey(_POLL_MS)
-        if self._was_closed():
+        pressed = chr(key).lower() if key >= 0 else ""
+        if pressed in ("q", _ESC) or self._was_closed():
             raise ClosedError
-        return key
+        return pressed
 
     def _was_closed(self) -> bool:
         try:
@@ -129,12 +115,9 @@ class Window:
 
     def _draw(self) -> None:
         self._stale = False
-        view = self.view
-        words = (self._state, view.note, view.describe(*self._mouse))
-        lines = ["   ".join(filter(None, words))]
-        if self._keys_shown:
-            lines.append(_KEYS)
-        cv2.imshow(self._title, with_caption(view, lines))
+        words = (self._state, self.view.note, self.view.describe(*self._mouse))
+        lines = ["   ".join(filter(None, words)), *([_KEYS] if self._keys_shown else [])]
+        cv2.imshow(self._title, with_caption(self.view, lines))
 
     def _on_mouse(self, event: int, x: int, y: int, flags: int, data: object) -> None:
         del event, flags, data
@@ -144,7 +127,7 @@ class Window:
 
 
 def with_caption(view: View, lines: list[str]) -> BGRImage:
-    """Return a view's image with its legend and lines of text below it."""
+    """Return a view's image above its legend and lines of text."""
     width = view.image.shape[1]
     legend = None if view.legend is None else _legend(view.legend)
     if legend is not None and legend.shape[1] > width:
@@ -160,7 +143,7 @@ def with_caption(view: View, lines: list[str]) -> BGRImage:
 
 
 def _legend(legend: Legend) -> BGRImage:
-    """Draw near value, colour bar, far value, and the patterns of guesses and unknown pixels."""
+    """Draw the colour bar, and the patterns of guesses and unknown pixels."""
     near, far = "near", "far"
     if legend.unit:
         near, far = f"{legend.near:.3g}", f"{legend.far:.3g} {legend.unit}"
@@ -172,8 +155,7 @@ def _legend(legend: Legend) -> BGRImage:
     x = _MARGIN_PX
     for part in (near, bar, far, guess, "guess", grey, "unknown"):
         if isinstance(part, str):
-            _put_text(strip, part, x)
-            x += _text_width(part)
+            x += _put_text(strip, part, x)
         else:
             strip[6 : 6 + _SWATCH_PX, x : x + part.shape[1]] = part
             x += part.shape[1]
@@ -181,23 +163,11 @@ def _legend(legend: Legend) -> BGRImage:
     return strip[:, :x]
 
 
-def _text_width(text: str) -> int:
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    size, _ = cv2.getTextSize(text=text, fontFace=font, fontScale=_FONT_SCALE, thickness=1)
-    return int(size[0])
-
-
-def _put_text(image: BGRImage, text: str, x: int) -> None:
-    cv2.putText(
-        img=image,
-        text=text,
-        org=(x, _LINE_PX - 7),
-        fontFace=cv2.FONT_HERSHEY_SIMPLEX,
-        fontScale=_FONT_SCALE,
-        color=_INK,
-        thickness=1,
-        lineType=cv2.LINE_AA,
-    )
+def _put_text(image: BGRImage, text: str, x: int) -> int:
+    """Write a text and return its width."""
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, 0.5
+    cv2.putText(image, text, (x, _LINE_PX - 7), font, scale, _INK, lineType=cv2.LINE_AA)
+    return int(cv2.getTextSize(text, font, scale, thickness=1)[0][0])
 
 
 @contextmanager
@@ -212,24 +182,7 @@ def _as_display_error() -> Iterator[None]:
 
 @contextmanager
 def open_window(title: str, first: View, wanted: bool | None) -> Iterator[Window | None]:
-    """Open the window where there is a screen, and close it however the block ends.
-
-    Parameters
-    ----------
-    title : str
-    first : View
-    wanted : bool or None
-        The setting ``window``: None opens one where there is a screen.
-
-    Yields
-    ------
-    Window or None
-
-    Raises
-    ------
-    DisplayError
-        It was asked for and cannot be opened.
-    """
+    """Open the window for a block, by default where there is a screen."""
     window = None
     reason = "" if wanted is False else why_no_window()
     if reason and wanted:
@@ -287,23 +240,11 @@ def watch(
     save_view: Callable[[BGRImage], None],
     rest: Callable[[], None],
 ) -> bool:
-    """Show views until the user leaves; the last one stays.
+    """Show views until the user leaves; return whether before the end.
 
-    Parameters
-    ----------
-    window : Window
-    next_view : callable
-        Returns the next view at once, None where there is none yet; raises ClosedError at the
-        end. Not called in a pause, so that the pipeline behind it rests too.
-    save_view : callable
-        Saves the shown image.
-    rest : callable
-        What the run still has to do when the display is lost; the process exits after it.
-
-    Returns
-    -------
-    bool
-        Whether the user left before the end.
+    `next_view` returns the next view at once, None where there is none yet, and raises ClosedError
+    at the end. It is not called in a pause, so that the pipeline behind it rests too.
+    `rest` is what the run still has to do when the display is lost; the process exits after it.
     """
     try:
         return _watch(window, next_view, save_view, rest)
@@ -324,16 +265,14 @@ def _watch(
             key = window.poll()
         except ClosedError:
             return not ended
-        if key in _LEAVE_KEYS:
-            return not ended
-        if key in _SAVE_KEYS:
+        if key == "s":
             save_view(window.view.image)
-        elif key in _HIDE_KEYS:
+        elif key == "h":
             window.toggle_keys()
-        elif key == _PAUSE_KEY:
+        elif key == " ":
             paused, step = not paused, False
             window.set_state("paused" if paused else "")
-        elif key == _STEP_KEY:
+        elif key == ".":
             step = paused
         if ended or (paused and not step):
             continue
