@@ -1,83 +1,48 @@
-"""How two separately started recordings of one scene belong together in time.
+"""Estimate the time offset of two separately started recordings of one scene.
 
-Both cameras see the same things move: whatever shakes one shakes the other, and what moves in a row
-of one image moves in about the same row of the other. These signals are compared at every offset.
+Points are tracked for a while in each recording and matched between them. At the correct offset all
+tracks of a moving scene or camera keep the rows of one alignment, and their columns change alike.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.alignment.check import check_pair
-from crestereo.errors import UsageError
+from crestereo.alignment.epipolar import NOTHING, STAGES, AlignmentModel, choose_model, transform
+from crestereo.alignment.matches import match_descriptors, sift_features
 from crestereo.types import BGRImage
 
-Signals = NDArray[np.float64]
-"""(T, channels) float64, one row for each step from a frame to the next."""
-
-SMALL_SIDE_PX = 160
-ROW_BANDS = 12
-STEADY = 0.25  # of a frame's time: steps that differ by less are those of a constant rate
-
-
-def motion_signals(frames: Iterable[BGRImage]) -> Signals:
-    """Measure what moves from each frame to the next."""
-    rows: list[NDArray[np.float64]] = []
-    last: NDArray[np.float32] | None = None
-    window: NDArray[np.float32] | None = None
-    for frame in frames:
-        small = _small(frame)
-        if last is None or window is None or small.shape != last.shape:
-            window = np.asarray(
-                cv2.createHanningWindow((small.shape[1], small.shape[0]), cv2.CV_32F), np.float32
-            )
-        else:
-            # Some versions of OpenCV multiply the window into the images they are given.
-            (dx, dy), _ = cv2.phaseCorrelate(last.copy(), small.copy(), window=window)
-            change = np.abs(small - last).mean(axis=1)
-            bands = [float(np.mean(band)) for band in np.array_split(change, ROW_BANDS)]
-            moved = [dx / small.shape[1], dy / small.shape[1]]
-            rows.append(np.array([*moved, *np.log1p(bands)]))
-        last = small
-    return np.array(rows).reshape(-1, 2 + ROW_BANDS)
-
-
-def at_constant_rate(signals: Signals, times_s: Sequence[float], fps: float) -> Signals:
-    """Return signals as a recording of a constant rate would have them."""
-    steps = np.diff(times_s) * fps
-    if len(steps) != len(signals) or (np.abs(steps - 1) < STEADY).all():
-        return signals
-    per_step = signals.copy()
-    per_step[:, :2] /= np.maximum(steps, STEADY)[:, None]  # motion adds up while frames are missing
-    middles = (np.asarray(times_s[1:]) + np.asarray(times_s[:-1])) / 2
-    places = (np.arange(int(times_s[-1] * fps + 0.5)) + 0.5) / fps
-    columns = [np.interp(places, middles, column) for column in per_step.T]
-    return np.stack(columns, axis=1)
-
-
-def _small(frame: BGRImage) -> NDArray[np.float32]:
-    grey = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY) if frame.ndim == 3 else frame
-    scale = SMALL_SIDE_PX / max(grey.shape)
-    size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.float32)
-
+Values = NDArray[np.float64]
+Shape = tuple[int, int]
 
 MAX_OFFSET_S = 3.0
-MIN_OVERLAP_S = 0.6
-NEARBY_FRAMES = 2.5  # offsets so close to the best one are the same peak
-SMALLEST_PEAK = 0.3  # of the mean correlation; unrelated clips stay below
-CLEAR_LEAD = 0.12  # over the best offset elsewhere
-BELIEVE_FROM = 0.5
-SAME_FRAMES = 1.0  # offsets up to which the top of a broad hill means no offset
-VERIFIED_PAIRS = 3  # of frames that belong together if the offset is right
-UNVERIFIED = 0.49  # what remains of the confidence if none of them matches
+MIN_FRAMES = 8
+SPACING_S = 0.6  # between the windows of tracks
+HALF_LIFE_S = 0.75  # of a window
+MAX_POINTS = 250
+MIN_MATCHES = 8
+MIN_TRACK = 5  # frames compared
+FITTED = 600  # samples from which the alignment is estimated
+MOVES_PX = 2.0  # range of the tracks that are compared
+NOISE_PX = 0.3  # of the tracks
+GAP_FRAMES = 2.5  # tracks are not interpolated over longer gaps
+COARSE_STEP = 2  # every second frame is compared at every offset
+FINE_FRAMES = 3  # around the best offset, where every frame is compared
+MIN_EVIDENCE = 0.15  # of the samples of the richest offset
+NEARBY_FRAMES = 2.5  # offsets that share a minimum
+MIN_LEAD = 0.05  # of the log residual over all other offsets
+MAX_RESIDUAL = 1.6  # mean log, 0.6 px; recordings that were not simultaneous have more
+DRAWS, AGREES_FRAMES = 200, 0.5  # of the bootstrap
+BELIEVE_FROM = 0.9
+SOUND_PEAK, SOUND_LEAD = 8.0, 1.5  # over the noise, over the second peak
+SOUND_AGREES_FRAMES = 1.5  # latency of microphones included
 
 
 class TimedFrame(Protocol):
@@ -107,12 +72,15 @@ class SyncFinding:
         0 to 1.
     measured_frames : float
         Most likely offset, found or not; NaN where nothing could be measured.
+    sound_frames : float
+        Offset of the sound, NaN without a clear one.
     """
 
     offset_s: float = 0.0
     offset_frames: float = 0.0
     confidence: float = 0.0
     measured_frames: float = math.nan
+    sound_frames: float = math.nan
 
     @property
     def found(self) -> bool:
@@ -120,157 +88,260 @@ class SyncFinding:
         return self.confidence >= BELIEVE_FROM
 
     def __str__(self) -> str:
-        if not self.found:
-            measured = ""
-            if not math.isnan(self.measured_frames):
-                measured = f", measured {self.measured_frames:+.1f}"
-            return f"sync: offset not found (too little shared motion{measured}), using 0 frames"
-        late = f"right video {abs(self.offset_frames):.1f} frames "
-        late += "behind" if self.offset_frames > 0 else "ahead"
-        text = "already synchronized" if round(self.offset_frames) == 0 else late
-        return f"sync: {text} ({100 * self.confidence:.0f} % sure)"
+        if self.found:
+            late = f"right video {abs(self.offset_frames):.1f} frames "
+            late += "behind" if self.offset_frames > 0 else "ahead"
+            text = "already synchronized" if round(self.offset_frames) == 0 else late
+            text += f" ({100 * self.confidence:.0f} % sure)"
+        elif math.isnan(self.measured_frames):
+            text = "offset not found (too few moving points in both videos), using 0 frames"
+        else:
+            text = f"offset not certain (measured {self.measured_frames:+.1f}), using 0 frames"
+        if not math.isnan(self.sound_frames):
+            apart = abs(self.sound_frames - self.measured_frames)
+            verb = "agrees" if apart <= SOUND_AGREES_FRAMES else "differs"
+            text += f"; the sound {verb}: {self.sound_frames:+.1f} frames"
+            text += "" if self.found and verb == "agrees" else ", --sync sets the offset"
+        return f"sync: {text}"
 
 
 def find_offset(
     left_frames: Sequence[TimedFrame], right_frames: Sequence[TimedFrame]
 ) -> SyncFinding:
     """Find the time offset of two recordings from their first seconds."""
-    both = left_frames, right_frames
-    times = [
-        [frame.time_s - (frames[0].time_s if frames else 0.0) for frame in frames]
-        for frames in both
-    ]
-    rates = [1 / float(np.median(np.diff(at_s))) if len(at_s) > 1 else 25.0 for at_s in times]
-    signals = [
-        at_constant_rate(motion_signals(frame.image for frame in frames), at_s, fps)
-        for frames, at_s, fps in zip(both, times, rates, strict=True)
-    ]
-    found = offset_of_signals(signals[0], signals[1], rates[0], rates[1])
-    counts = len(signals[0]) + 1, len(signals[1]) + 1
-    places = pairs_to_verify(found, counts, rates[1] / rates[0])
-
-    def shown(side: int, place: int) -> BGRImage:
-        return both[side][int(np.abs(np.asarray(times[side]) - place / rates[side]).argmin())].image
-
-    found = verified(found, ((shown(0, i), shown(1, k)) for i, k in places))
-    offset_s = found.offset_frames / rates[1]
-    if found.found:
-        offset_s += right_frames[0].time_s - left_frames[0].time_s
-    return SyncFinding(offset_s, found.offset_frames, found.confidence, found.measured_frames)
-
-
-def pairs_to_verify(
-    found: SyncFinding, counts: tuple[int, int], rate: float
-) -> list[tuple[int, int]]:
-    """Return which frames of the left and the right video are looked at to verify an offset."""
-    if not found.found:
-        return []
-    pairs = [
-        (i, partner)
-        for i in range(counts[0])
-        if 0 <= (partner := round(i * rate + found.offset_frames)) < counts[1]
-    ]
-    return pairs[:: max(1, len(pairs) // VERIFIED_PAIRS)][:VERIFIED_PAIRS]
-
-
-def verified(found: SyncFinding, pairs: Iterable[tuple[BGRImage, BGRImage]]) -> SyncFinding:
-    """Return a believed finding only if one of the `pairs` of `pairs_to_verify` really matches."""
-    if not found.found:
-        return found
-    if any(a.shape == b.shape and check_pair(a, b).usable for a, b in pairs):
-        return found
-    return SyncFinding(0.0, 0.0, found.confidence * UNVERIFIED, found.measured_frames)
-
-
-def offset_of_signals(
-    left: Signals, right: Signals, fps_left: float, fps_right: float
-) -> SyncFinding:
-    """Find the offset of recordings of which `motion_signals` are known, see `find_offset`."""
-    if not (0 < fps_left < math.inf and 0 < fps_right < math.inf):
-        raise UsageError(f"frame rates are positive numbers, not {fps_left} and {fps_right}")
-    left, right = _without_cadence(left), _without_cadence(right)
-    resampled = _resample(left, fps_left / fps_right)
-    most = int(MAX_OFFSET_S * fps_right)
-    least_overlap = max(8, round(MIN_OVERLAP_S * fps_right))
+    if min(len(left_frames), len(right_frames)) < MIN_FRAMES:
+        return SyncFinding()
+    period_s = float(np.median(np.diff([frame.time_s for frame in right_frames])))
+    width = left_frames[0].image.shape[1]
+    pairs = _matched(*(_windows(frames, width) for frames in (left_frames, right_frames)))
+    if not pairs or period_s <= 0:
+        return SyncFinding()
+    start_s = right_frames[0].time_s - left_frames[0].time_s
+    most = int(MAX_OFFSET_S / period_s)
     offsets = np.arange(-most, most + 1)
-    scores = np.array([_similarity(resampled, right, int(k), least_overlap) for k in offsets])
-    if not np.isfinite(scores).any():
-        return SyncFinding(0.0, 0.0, 0.0, math.nan)
-    best = int(np.nanargmax(scores))
-    elsewhere = np.abs(offsets - offsets[best]) > NEARBY_FRAMES
-    confidence = _confidence(scores[best], scores[elsewhere])
-    measured = offsets[best] + _vertex(scores, best)
-    if confidence < BELIEVE_FROM and abs(measured) <= SAME_FRAMES:
-        # Slow motion makes a hill too broad to shift by; standing alone, it tells "in step".
-        hill = _hill(scores, best)
-        in_step = _confidence(scores[best], np.delete(scores, hill))
-        if in_step >= BELIEVE_FROM:
-            return SyncFinding(0.0, 0.0, in_step, float(measured))
-    believed = measured if confidence >= BELIEVE_FROM else 0.0
-    return SyncFinding(0.0, float(believed), confidence, float(measured))
+    curve = _curve([_costs(pairs, start_s + k * period_s, period_s) for k in offsets])
+    best = int(curve.argmin())
+    if not np.isfinite(curve[best]):
+        return SyncFinding()
+    far = np.abs(offsets - offsets[best]) > NEARBY_FRAMES
+    lead = float(curve[far].min(initial=np.inf) - curve[best])
+    place, agree = _fine_offset(pairs, start_s + offsets[best] * period_s, period_s)
+    measured = float(offsets[best] + place)
+    confidence = agree * min(lead / MIN_LEAD, 1.0) * float(curve[best] < MAX_RESIDUAL)
+    if confidence < BELIEVE_FROM:
+        return SyncFinding(confidence=confidence, measured_frames=measured)
+    return SyncFinding(start_s + measured * period_s, measured, confidence, measured)
 
 
-def _without_cadence(signals: Signals) -> Signals:
-    """Return medians over three steps."""
-    if len(signals) < 3:
-        return signals
-    around = np.stack([signals[:-2], signals[1:-1], signals[2:]])
-    return np.concatenate([signals[:1], np.median(around, axis=0), signals[-1:]])
+def sound_offset_s(left: Values, right: Values, rate: int) -> float:
+    """Return how much later sounds are in the right recording [s], NaN where unclear.
 
-
-def _resample(signals: Signals, step: float) -> Signals:
-    """Return the signals at the other video's rate; a step belongs to the middle of two frames."""
-    if len(signals) == 0 or abs(step - 1) < 1e-9:
-        return signals
-    places = np.arange(int((len(signals) - 1) / step) + 1) * step + (step - 1) / 2
-    known = np.arange(len(signals))
-    columns = [np.interp(places, known, column) for column in signals.T]
-    return np.stack(columns, axis=1)
-
-
-def _similarity(left: Signals, right: Signals, offset: int, least_overlap: int) -> float:
-    """Return the mean correlation, weighted by what the signals have to tell, at one offset."""
-    start, end = max(0, -offset), min(len(left), len(right) - offset)
-    overlap = end - start
-    if overlap < least_overlap:
+    Both are samples from the beginning, correlated with all frequencies weighted alike (GCC-PHAT).
+    """
+    length = len(left) + len(right)
+    if min(len(left), len(right)) < rate:
         return math.nan
-    a, b = left[start:end], right[start + offset : end + offset]
-    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
-    covariance = (a * b).sum(axis=0)
-    power = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
-    weight = np.array([2.0, 3.0] + [3.0 / ROW_BANDS] * ROW_BANDS)
-    # Signals that hardly move carry noise only: the floors are a thousandth of the width of
-    # motion and a hundredth of the brightness change.
-    floor = overlap * np.array([1e-3, 1e-3] + [0.05] * ROW_BANDS) ** 2
-    correlation = covariance / (power + floor)
-    # A short overlap correlates by chance.
-    reliability = math.sqrt(1 - 1 / math.sqrt(overlap))
-    return float((weight * correlation).sum() / weight.sum() * reliability)
+    product = np.fft.rfft(right, length) * np.conj(np.fft.rfft(left, length))
+    correlation = np.fft.irfft(product / (np.abs(product) + 1e-9), length)
+    most = min(round(MAX_OFFSET_S * rate), length // 2 - 1)
+    values = np.abs(np.concatenate([correlation[-most:], correlation[: most + 1]]))
+    best = int(values.argmax())
+    elsewhere = np.abs(np.arange(len(values)) - best) > rate // 50
+    clear = values[best] > SOUND_LEAD * values[elsewhere].max()
+    return (best - most) / rate if clear and values[best] > SOUND_PEAK * values.std() else math.nan
 
 
-def _confidence(score: float, others: NDArray[np.float64]) -> float:
-    """Return 0 to 1 from the similarity and its lead over the offsets it competes with."""
-    lead = score - (np.nanmax(others) if np.isfinite(others).any() else 0.0)
-    likely = np.clip(score / (2 * SMALLEST_PEAK), 0, 1) * np.clip(lead / (2 * CLEAR_LEAD), 0, 1)
-    return math.sqrt(likely)
+@dataclass(frozen=True)
+class _Window:
+    """Tracks of the points that were detected at one moment."""
+
+    number: int
+    at_s: float
+    times_s: Values  # (T,)
+    points: Values  # (T, N, 2), NaN where lost
+    descriptors: NDArray[np.float32]  # (N, 128)
+    shape: Shape  # height and width of the frames
+
+    def only(self, chosen: NDArray[np.intp]) -> _Window:
+        """Return the window with some of its tracks."""
+        points, descriptors = self.points[:, chosen], self.descriptors[chosen]
+        return _Window(self.number, self.at_s, self.times_s, points, descriptors, self.shape)
 
 
-def _hill(scores: NDArray[np.float64], top: int) -> range:
-    """Return the places around a top from which it goes up all the way."""
-    start, stop = top, top + 1
-    while start > 0 and scores[start - 1] <= scores[start]:
-        start -= 1
-    while stop < len(scores) and scores[stop] <= scores[stop - 1]:
-        stop += 1
-    return range(start, stop)
+def _windows(frames: Sequence[TimedFrame], width: int) -> list[_Window]:
+    """Track points of windows of equal spacing, in pixels of a frame of `width`."""
+    times = np.array([frame.time_s for frame in frames])
+    greys = [cv2.cvtColor(frame.image, code=cv2.COLOR_BGR2GRAY) for frame in frames]
+    length_s = times[-1] - times[0]
+    count = max(1, round(length_s / SPACING_S))
+    moments = times[0] + length_s * (np.arange(count) + 0.5) / count
+    places = [int(np.abs(times - at).argmin()) for at in moments]
+    return [_track(greys, times, at, number, width) for number, at in enumerate(places)]
 
 
-def _vertex(scores: NDArray[np.float64], best: int) -> float:
-    """Return where between frames the peak lies, -0.5 to 0.5."""
-    if not 0 < best < len(scores) - 1:
-        return 0.0
-    before, peak, after = scores[best - 1 : best + 2]
-    bend = before - 2 * peak + after
-    if not np.isfinite(bend) or bend >= 0:
-        return 0.0
-    return float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
+def _track(
+    greys: Sequence[NDArray[Any]], times: Values, at: int, number: int, width: int
+) -> _Window:
+    """Track points of one frame backward and forward (Lucas-Kanade)."""
+    inside = np.flatnonzero(np.abs(times - times[at]) <= HALF_LIFE_S)
+    first, last = int(inside[0]), int(inside[-1])
+    points, descriptors = sift_features(np.asarray(greys[at], np.uint8), MAX_POINTS)
+    found = np.full((last - first + 1, len(points), 2), np.nan)
+    found[at - first] = points
+    for step, end in ((1, last), (-1, first)):
+        current, kept = points.astype(np.float32), np.ones(len(points), bool)
+        for k in range(at, end, step):
+            if not kept.any() or greys[k].shape != greys[k + step].shape:
+                break
+            current, status, _ = cv2.calcOpticalFlowPyrLK(  # type: ignore[call-overload]
+                greys[k], greys[k + step], current, None, winSize=(15, 15), maxLevel=3
+            )
+            kept &= status.ravel() > 0
+            found[k + step - first, kept] = current[kept]
+    scale = width / greys[at].shape[1]
+    shape = (round(greys[at].shape[0] * scale), width)
+    window_s = times[first : last + 1]
+    return _Window(number, float(times[at]), window_s, found * scale, descriptors, shape)
+
+
+Matched = tuple[_Window, _Window]
+
+
+def _matched(lefts: Sequence[_Window], rights: Sequence[_Window]) -> list[Matched]:
+    """Match the points of all windows that may be simultaneous."""
+    pairs = []
+    for left in lefts:
+        for right in rights:
+            few = min(len(left.descriptors), len(right.descriptors)) < MIN_MATCHES
+            if few or abs(right.at_s - left.at_s) > MAX_OFFSET_S + SPACING_S:
+                continue
+            index = match_descriptors(left.descriptors, right.descriptors)
+            if len(index) >= MIN_MATCHES:
+                pairs.append((left.only(index[:, 0]), right.only(index[:, 1])))
+    return pairs
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Positions of matched points at the same times, for some offsets."""
+
+    group: int
+    left: Values  # (T, N, 2), NaN where a track ended
+    right: Values  # (offsets, T, N, 2)
+
+
+def _part(pair: Matched, offsets_s: Values, period_s: float, step: int) -> _Part | None:
+    """Return what is known of matched points at all offsets."""
+    left, right = pair
+    wanted = left.times_s[::step] + offsets_s[:, None]  # (offsets, T)
+    after = np.clip(np.searchsorted(right.times_s, wanted), 1, len(right.times_s) - 1)
+    start, end = right.times_s[after - 1], right.times_s[after]
+    share = (wanted - start) / (end - start)
+    usable = (share >= -1e-3) & (share <= 1.001) & (end - start < GAP_FRAMES * period_s)
+    inside = usable.all(axis=0)
+    after, share = after[:, inside], np.round(share[:, inside, None, None], 3)
+    a = left.points[::step][inside]
+    before, later = right.points[after - 1], right.points[after]
+    b = np.where(share == 0, before, np.where(share == 1, later, before + share * (later - before)))
+    both = np.isfinite(a[..., 0]) & np.isfinite(b[..., 0]).all(axis=0)
+    long = both.sum(axis=0) >= MIN_TRACK
+    if not long.any():
+        return None
+    there = both[:, long, None]
+    a, b = np.where(there, a[:, long], np.nan), np.where(there, b[:, :, long], np.nan)
+    return _Part(left.number, a, b)
+
+
+def _costs(pairs: Sequence[Matched], at_s: float, period_s: float, around: int = 0) -> Values:
+    """Return sums and counts of log residuals, (offsets, 2, groups of tracks).
+
+    With `around` offsets to both sides, all frames of the same tracks are compared at each.
+    """
+    offsets_s = np.asarray(at_s + np.arange(-around, around + 1) * period_s, float)
+    groups = 4 * (1 + max(left.number for left, _ in pairs))
+    found = [
+        _part(pair, offsets_s, period_s, 1 if around else COARSE_STEP)
+        for pair in pairs
+        if abs(pair[1].at_s - pair[0].at_s - at_s) <= SPACING_S / 2 + 1e-6
+    ]
+    parts = [part for part in found if part is not None]
+    if sum(part.left.shape[1] for part in parts) < 2 * MIN_MATCHES:
+        return np.zeros((len(offsets_s), 2, groups))
+    shape, free = pairs[0][0].shape, STAGES[-1]
+    if around:
+        theta = _model(parts, around, shape, None).theta
+        free = next(free for free in STAGES if theta[free:] == NOTHING[free:])
+    models = [_model(parts, k, shape, free) for k in range(len(offsets_s))]
+    return np.stack([_cost(parts, k, model, shape, groups) for k, model in enumerate(models)])
+
+
+def _model(parts: Sequence[_Part], which: int, shape: Shape, free: int | None) -> AlignmentModel:
+    left = np.concatenate([part.left.reshape(-1, 2) for part in parts])
+    right = np.concatenate([part.right[which].reshape(-1, 2) for part in parts])
+    there = np.flatnonzero(np.isfinite(left[:, 0]))
+    chosen = np.random.default_rng(0).permutation(there)[:FITTED]
+    return choose_model(left[chosen], right[chosen], shape, free=free)
+
+
+def _cost(
+    parts: Sequence[_Part], which: int, model: AlignmentModel, shape: Shape, groups: int
+) -> Values:
+    """Return sums and counts of the log residuals of moving tracks, (2, groups)."""
+    total = np.zeros((2, groups))
+    maps = model.left_homography(shape), model.right_homography(shape)
+    for part in parts:
+        both = part.left, part.right[len(part.right) // 2]
+        ranges = [np.nanmax(track, axis=0) - np.nanmin(track, axis=0) for track in both]
+        moving = np.maximum(*ranges).max(axis=1) > MOVES_PX
+        if not moving.any():
+            continue
+        left, right = part.left[:, moving], part.right[which][:, moving]
+        a, b = (
+            transform(m, points.reshape(-1, 2)).reshape(points.shape)
+            for m, points in zip(maps, (left, right), strict=True)
+        )
+        apart = np.stack([_detrended((a - b)[..., 0]), (a - b)[..., 1]])  # (2, T, N)
+        logs = np.nansum(np.log1p((apart / NOISE_PX) ** 2), axis=(0, 1)) / 2
+        far = np.nanmean(left, axis=0) > np.array(shape)[::-1] / 2
+        places = 4 * part.group + 2 * far[:, 1] + far[:, 0]  # quadrants of each window
+        total[0] += np.bincount(places, logs, minlength=groups)
+        total[1] += np.bincount(places, np.isfinite(left[..., 0]).sum(axis=0), minlength=groups)
+    return total
+
+
+def _detrended(columns: Values) -> Values:
+    """Remove mean and linear trend in time, which depend on the depth, from (T, N) columns."""
+    times = np.where(np.isfinite(columns), np.arange(len(columns))[:, None], np.nan)
+    times -= np.nanmean(times, axis=0)
+    columns = columns - np.nanmean(columns, axis=0)
+    slope = np.nansum(times * columns, axis=0) / np.nansum(times**2, axis=0)
+    return np.asarray(columns - slope * times)
+
+
+def _curve(costs: Sequence[Values] | Values, weight: Values | float = 1.0) -> Values:
+    """Return the mean log residual by offset, infinite where too few tracks move."""
+    sums, counts = (np.reshape(costs, (-1, *np.shape(costs)[-2:])) * weight).sum(axis=2).T
+    enough = counts > MIN_EVIDENCE * counts.max()
+    return np.asarray(np.divide(sums, counts, out=np.full(len(sums), np.inf), where=enough))
+
+
+def _fine_offset(pairs: Sequence[Matched], at_s: float, period_s: float) -> tuple[float, float]:
+    """Return the minimum [frames from `at_s`] and the share of resampled groups that agree."""
+    costs = _costs(pairs, at_s, period_s, FINE_FRAMES)
+    whole = _minimum(_curve(costs))
+    groups = costs.shape[2]
+    draws = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), DRAWS)
+    found = np.array([_minimum(_curve(costs, draw)) for draw in draws])
+    inside = costs.any() and abs(whole) < FINE_FRAMES - 0.5
+    return whole, float(inside * (np.abs(found - whole) < AGREES_FRAMES).mean())
+
+
+def _minimum(curve: Values) -> float:
+    """Return the place of the least value from the middle, by a parabola."""
+    best = int(curve.argmin())
+    place = float(best - len(curve) // 2)
+    if not 0 < best < len(curve) - 1 or not np.isfinite(curve[best - 1 : best + 2]).all():
+        return place
+    before, least, after = curve[best - 1 : best + 2]
+    bend = before - 2 * least + after
+    return place + (0.5 * float((before - after) / bend) if bend > 0 else 0.0)

@@ -26,8 +26,9 @@ EXCUSE = "Longer than the rule"
 FLOORS = (
     {"commands"},
     {"run_image", "run_video"},
-    {"stereo_video", "load_model", "video_writer", "window", "output", "checkpoint"},
+    {"stereo_video", "video_writer", "window", "output", "checkpoint"},
     {"align", "video", "images", "download", "settings", "prompts"},
+    {"sites"},
     {"http", "sources", "pipeline", "render", "script"},
 )
 

@@ -12,7 +12,7 @@ from crestereo.app import video as openers
 from crestereo.app import video as sites
 from crestereo.app.settings import TwoVideosSettings, UnifiedVideoSettings
 from crestereo.app.sources import Kind, Source
-from crestereo.app.video import SiteStream, find_streams, rank_streams
+from crestereo.app.sites import SiteStream, find_streams, rank_streams
 from crestereo.errors import SourceError
 from tests.app_helpers import BLOCK, write_video
 from tests.tiny_models import lite_model

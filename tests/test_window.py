@@ -88,7 +88,7 @@ def test_no_screen_is_one_line_and_an_error_only_where_a_window_was_asked_for(
         pass
 
 
-@pytest.mark.parametrize("module", ["images", "run_video", "video", "video_writer"])
+@pytest.mark.parametrize("module", ["run_video", "video", "video_writer"])
 def test_opencv_is_imported_before_pyav(module: str) -> None:
     """Otherwise Qt finds the libxcb of PyAV, and the first window hangs (Linux)."""
     program = f"import sys, crestereo.app.{module}; print(*sys.modules)"
@@ -389,7 +389,7 @@ def test_h_hides_the_line_of_keys_and_shows_it_again(monkeypatch: pytest.MonkeyP
     keys = iter(map(ord, "hhq"))
     drawn = replace_opencv_windows(monkeypatch, lambda _: next(keys), [])
     window = Window("title", View(np.full((400, 600, 3), 90, np.uint8)))
-    assert watch(window, lambda: None, lambda _: None)
+    assert watch(window, lambda: None, lambda _: None, lambda: None)
     with_keys, hidden, again = drawn
     assert not np.array_equal(hidden, with_keys)
     np.testing.assert_array_equal(again, with_keys)
@@ -445,7 +445,7 @@ def test_the_value_under_the_mouse_is_shown(monkeypatch: pytest.MonkeyPatch) -> 
     drawn = replace_opencv_windows(monkeypatch, wait_key, move)
     disparity = np.full((60, 80), 12.5, np.float32)
     view = View(np.full((60, 160, 3), 90, np.uint8), disparity=disparity)
-    watch(Window("title", view), lambda: None, lambda _: None)
+    watch(Window("title", view), lambda: None, lambda _: None, lambda: None)
     without, with_value = drawn
     assert without.shape == with_value.shape
     assert not np.array_equal(without, with_value)

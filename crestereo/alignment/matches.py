@@ -66,13 +66,15 @@ def match_copies(copies: WorkingCopies, *, mirrored: bool = False) -> Matches:
     """Match SIFT features of two copies, the right one possibly mirrored."""
     right = np.ascontiguousarray(copies.right[:, ::-1]) if mirrored else copies.right
     with ThreadPoolExecutor(2) as pool:
-        (points_l, desc_l), (points_r, desc_r) = pool.map(_features, (copies.left, right))
+        (points_l, desc_l), (points_r, desc_r) = pool.map(
+            sift_features, (_grey(copies.left), _grey(right))
+        )
     counts = (len(points_l), len(points_r))
     if min(counts) < 2:
         return Matches(np.zeros((0, 2)), np.zeros((0, 2)), counts, 0)
     if mirrored:
         points_r = points_r * [-1, 1] + [copies.right.shape[1] - 1, 0]
-    pairs = _mutual(desc_l, desc_r)
+    pairs = match_descriptors(desc_l, desc_r)
     a, b = (
         (points + 0.5) * copies.scale - 0.5
         for points in (points_l[pairs[:, 0]], points_r[pairs[:, 1]])
@@ -82,12 +84,15 @@ def match_copies(copies: WorkingCopies, *, mirrored: bool = False) -> Matches:
     return Matches(a[keep], b[keep], counts, len(a))
 
 
-def _features(copy: BGRImage) -> tuple[Points, NDArray[np.float32]]:
-    """Return SIFT positions (N, 2) in pixels of the copy and root descriptors (N, 128)."""
-    grey = cv2.cvtColor(copy, code=cv2.COLOR_BGR2GRAY)
-    sift = cv2.SIFT.create(
-        nfeatures=MAX_FEATURES, contrastThreshold=0.01, enable_precise_upscale=True
-    )
+def _grey(copy: BGRImage) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(copy, code=cv2.COLOR_BGR2GRAY), np.uint8)
+
+
+def sift_features(
+    grey: NDArray[np.uint8], most: int = MAX_FEATURES
+) -> tuple[Points, NDArray[np.float32]]:
+    """Return SIFT positions (N, 2) in pixels and root descriptors (N, 128)."""
+    sift = cv2.SIFT.create(nfeatures=most, contrastThreshold=0.01, enable_precise_upscale=True)
     keypoints, descriptors = sift.detectAndCompute(grey, None)
     if descriptors is None or not keypoints:
         return np.zeros((0, 2)), np.zeros((0, 128), np.float32)
@@ -97,7 +102,7 @@ def _features(copy: BGRImage) -> tuple[Points, NDArray[np.float32]]:
     return points, roots.astype(np.float32)
 
 
-def _mutual(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.intp]:
+def match_descriptors(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.intp]:
     """Return (N, 2) index pairs that choose each other and stand out from the second best."""
     similarity = a @ b.T  # (Na, Nb)
     best_b = similarity.argmax(axis=1)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from crestereo.app import prompts
-from crestereo.app.load_model import check_model
 from crestereo.app.prompts import ask, partner_or_sample, sample
-from crestereo.app.script import run_script
+from crestereo.app.script import run_script, say
 from crestereo.app.settings import (
     CommonSettings,
     ImageSettings,
@@ -22,12 +23,18 @@ from crestereo.app.settings import (
     VideoSettings,
     read_settings,
 )
-from crestereo.app.sources import parse_image, parse_video
-from crestereo.errors import UsageError
+from crestereo.app.sources import expand_home, parse_image, parse_video
+from crestereo.errors import ModelFileError, UsageError
+from crestereo.models import ModelChoice, choose_model, iters_in_name, models_dir
+from crestereo.session import check_installed, check_is_file
 
 if TYPE_CHECKING:
     from crestereo.app.images import ImageFile
     from crestereo.app.video import Video
+    from crestereo.estimator import CREStereo
+
+LoadModel = Callable[[], "CREStereo"]
+"""Opens the chosen network and prints a line about it."""
 
 Given = Sequence[str | None]
 """Sources named on the command line, None where the user is asked."""
@@ -48,7 +55,7 @@ def estimate_images(
     settings: ImageSettings, given: Given, samples: tuple[str, str] = IMAGE_SAMPLES
 ) -> None:
     """Estimate the depth of a pair of images, or of one image that holds both views."""
-    load_model = check_model(settings)
+    load_model = _choose_network(settings)
     alone = given[1] in (None, given[0])  # it may hold both views
     open_left = _open_image if alone else _open_one_view
     left = ask(prompts.LEFT_IMAGE, open_left, given[0], default=sample(samples[0]))
@@ -70,7 +77,7 @@ def estimate_videos(
     settings: TwoVideosSettings, given: Given, samples: tuple[str, str] = VIDEO_SAMPLES
 ) -> None:
     """Estimate the depth of a left and a right video."""
-    load_model = check_model(settings)
+    load_model = _choose_network(settings)
     open_one = _video_opener(settings, settings.model_shape[0])
     left = ask(prompts.LEFT_VIDEO, open_one, given[0], default=sample(samples[0]))
     from crestereo.app import run_video, stereo_video  # noqa: PLC0415  slow to import
@@ -90,7 +97,7 @@ def estimate_video(
     settings: UnifiedVideoSettings, given: Given, video_sample: str = STEREO_SAMPLE
 ) -> None:
     """Estimate the depth of one video that holds both views."""
-    load_model = check_model(settings)
+    load_model = _choose_network(settings)
     open_one = _video_opener(settings, 2 * settings.model_shape[0])  # a view may be half a frame
     video = ask(prompts.STEREO_VIDEO, open_one, given[0], default=sample(video_sample))
     from crestereo.app import run_video, stereo_video  # noqa: PLC0415  slow to import
@@ -171,3 +178,56 @@ def _video_opener(settings: VideoSettings, height: int) -> Callable[[str], Video
         return open_video(source, height, cookies_from_browser=settings.cookies_from_browser)
 
     return open_one
+
+
+def _choose_network(settings: ImageSettings, folder: Path | None = None) -> LoadModel:
+    """Choose the network for the settings and return what opens it."""
+    check_installed(settings.device)
+    if settings.model_path is None:
+        choice = choose_model(settings.version, settings.iters, settings.model_shape, folder)
+        return partial(_open_chosen, choice, settings, folder)
+    path = Path(expand_home(settings.model_path))
+    if not path.is_file():
+        raise ModelFileError(f"there is no model file {path}; check --model-path")
+    check_is_file(path)
+    return partial(_open_own, path, settings)
+
+
+def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path | None) -> CREStereo:
+    path = choice.path
+    if path is None:
+        from crestereo.app.download import fetch_models  # noqa: PLC0415  heavy
+
+        path = fetch_models([choice.spec], folder or models_dir())[0]
+    estimator = _open(path, settings, settings.iters, settings.model_shape)
+    say(f"{choice.note}; runs on {estimator.provider}")
+    return estimator
+
+
+def _open_own(path: Path, settings: ImageSettings) -> CREStereo:
+    """Open a file of the user's: what it has built in goes before the script's block."""
+    iters = settings.iters if "iters" in settings.given else None
+    shape = settings.model_shape if "model_shape" in settings.given else None
+    estimator = _open(path, settings, iters, shape)
+    free_iters = estimator.iters is not None and iters_in_name(path.name) is None
+    free_shape = estimator.shape is None
+    if free_iters or free_shape:
+        iters = settings.iters if free_iters else iters
+        shape = settings.model_shape if free_shape else shape
+        estimator = _open(path, settings, iters, shape)
+    say(f"model: {path.name}; runs on {estimator.provider}")
+    return estimator
+
+
+def _open(
+    path: Path, settings: ImageSettings, iters: int | None, shape: tuple[int, int] | None
+) -> CREStereo:
+    from crestereo.estimator import CREStereo  # noqa: PLC0415  heavy
+
+    return CREStereo(
+        path,
+        iters=iters,
+        model_shape=shape,
+        device=settings.device,
+        threads=settings.threads,
+    )

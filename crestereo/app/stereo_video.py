@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -17,11 +17,11 @@ from crestereo.app.prompts import SWAP, ask_yes_no
 from crestereo.app.script import say
 from crestereo.app.settings import AUTO, OFF, TwoVideosSettings, UnifiedVideoSettings, VideoSettings
 from crestereo.app.sources import Kind, pair_name
-from crestereo.app.video import Frame, Video
+from crestereo.app.video import Frame, Video, read_sound
 from crestereo.errors import SourceError, UsageError
 from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
 from crestereo.preprocess import resize_image
-from crestereo.sync import SyncFinding, find_offset
+from crestereo.sync import SyncFinding, find_offset, sound_offset_s
 from crestereo.types import BGRImage, StereoPair
 
 EXAMINED_S = 60.0  # of a video, from which `EXAMINED_FRAMES` are taken
@@ -31,6 +31,7 @@ BLANK_GREY = 6.0  # standard deviation of a frame
 JUDGED_PAIRS = 3  # whose left/right order is judged
 SYNC_S = 10.0
 SYNC_SIDE_PX = 480
+SOUND_HZ = 8000
 ASPECT_TOLERANCE = 0.02
 _MIN_WIDTH_PX = 64
 _SIDE_BY_SIDE = Layout()
@@ -410,8 +411,14 @@ def _offset_s(left: Video, right: Video, settings: TwoVideosSettings) -> float:
     say("estimating the time offset of the two videos")
     frames = _small_frames(left), _small_frames(right)
     finding = advise("sync", lambda: find_offset(*frames), SyncFinding())
-    say(str(finding))
+    heard_s = advise("sound", lambda: _sound_offset_s(left, right), math.nan)
+    say(str(replace(finding, sound_frames=heard_s * right.fps)))
     return -finding.offset_s
+
+
+def _sound_offset_s(left: Video, right: Video) -> float:
+    sounds = [read_sound(video, SOUND_HZ, SYNC_S) for video in (left, right)]
+    return sound_offset_s(sounds[0], sounds[1], SOUND_HZ)
 
 
 def _small_frames(video: Video) -> list[Frame]:

@@ -6,11 +6,9 @@ Frames are upright, deinterlaced, (H, W, 3) uint8 BGR; times are those of the co
 from __future__ import annotations
 
 import contextlib
-import re
 import struct
-import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -24,9 +22,11 @@ import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
 from crestereo.app import http
 from crestereo.app.pipeline import TimeoutExceeded, call_within
+from crestereo.app.sites import find_streams, open_with_cap_from_youtube
 from crestereo.app.sources import Kind, Source, first_of_sequence
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
@@ -38,7 +38,6 @@ _MAX_FPS = 480.0  # above it is a time base that some containers report as a rat
 _LATE_FRAMES = 2.5  # some files start by a frame or two after zero
 _SETTLE_S = 1.0  # decoded before a frame that is sought
 _MAX_FAILURES = 3  # frames in a row that a camera may fail to give
-_MAX_SITE_STREAMS = 3
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m3u8")
 _STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 4: "checkerboard"}
 _STEREO_3D |= {6: "interlaced rows", 7: "interlaced columns"}
@@ -392,102 +391,26 @@ def _open_site(source: Source, target_height: int, cookies_from_browser: str | N
     titled = Source(source.kind, source.text, streams[0].title)
     try:
         return call_within(
-            _SITE_TIMEOUT_S, lambda: _CaptureVideo(titled, _cap_from_youtube(source))
+            _SITE_TIMEOUT_S, lambda: _CaptureVideo(titled, open_with_cap_from_youtube(source.text))
         )
     except (TimeoutExceeded, cv2.error, SourceError) as exc:
         raise SourceError(f"no stream of {source} can be played; {advice}") from exc
 
 
-@dataclass(frozen=True)
-class SiteStream:
-    """Stream of a site, with the headers its server expects."""
-
-    url: str
-    headers: Mapping[str, str]
-    title: str = ""
-
-
-def rank_streams(
-    formats: Iterable[Mapping[str, Any]], target_height: int
-) -> list[Mapping[str, Any]]:
-    """Order the streams of a video as yt-dlp lists them, the one to play first."""
-
-    def order(stream: Mapping[str, Any]) -> tuple[bool, bool, bool, int, float]:
-        codec = str(stream.get("vcodec") or "").lower()
-        height = int(stream.get("height") or 0)
-        return (
-            str(stream.get("protocol") or "https").lower() not in ("http", "https"),
-            not codec.startswith(("avc", "h264")),
-            height < target_height,
-            abs(height - target_height),
-            -float(stream.get("tbr") or 0),
-        )
-
-    def has_frames(stream: Mapping[str, Any]) -> bool:
-        storyboard = stream.get("ext") == "mhtml" or stream.get("format_note") == "storyboard"
-        return bool(stream.get("url")) and stream.get("vcodec") != "none" and not storyboard
-
-    return sorted(filter(has_frames, formats), key=order)
-
-
-def find_streams(
-    url: str, target_height: int, cookies_from_browser: str | None = None
-) -> list[SiteStream]:
-    """Return the best few streams that yt-dlp finds at an address, the best first."""
-    import yt_dlp  # noqa: PLC0415  slow to import, and needed for sites only
-
-    options: dict[str, Any] = {
-        "quiet": True,
-        "no_warnings": True,
-        "noprogress": True,
-        "color": "no_color",
-        "noplaylist": True,
-        "socket_timeout": int(TIMEOUT_S),
-        "retries": 1,
-        "extractor_retries": 1,
-        "logger": _Silent(),
-        "format": "all/bestvideo*",
-    }
-    if cookies_from_browser:
-        options["cookiesfrombrowser"] = (cookies_from_browser,)
-    try:
-        with yt_dlp.YoutubeDL(options) as downloader:
-            info = downloader.extract_info(url, download=False) or {}
-    except yt_dlp.utils.YoutubeDLError as exc:
-        raise SourceError(f"yt-dlp finds no video at {url}: {_site_reason(exc)}") from exc
-    if "entries" in info:
-        raise SourceError(f"{url} is a list of videos; give the address of one")
-    streams = rank_streams(info.get("formats") or [info], target_height)[:_MAX_SITE_STREAMS]
-    if not streams:
-        raise SourceError(f"yt-dlp finds no stream with images at {url}")
-    title = str(info.get("title") or "")
-    return [SiteStream(str(s["url"]), s.get("http_headers") or {}, title) for s in streams]
-
-
-def _site_reason(exc: Exception) -> str:
-    """Return the reason of yt-dlp with advice for this program instead of its flags."""
-    reason = re.sub(r"^ERROR:\s*(\[[^]]*\]\s*)?", "", http.one_line(exc))
-    reason = re.split(r"(?i)[.;]?\s*(?:use --|see\s+https?://|please report)", reason)[0]
-    advice = "download it with yt-dlp and give the path"
-    if re.search(r"(?i)cookie|sign in|log ?in|bot", str(exc)):
-        advice = f"--cookies-from-browser firefox lets yt-dlp use the cookies there, or {advice}"
-    return f"{reason}; {advice}"
-
-
-def _cap_from_youtube(source: Source) -> cv2.VideoCapture:
-    from cap_from_youtube import cap_from_youtube  # noqa: PLC0415  slow to import
-
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # its yt-dlp prints
-            return cap_from_youtube(source.text)  # type: ignore[no-any-return]
-    except Exception as exc:  # IndexError, KeyError, what yt-dlp raises
-        raise SourceError(f"cap-from-youtube finds no stream of {source}") from exc
-
-
-class _Silent:
-    """Logger that drops what yt-dlp would print: its errors are raised too."""
-
-    def debug(self, text: str) -> None:
-        """Drop a remark."""
-
-    warning = error = debug
+def read_sound(video: Video, rate_hz: int, length_s: float) -> NDArray[np.float64]:
+    """Return the samples of a file's sound from the time of its first frame, mono."""
+    if video.source.kind is not Kind.FILE:
+        return np.zeros(0)
+    with av.open(str(Path(video.source.text).absolute())) as container:
+        if not container.streams.audio:
+            return np.zeros(0)
+        sound, pictures = container.streams.audio[0], container.streams.video[0]
+        starts = [float((s.start_time or 0) * (s.time_base or 0)) for s in (sound, pictures)]
+        late = round((starts[0] - starts[1]) * rate_hz)
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+        parts = [np.zeros(max(0, late))]
+        for frame in container.decode(sound):
+            parts += [part.to_ndarray()[0].astype(float) for part in resampler.resample(frame)]
+            if sum(map(len, parts)) >= length_s * rate_hz:
+                break
+    return np.concatenate(parts)[max(0, -late) :]
