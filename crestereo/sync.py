@@ -127,7 +127,9 @@ def find_offset(
     lead = float(curve[far].min(initial=np.inf) - curve[best])
     place, agree = _fine_offset(pairs, start_s + offsets[best] * period_s, period_s)
     measured = float(offsets[best] + place)
-    confidence = agree * min(lead / MIN_LEAD, 1.0) * float(curve[best] < MAX_RESIDUAL)
+    there = _curve([_costs(pairs, start_s + measured * period_s, period_s)])[0]
+    fits = min(there, curve[best]) < MAX_RESIDUAL
+    confidence = agree * min(lead / MIN_LEAD, 1.0) * float(fits)
     if confidence < BELIEVE_FROM:
         return SyncFinding(confidence=confidence, measured_frames=measured)
     return SyncFinding(start_s + measured * period_s, measured, confidence, measured)

@@ -11,8 +11,8 @@ from crestereo.app import commands
 from crestereo.app import video as openers
 from crestereo.app import video as sites
 from crestereo.app.settings import TwoVideosSettings, UnifiedVideoSettings
-from crestereo.app.sources import Kind, Source
 from crestereo.app.sites import SiteStream, find_streams, rank_streams
+from crestereo.app.sources import Kind, Source
 from crestereo.errors import SourceError
 from tests.app_helpers import BLOCK, write_video
 from tests.tiny_models import lite_model

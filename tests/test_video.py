@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from crestereo.app import video as openers
+from crestereo.app.sites import SiteStream
 from crestereo.app.sources import Kind, Source, parse_video
 from crestereo.app.stereo_video import OneVideo, TwoVideos
-from crestereo.app.sites import SiteStream
 from crestereo.app.video import Video, open_video
 from crestereo.errors import SourceError
 from crestereo.layouts import Layout, split_frame
