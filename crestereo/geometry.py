@@ -1,57 +1,16 @@
-"""Convert disparity to other sizes, to depth and to points in space.
+"""Convert disparity to depth and to points in space; fill unknown pixels.
 
 Axes are OpenCV's: x right, y down, z forward, the origin in the left camera.
 """
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.camera import CameraConfig
 from crestereo.errors import UsageError
 from crestereo.types import BGRImage, DepthMap, DisparityMap
-
-
-def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> DisparityMap:
-    """Resize a disparity to another grid, in the pixels of that grid.
-
-    Parameters
-    ----------
-    disparity : (H, W) float32
-        Pixels of its grid, NaN where unknown.
-    shape : tuple of int
-        (height, width) of the new grid.
-
-    Returns
-    -------
-    (height, width) float32
-        Values multiplied by width / W; NaN where less than half of the pixels around is known.
-
-    Notes
-    -----
-    Interpolation is linear among the known pixels only, so that holes keep their size.
-    """
-    height, width = shape
-    if disparity.shape == (height, width):
-        return np.array(disparity, dtype=np.float32)
-    scale = np.float32(width / disparity.shape[1])
-    known = np.isfinite(disparity)
-    if known.all():
-        return _resize_linear(disparity * scale, shape)
-    values = np.where(known, disparity * scale, np.float32(0))
-    weights = _resize_linear(known.astype(np.float32), shape)
-    resized = _resize_linear(values, shape)
-    enough = weights >= 0.5
-    resized[enough] /= weights[enough]
-    resized[~enough] = np.nan
-    return resized
-
-
-def _resize_linear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    resized = cv2.resize(values, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.float32)
 
 
 def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMap:

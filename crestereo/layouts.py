@@ -11,8 +11,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from crestereo.alignment.bars import find_bars
 from crestereo.alignment.check import Verdict, check_pair
+from crestereo.alignment.rectify import find_bars
 from crestereo.errors import SourceError, UsageError
 from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
@@ -78,7 +78,6 @@ _FILM = re.compile(
     + _END
 )
 _VR = re.compile(_START + r"(?:vr\d*|180|360)")
-_OTHER_TAGS = r"frame sequence|interlaced|interleaved|checkerboard|anaglyph|block"
 
 
 @dataclass(frozen=True)

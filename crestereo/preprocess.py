@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.errors import SourceError, UsageError
-from crestereo.geometry import resize_disparity
 from crestereo.models import MIN_SIDE_PX, ChannelOrder
 from crestereo.types import BGRImage, ConfidenceMap, DisparityMap
 
@@ -62,6 +61,31 @@ def resize_image(image: BGRImage, shape: tuple[int, int]) -> BGRImage:
 def _resized(image: BGRImage, shape: tuple[int, int], interpolation: int) -> BGRImage:
     resized = cv2.resize(image, (shape[1], shape[0]), interpolation=interpolation)
     return np.asarray(resized, dtype=np.uint8)
+
+
+def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> DisparityMap:
+    """Resize a disparity (H, W) to (height, width), in the pixels of that grid.
+
+    Values are multiplied by width / W. Interpolation is linear among the known pixels only, so
+    that holes keep their size; NaN where less than half of the pixels around is known.
+    """
+    if disparity.shape == shape:
+        return np.array(disparity, dtype=np.float32)
+    scale = np.float32(shape[1] / disparity.shape[1])
+    known = np.isfinite(disparity)
+    if known.all():
+        return _resize_linear(disparity * scale, shape)
+    weights = _resize_linear(known.astype(np.float32), shape)
+    resized = _resize_linear(np.where(known, disparity * scale, np.float32(0)), shape)
+    enough = weights >= 0.5
+    resized[enough] /= weights[enough]
+    resized[~enough] = np.nan
+    return resized
+
+
+def _resize_linear(values: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
+    resized = cv2.resize(values, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)
 
 
 Shape = tuple[int, int]
@@ -124,11 +148,7 @@ class Fit:
     def confidence_from_network(self, output: NDArray[np.float32]) -> ConfidenceMap:
         """Return the network's (H, W) confidence on the image's grid."""
         content = output[: self.content[0], : self.content[1]].astype(np.float32)
-        if self.content == self.image:
-            return content
-        size = self.image[1], self.image[0]
-        resized = cv2.resize(content, size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(resized, dtype=np.float32)
+        return content if self.content == self.image else _resize_linear(content, self.image)
 
 
 def _pad(values: NDArray[Any], shape: Shape, border: int, fill: float = 0.0) -> NDArray[Any]:

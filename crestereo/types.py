@@ -21,6 +21,10 @@ ConfidenceMap: TypeAlias = NDArray[np.float32]
 """(H, W) float32 in 0..1: probability that the disparity is less than 1 px wrong."""
 
 
+Points: TypeAlias = NDArray[np.float64]
+"""(N, 2) float64, x and y [px]."""
+
+
 @dataclass(frozen=True)
 class StereoPair:
     """A left and a right image of the same size.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from crestereo import CameraConfig, UsageError
-from crestereo.geometry import disparity_to_depth, point_cloud, resize_disparity
+from crestereo.geometry import disparity_to_depth, point_cloud
+from crestereo.preprocess import resize_disparity
 
 CAMERA = CameraConfig(baseline_m=0.2, focal_px=100.0, image_width_px=8)
 

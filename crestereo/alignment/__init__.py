@@ -1,10 +1,16 @@
 """Check and rectify stereo pairs without calibration; map disparity back to the left image."""
 
-from crestereo.alignment.bars import Bars, find_bars
 from crestereo.alignment.check import PairCheck, Verdict, check_pair, choose_shift
 from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform
 from crestereo.alignment.matches import Matches, find_matches
-from crestereo.alignment.rectify import AlignedPair, AlignmentPlan, align_pair, plan_alignment
+from crestereo.alignment.rectify import (
+    AlignedPair,
+    AlignmentPlan,
+    Bars,
+    align_pair,
+    find_bars,
+    plan_alignment,
+)
 from crestereo.alignment.swap import SwapFinding, detect_swap
 
 __all__ = [

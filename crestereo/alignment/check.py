@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.alignment.dense import dense_range
 from crestereo.alignment.epipolar import (
     NOTHING,
     AlignmentModel,
@@ -20,7 +19,7 @@ from crestereo.alignment.epipolar import (
     choose_model,
     transform,
 )
-from crestereo.alignment.matches import Matches, WorkingCopies, match_copies
+from crestereo.alignment.matches import Matches, WorkingCopies, dense_range, match_copies
 from crestereo.preprocess import check_images
 from crestereo.types import BGRImage
 

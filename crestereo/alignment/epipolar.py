@@ -19,7 +19,7 @@ import numpy as np
 from numpy.linalg import matrix_power
 from numpy.typing import NDArray
 
-from crestereo.alignment.matches import Points
+from crestereo.types import Points
 
 Homography = NDArray[np.float64]
 """(3, 3) float64, full pixels of the given image to full pixels of the aligned one."""

@@ -17,7 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.alignment.check import PairCheck, check_pair
-from crestereo.alignment.dense import Field, Mask, agrees, aligned_copies, two_sided_disparity
+from crestereo.alignment.matches import (
+    Field,
+    Mask,
+    agrees,
+    aligned_copies,
+    two_sided_disparity,
+)
 from crestereo.types import BGRImage
 
 WORKING_WIDTH_PX = 400

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG
 from crestereo.app.script import say, warn
+from crestereo.app.settings import ImageSettings
 from crestereo.app.video_writer import VideoWriter
 from crestereo.camera import CameraConfig
 from crestereo.colormap import robust_range
@@ -213,6 +215,17 @@ class MapFrames:
 def save_record(path: Path, record: dict[str, Any]) -> None:
     """Write the record of a run as JSON."""
     write_bytes(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def report_camera(settings: ImageSettings, shape: tuple[int, ...]) -> None:
+    """Print the camera that `max_distance` assumes, and doubts about a set one."""
+    for doubt in settings.doubts((shape[0], shape[1])):
+        warn(f"WARNING: {doubt}")
+    if settings.max_distance is not None and settings.camera_for(1) is None:
+        say(
+            f"max_distance assumes cameras {1000 * ASSUMED_BASELINE_M:.0f} mm apart with a field "
+            f"of view of {ASSUMED_FOV_DEG:.0f} degrees; set yours for metres"
+        )
 
 
 def report_files(paths: Sequence[str]) -> None:

@@ -15,6 +15,7 @@ from crestereo.app.output import (
     map_record,
     model_record,
     range_sentence,
+    report_camera,
     report_files,
     save_image,
     save_maps,
@@ -23,8 +24,6 @@ from crestereo.app.output import (
 )
 from crestereo.app.pipeline import Mailbox, Pipeline
 from crestereo.app.render import (
-    ASSUMED_BASELINE_M,
-    ASSUMED_FOV_DEG,
     Painted,
     Painter,
     View,
@@ -108,17 +107,6 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
         wait()
     finally:
         pipeline.close()
-
-
-def report_camera(settings: ImageSettings, shape: tuple[int, ...]) -> None:
-    """Print the camera that `max_distance` assumes, and doubts about the one that is set."""
-    for doubt in settings.doubts((shape[0], shape[1])):
-        warn(f"WARNING: {doubt}")
-    if settings.max_distance is not None and settings.camera_for(1) is None:
-        say(
-            f"max_distance assumes cameras {1000 * ASSUMED_BASELINE_M:.0f} mm apart with a field "
-            f"of view of {ASSUMED_FOV_DEG:.0f} degrees; set yours for metres"
-        )
 
 
 def _estimate(

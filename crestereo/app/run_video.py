@@ -22,13 +22,13 @@ from crestereo.app.output import (
     find_names,
     is_complete,
     model_record,
+    report_camera,
     report_files,
     save_record,
     view_saver,
 )
 from crestereo.app.pipeline import ClosedError, Pipeline
 from crestereo.app.render import Painted, Painter, View, result_view, video_frame, waiting_view
-from crestereo.app.run_image import report_camera
 from crestereo.app.script import say, summary, warn
 from crestereo.app.settings import AUTO, OFF, ON, VideoSettings
 from crestereo.app.sources import Kind

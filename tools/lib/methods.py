@@ -17,7 +17,7 @@ import onnxruntime
 
 from crestereo.errors import ModelFileError, UsageError
 from crestereo.estimator import CREStereo
-from crestereo.geometry import resize_disparity
+from crestereo.preprocess import resize_disparity
 from crestereo.session import runtime_errors
 from crestereo.types import DisparityMap, DisparityResult, StereoPair
 

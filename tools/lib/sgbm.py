@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 import cv2
 import numpy as np
 
-from crestereo.geometry import fill_from_background, resize_disparity
+from crestereo.geometry import fill_from_background
+from crestereo.preprocess import resize_disparity
 from crestereo.types import BGRImage, DisparityMap
 
 Mode: TypeAlias = Literal["full", "3way"]
