@@ -201,6 +201,7 @@ def test_commands_of_a_page_name_flags_that_exist(page: Path) -> None:
 def test_python_of_a_page_runs(code: str, tmp_path: Path) -> None:
     # given the samples, and the maps of a run with --depth-frames ffv1
     (tmp_path / "input_files").symlink_to(ROOT / "input_files")
+    (tmp_path / "models").symlink_to(ROOT / "models")
     tags = {"UNIT": "px", "STEPS": "128"}
     maps = tmp_path / "output" / "clip1_maps.mkv"
     with VideoWriter(maps, 25, codec="ffv1", metadata=tags) as writer:
