@@ -5,6 +5,7 @@ For example::
     python tools/benchmark.py
     python tools/benchmark.py --only networks --model-path peer.onnx --model-path other.onnx@512x640
     python tools/benchmark.py --only growth --plot growth.png --quick
+    python tools/benchmark.py --only live --minutes 10
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from crestereo.formats import write_bytes
 from crestereo.models import bundled_model, check_iters, parse_model_shape
 from crestereo.session import check_is_file
 from tools.lib.bench_growth import ITERS, SHAPES, growth_chart, growth_rows, measure_growth
+from tools.lib.bench_live import live_rows
 from tools.lib.bench_rows import (
     decode_rows,
     memory_rows,
@@ -47,6 +49,7 @@ PARTS = {
     "video": video_rows,
     "memory": memory_rows,
     "networks": peer_rows,
+    "live": live_rows,
 }
 
 
@@ -131,6 +134,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rounds", type=int, default=25, help="measurements of each thing")
     add("--frames", type=int, default=100, help="of the clip whose rate is measured")
     add("--memory-frames", type=int, default=2000, help="of the clip for the growth of memory")
+    add("--minutes", type=float, default=3.0, help="of the live run")
     add("--plot", type=Path, help="write the log-log chart of growth")
     add("--json", type=Path, help="write the rows as JSON too")
     add("--overwrite", action="store_true", help="replace files that exist")
@@ -141,6 +145,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _setup(options: argparse.Namespace) -> Setup:
     if min(options.rounds, options.frames, options.memory_frames) < 1:
         raise UsageError("--rounds, --frames and --memory-frames must be 1 or more")
+    if not 0 < options.minutes < math.inf:
+        raise UsageError(f"--minutes must be above 0, not {options.minutes}")
     peers = tuple(parse_peer(text) for text in options.model_path)
     for path in (options.model, *(path for path, _ in peers)):
         check_is_file(path)
@@ -155,6 +161,7 @@ def _setup(options: argparse.Namespace) -> Setup:
         rounds=min(options.rounds, 3) if quick else options.rounds,
         frames=min(options.frames, 10) if quick else options.frames,
         memory_frames=min(options.memory_frames, 100) if quick else options.memory_frames,
+        minutes=min(options.minutes, 0.1) if quick else options.minutes,
     )
 
 

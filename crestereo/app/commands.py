@@ -175,7 +175,13 @@ def _video_opener(settings: VideoSettings, height: int) -> Callable[[str], Video
         source = parse_video(text)
         from crestereo.app.video import open_video  # noqa: PLC0415  slow to import
 
-        return open_video(source, height, cookies_from_browser=settings.cookies_from_browser)
+        return open_video(
+            source,
+            height,
+            cookies_from_browser=settings.cookies_from_browser,
+            camera_size=settings.camera_size,
+            camera_fps=settings.camera_fps,
+        )
 
     return open_one
 

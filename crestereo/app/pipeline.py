@@ -77,7 +77,8 @@ class Pipeline(Generic[Item]):
     steps : sequence of callable
         Each takes what the one before returned.
     latest_only : bool
-        Let a new item replace one that still waits for the first step, as a camera needs it.
+        Let a new item replace one that still waits for the first step (without steps: for
+        `poll`), as a camera needs it.
     cancel : callable, optional
         Ends the call that a step is in; called from the main thread by `close`.
     """
@@ -94,7 +95,7 @@ class Pipeline(Generic[Item]):
         self._cancel = cancel
         self._failures: list[BaseException] = []
         self._closing = False
-        self._threads = [self._start(0, lambda: self._feed(items, latest_only and bool(steps)))]
+        self._threads = [self._start(0, lambda: self._feed(items, latest_only))]
         for position, step in enumerate(steps):
             work = partial(self._work, self._boxes[position], self._boxes[position + 1], step)
             self._threads.append(self._start(position + 1, work))

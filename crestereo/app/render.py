@@ -13,7 +13,7 @@ from crestereo.camera import CameraConfig
 from crestereo.colormap import RangeSmoother, colorize, colorize_depth
 from crestereo.geometry import disparity_to_depth, fill_from_background
 from crestereo.preprocess import resize_image
-from crestereo.types import BGRImage, DepthMap, DisparityMap
+from crestereo.types import BGRImage, DepthMap, DisparityMap, StereoPair
 
 WINDOW_SIZE_PX = (800, 1600)
 """Height and width a view fits into: drawing 24 megapixels would delay the keys."""
@@ -54,6 +54,10 @@ class View:
     depth : (H, W) float32, optional
         The same in metres, where there is a camera.
     legend : Legend, optional
+    taken_s : float, optional
+        When a live frame was read, by `time.monotonic`.
+    pair : StereoPair, optional
+        The views of the frame of a video, in full size.
     """
 
     image: BGRImage
@@ -61,6 +65,8 @@ class View:
     disparity: DisparityMap | None = None
     depth: DepthMap | None = None
     legend: Legend | None = None
+    taken_s: float | None = None
+    pair: StereoPair | None = None
 
     def describe(self, x: int, y: int) -> str:
         """Return the value under a pixel of `image`, empty where there is none."""

@@ -68,7 +68,7 @@ def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings)
     if settings.resume and is_complete(settings.output_dir, stream.name, _ENDINGS):
         say(f"{stream.name} is complete in {settings.output_dir}: nothing to resume")
         return
-    run = _Run(section, estimator, settings)
+    run = VideoRun(section, estimator, settings)
     if run.camera is None:
         say("relative depth: no camera is set")
     left = True
@@ -170,7 +170,7 @@ class _Files:
         )
 
 
-class _Run:
+class VideoRun:
     """Steps, files and progress of one run."""
 
     def __init__(self, section: Section, estimator: CREStereo, settings: VideoSettings) -> None:
@@ -305,7 +305,11 @@ class _Run:
             time_s = ready.original.time_s
             self._files.add(frame, disparity, painted, time_s, steps=state, drawing=drawing)
         self.progress.frames += 1
-        return result_view(left, disparity, painted) if shown else View(left)
+        if not shown:
+            return View(left)
+        taken_s = ready.original.time_s if self.section.stream.live else None
+        view = result_view(left, disparity, painted)
+        return replace(view, pair=ready.original, taken_s=taken_s)
 
     def close(self, *, complete: bool) -> None:
         """Finish the files, print what came out, and write the record next to the video."""

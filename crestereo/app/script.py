@@ -45,6 +45,14 @@ def warn(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def notify(text: str) -> None:
+    """Print a sentence on standard error in the middle of a run, above its progress bar."""
+    from tqdm import tqdm  # noqa: PLC0415  slow to import
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        warn(text)
+
+
 def debug(text: str) -> None:
     """Print a detail on standard error where ``--debug`` is given."""
     if "--debug" in sys.argv[1:]:

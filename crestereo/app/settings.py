@@ -70,6 +70,14 @@ def seconds(text: str) -> float:
     return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
 
 
+def width_by_height(text: str) -> tuple[int, int]:
+    """Parse the size of a camera's frames, as cameras are specified."""
+    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
+    if found is None:
+        raise UsageError(f"{text!r} is not a size; give width x height, as 2560x720")
+    return int(found[1]), int(found[2])
+
+
 def setting(default: Any, help_text: str, **how: Any) -> Any:
     """Return a field whose flag is ``--its-name``."""
     return field(default=default, metadata={"help": help_text, **how})
@@ -228,6 +236,12 @@ class VideoSettings(ImageSettings):
         AUTO, "filter the depth over time; auto: of recordings, not of cameras",
         choices=(AUTO, ON, OFF),
     )  # fmt: skip
+    camera_size: tuple[int, int] | None = setting(
+        None, "width x height asked of a camera [px]", metavar="WxH", type=width_by_height
+    )
+    camera_fps: float | None = setting(
+        None, "frames per second asked of a camera", metavar="FPS", type=number
+    )
     cookies_from_browser: str | None = setting(
         None, "let yt-dlp use the cookies of this browser", metavar="BROWSER"
     )
@@ -241,6 +255,11 @@ class VideoSettings(ImageSettings):
         begin_s, end_s = self.start or 0.0, math.inf if self.end is None else self.end
         if not 0 <= begin_s < end_s:
             raise UsageError(f"start ({begin_s:g} s) must be before end ({end_s:g} s), from 0 on")
+        sides = (1, 1) if self.camera_size is None else self.camera_size
+        if [type(side) for side in sides] != [int, int] or min(sides) < 1:
+            raise UsageError(f"camera_size must be None or (width, height), not {sides!r}")
+        if self.camera_fps is not None and self.camera_fps <= 0:
+            raise UsageError(f"camera_fps must be above 0, not {self.camera_fps!r}")
         if self.resume and not self.save:
             raise UsageError("resume needs the saved video; leave out --no-save")
 
@@ -365,7 +384,7 @@ def _shown(value: object) -> str:
 
 def _check_type(name: str, value: object, kind: Any) -> None:
     allowed = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    if name in ("iters", "model_shape", "given"):  # checked by their own functions
+    if name in ("iters", "model_shape", "camera_size", "given"):  # checked by their own functions
         return
     accepted = (*allowed, int) if float in allowed else allowed
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in allowed):

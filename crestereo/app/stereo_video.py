@@ -151,11 +151,16 @@ class TwoVideos:
 
     def _live_pairs(self) -> Iterator[StereoPair]:
         lefts, rights = self.video.frames(), self._right.frames()
-        while True:
-            left, right = next(lefts, None), next(rights, None)
-            if left is None or right is None:
-                break
-            yield self._pair(left.image, right.image, left.time_s)
+        left, right = next(lefts, None), next(rights, None)
+        while left is not None and right is not None:
+            lag_s = right.time_s - left.time_s
+            together = abs(lag_s) <= 1 / self.fps or not (self.video.live and self._right.live)
+            if together:
+                yield self._pair(left.image, right.image, min(left.time_s, right.time_s))
+            if together or lag_s > 0:
+                left = next(lefts, None)
+            if together or lag_s < 0:
+                right = next(rights, None)
         ended = self.video if left is None else self._right
         self._endings = [f"{ended.name} gives no more frames: stopped there"]
 

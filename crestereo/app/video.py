@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import struct
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
@@ -25,13 +26,19 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from crestereo.app import http
-from crestereo.app.pipeline import TimeoutExceeded, call_within
+from crestereo.app.pipeline import ClosedError, Pipeline, TimeoutExceeded, call_within
+from crestereo.app.script import notify, warn
 from crestereo.app.sites import find_streams, open_with_cap_from_youtube
 from crestereo.app.sources import Kind, Source, first_of_sequence
 from crestereo.errors import SourceError
+from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
 
 TIMEOUT_S = 15.0
+RECONNECT_S = 30.0
+"""How long a stream whose connection broke is sought."""
+
+_RETRY_S = 0.5
 _SITE_TIMEOUT_S = 60.0
 _USUAL_FPS = 25.0
 _MAX_FPS = 480.0  # above it is a time base that some containers report as a rate
@@ -48,7 +55,7 @@ _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame and its time [s] from the beginning of the recording."""
+    """One frame and its time [s]: of the recording, or of `time.monotonic` where it is live."""
 
     image: BGRImage
     time_s: float
@@ -59,6 +66,8 @@ class Video:
 
     source: Source  # its title is that of the site
     live: bool  # frames that are not read in time are lost
+    endless = False  # live, and only a broken connection ends it
+    reopen: Callable[[], Video] | None = None  # opens the same source once more
     first: BGRImage
     fps = _USUAL_FPS
     count: int | None = None  # frames that the header states, or that follow from its length
@@ -108,11 +117,10 @@ class _CaptureVideo(Video):
         self.first = first
 
     def frames(self, begin_s: float = 0.0) -> Iterator[Frame]:
-        start_s = time.monotonic()
         image: BGRImage | None = self.first
         shown = 0
         while image is not None:
-            time_s = time.monotonic() - start_s if self.live else shown / self.fps
+            time_s = shown / self.fps
             if self.live or time_s >= begin_s:
                 yield Frame(image, time_s)
             shown += 1
@@ -123,7 +131,9 @@ class _CaptureVideo(Video):
 
     def _read(self) -> BGRImage | None:
         for _ in range(_MAX_FAILURES):
-            done, image = self._capture.read()
+            done, image = False, None
+            with contextlib.suppress(cv2.error):  # as some drivers raise for an unplugged camera
+                done, image = self._capture.read()
             if done and image is not None:
                 if image.ndim == 2:  # some cameras are grey
                     image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
@@ -144,6 +154,7 @@ class _ContainerVideo(Video):
         rate = float(stream.average_rate or stream.guessed_rate or 0)
         self.fps = rate if 0 < rate <= _MAX_FPS else _USUAL_FPS
         self.live = source.kind is Kind.STREAM or (source.kind is Kind.WEB and length_s <= 0)
+        self.endless = source.kind is Kind.STREAM or (self.live and container.size <= 0)
         self.counted = stream.frames > 0 and "matroska" not in container.format.name
         if not self.live:
             self.count = stream.frames or round(length_s * self.fps) or None
@@ -230,7 +241,7 @@ class _ContainerVideo(Video):
             if frame.is_corrupt:
                 self.skipped += 1
                 continue
-            seconds = time.monotonic() if self.live else frame.time
+            seconds = frame.time
             if seconds is None:  # a stream without times
                 seconds = self._start_s + counted / self.fps
             counted += 1
@@ -295,12 +306,68 @@ class _ContainerVideo(Video):
         self.tags = "; ".join([*tags, self.source.title]).strip("; ")
 
 
+class _LiveVideo(Video):
+    """The newest frames of a camera or a stream, which a thread reads and connects again."""
+
+    live = True
+
+    def __init__(self, video: Video) -> None:
+        self.source, self.first, self.fps = video.source, video.first, video.fps
+        self.tags, self.pixel_aspect = video.tags, video.pixel_aspect
+        self._reopen = video.reopen if video.endless else None
+        self._closed = threading.Event()
+        self._newest: Pipeline[Frame] = Pipeline(self._read(video), [], latest_only=True)
+
+    def frames(self, begin_s: float = 0.0) -> Iterator[Frame]:
+        del begin_s
+        limit_s = TIMEOUT_S + (0.0 if self._reopen is None else RECONNECT_S + 2 * TIMEOUT_S)
+        with contextlib.suppress(ClosedError):
+            while (frame := self._newest.poll(limit_s)) is not None:  # a driver may hang
+                yield frame
+
+    def close(self) -> None:
+        self._closed.set()
+        self._newest.close()
+
+    def _read(self, video: Video | None) -> Iterator[Frame]:
+        shape = (self.first.shape[0], self.first.shape[1])
+        while video is not None:
+            with contextlib.closing(video):
+                for frame in video.frames():
+                    same = frame.image.shape[:2] == shape  # it may come back with another size
+                    image = frame.image if same else resize_image(frame.image, shape)
+                    yield Frame(image, time.monotonic())
+            video = None if self._reopen is None else self._connect(self._reopen)
+
+    def _connect(self, reopen: Callable[[], Video]) -> Video | None:
+        """Return the stream opened once more, None where it does not come back."""
+        lost_s = time.monotonic()
+        notify(f"{self.name} gives no more frames: connecting again for {RECONNECT_S:g} s")
+        while not self._closed.wait(_RETRY_S) and time.monotonic() - lost_s < RECONNECT_S:
+            with contextlib.suppress(SourceError):
+                video = reopen()
+                notify(f"{self.name} is back after {time.monotonic() - lost_s:.0f} s")
+                return video
+        return None
+
+
 def open_video(
-    source: Source, target_height: int, *, cookies_from_browser: str | None = None
+    source: Source,
+    target_height: int,
+    *,
+    cookies_from_browser: str | None = None,
+    camera_size: tuple[int, int] | None = None,
+    camera_fps: float | None = None,
 ) -> Video:
-    """Open a video and read its first frame."""
+    """Open a video and read its first frame; of a camera ask for (width, height) and a rate."""
     if source.kind is Kind.CAMERA:
-        return _open_camera(source)
+        video = _open_camera(source, camera_size, camera_fps)
+    else:
+        video = _open_recording(source, target_height, cookies_from_browser)
+    return _LiveVideo(video) if video.live else video
+
+
+def _open_recording(source: Source, target_height: int, cookies_from_browser: str | None) -> Video:
     if source.kind is Kind.WEB:
         if not _is_video(source.text):
             return _open_site(source, target_height, cookies_from_browser)
@@ -308,13 +375,26 @@ def open_video(
     return _open_container(source, source.text)
 
 
-def _open_camera(source: Source) -> Video:
+def _open_camera(source: Source, size: tuple[int, int] | None, fps: float | None) -> Video:
+    def attempt() -> Video:
+        capture = cv2.VideoCapture(int(source.text))
+        if size is not None:
+            # uncompressed, USB 2 has no room for large frames at their full rate
+            capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+            capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
+            capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
+        if fps is not None:
+            capture.set(cv2.CAP_PROP_FPS, fps)
+        return _CaptureVideo(source, capture)
+
     try:
-        return call_within(
-            2 * TIMEOUT_S, lambda: _CaptureVideo(source, cv2.VideoCapture(int(source.text)))
-        )
+        video = call_within(2 * TIMEOUT_S, attempt)
     except (TimeoutExceeded, cv2.error) as exc:
         raise SourceError(f"{source} gives no frame; is it connected and free?") from exc
+    if (size or video.size) != video.size or abs((fps or video.fps) - video.fps) > 1:
+        (width, height), rate = video.size, video.fps
+        warn(f"{source} gives {width}x{height} px at {rate:g} frames/s; choose what it supports")
+    return video
 
 
 def _open_container(
@@ -348,12 +428,14 @@ def _open_container(
 
     advice = "is it a video, and complete?" if local else "check the address and the network"
     try:
-        return call_within(2 * TIMEOUT_S, attempt)
+        video = call_within(2 * TIMEOUT_S, attempt)
     except TimeoutExceeded as exc:
         raise SourceError(f"{source} gave no frame within {2 * TIMEOUT_S:g} s; {advice}") from exc
     except (av.error.FFmpegError, OSError, ValueError) as exc:
         reason = http.one_line(getattr(exc, "strerror", None) or exc)
         raise SourceError(f"cannot open {source}: {reason}; {advice}") from exc
+    video.reopen = lambda: _open_container(source, location, headers)
+    return video
 
 
 def _is_video(url: str) -> bool:

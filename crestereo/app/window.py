@@ -10,6 +10,8 @@ import ctypes
 import os
 import re
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -26,6 +28,8 @@ from crestereo.types import BGRImage
 _KEYS = "q leave   space pause   . next frame   s save view   h hide this line"
 _POLL_MS = 15  # far below the 100 ms in which a key is answered
 _ESC = "\x1b"
+_RATED = 10  # frames whose mean rate is shown
+_AGED_S = 0.25  # after which the age of a live frame is drawn again
 
 _INK, _SHADE = (235, 235, 235), (32, 32, 32)
 _LINE_PX, _MARGIN_PX = 24, 8
@@ -71,6 +75,8 @@ class Window:
         self._keys_shown = True
         self._stale = True
         self._visible_once = False
+        self._drawn_s = 0.0
+        self._shown_s: deque[float] = deque(maxlen=_RATED + 1)
         height, width = first.image.shape[:2]
         with _as_display_error():
             flags = cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL
@@ -83,6 +89,7 @@ class Window:
         """Show a view from the next `poll` on."""
         self.view = view
         self._stale = True
+        self._shown_s.append(time.monotonic())
 
     def set_state(self, state: str) -> None:
         """Show the state of the run with every view."""
@@ -97,7 +104,8 @@ class Window:
     def poll(self) -> str:
         """Draw what is new and return the key, in lower case; raise ClosedError at the end."""
         with _as_display_error():
-            if self._stale:
+            aged = self.view.taken_s and time.monotonic() - self._drawn_s > _AGED_S
+            if self._stale or aged:
                 self._draw()
             key = cv2.waitKey(_POLL_MS)
         pressed = chr(key).lower() if key >= 0 else ""
@@ -115,9 +123,20 @@ class Window:
 
     def _draw(self) -> None:
         self._stale = False
-        words = (self._state, self.view.note, self.view.describe(*self._mouse))
+        self._drawn_s = time.monotonic()
+        words = (self._state, self._liveness(), self.view.note, self.view.describe(*self._mouse))
         lines = ["   ".join(filter(None, words)), *([_KEYS] if self._keys_shown else [])]
         cv2.imshow(self._title, with_caption(self.view, lines))
+
+    def _liveness(self) -> str:
+        """Return how many live frames a second are shown, and how old this one is."""
+        if self.view.taken_s is None:
+            return ""
+        age = f"{self._drawn_s - self.view.taken_s:.2f} s old"
+        if len(self._shown_s) < 2:
+            return age
+        rate = (len(self._shown_s) - 1) / max(self._shown_s[-1] - self._shown_s[0], 1e-3)
+        return f"{rate:.1f} frames/s, {age}"
 
     def _on_mouse(self, event: int, x: int, y: int, flags: int, data: object) -> None:
         del event, flags, data

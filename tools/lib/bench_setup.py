@@ -54,6 +54,8 @@ class Setup:
         Measurements of each thing.
     frames, memory_frames : int
         Length of the clips for speed and for memory.
+    minutes : float
+        Length of the live run.
     """
 
     model: Path
@@ -65,6 +67,7 @@ class Setup:
     rounds: int
     frames: int
     memory_frames: int
+    minutes: float
 
     @property
     def setting(self) -> str:
