@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from training.checkpoints import Facts, save
 from training.data import Batch, held_out
+from training.losses import start_loss
 from training.plot import draw
 
 
@@ -43,13 +44,15 @@ class Trained(Protocol):
 def validate(
     net: nn.Module, scenes: list[Batch], device: torch.device, iters: int
 ) -> dict[str, float]:
-    """Judge on held-out scenes: mean error and share of errors over 1 and 2 px."""
+    """Judge on held-out scenes: mean error, share of errors over 1 and 2 px, and the start."""
     net.eval()
     rows = []
     with torch.no_grad():
         for scene in scenes:
             batch = scene.to(device)
-            disparity = net(batch.left, batch.right, iters).disparity
+            prediction = net(batch.left, batch.right, iters)
+            disparity = prediction.disparity
+            start = start_loss(prediction.logits, prediction.steps_8[0], batch.truth)
             known = torch.isfinite(batch.truth.disparity)
             error = (disparity - batch.truth.disparity)[known].abs()
             seen = batch.truth.visible[known]
@@ -59,10 +62,13 @@ def validate(
                     (error > 1).float().mean(),
                     (error > 2).float().mean(),
                     (error > 2).float()[seen].mean(),
+                    start["start"],
+                    start["initial"],
                 ]
             )
     means = torch.tensor(rows).mean(0).tolist()
-    return dict(zip(("epe", "bad1", "bad2", "bad2_noc"), means, strict=True))
+    names = ("epe", "bad1", "bad2", "bad2_noc", "start", "initial")
+    return dict(zip(names, means, strict=True))
 
 
 def append(path: Path, row: dict[str, object]) -> None:
@@ -114,7 +120,8 @@ class Judge:
         self.recent.append(terms)
         if len(self.recent) < self.LOG_EVERY:
             return
-        mean = {k: float(np.mean([row[k] for row in self.recent])) for k in terms}
+        names = dict.fromkeys(k for row in sorted(self.recent, key=len)[::-1] for k in row)
+        mean = {k: float(np.mean([row[k] for row in self.recent if k in row])) for k in names}
         samples = self.trainer.facts.samples
         append(self.plan.run / "train.csv", {"samples": samples, "rate": rate, **mean})
         speed = (samples - self.first_sample) / max(minutes * 60, 1e-9)

@@ -12,6 +12,7 @@ from training.network import Prediction
 
 CELL = 8  # pixels that one bin of the start volume stands for
 DECAY = 0.85  # weight of a step against the one after it
+INITIAL_WEIGHT = 0.1  # of the error of the initial disparity where a step ends there
 OCCLUDED_WEIGHT = 0.6  # what one camera does not see can only be guessed
 
 
@@ -31,20 +32,46 @@ class Truth:
     visible: Tensor
 
 
+def fine(disparity: Tensor, scale: int, goal: Tensor, weights: Tensor) -> Tensor:
+    """Weigh the smoothed absolute errors of a disparity in pixels of its scale."""
+    error = F.smooth_l1_loss(disparity * scale, goal, reduction="none", beta=0.5)
+    return (error * weights).sum() / weights.sum().clamp(min=1)
+
+
+def known_of(truth: Truth) -> tuple[Tensor, Tensor]:
+    """Give the true disparity, 0 where unknown, and what each pixel counts."""
+    weight = torch.isfinite(truth.disparity) * torch.where(truth.visible, 1.0, OCCLUDED_WEIGHT)
+    return torch.nan_to_num(truth.disparity), weight
+
+
+def start_loss(logits: Tensor, start: Tensor, truth: Truth) -> dict[str, Tensor]:
+    """Add up what a step that ends after the start learns from, terms as `loss` gives them.
+
+    Parameters
+    ----------
+    logits : (N, 1, H/8, D + 2, W/8)
+    start : (N, 1, H/8, W/8)
+        The initial disparity, in pixels of its scale.
+    truth : Truth
+    """
+    target, weight = known_of(truth)
+    quarter, quarter_weight = target[:, :, 2::4, 2::4], weight[:, :, 2::4, 2::4]
+    bins = bins_loss(logits, quarter, quarter_weight)
+    initial = fine(
+        F.interpolate(start, scale_factor=2.0, mode="nearest"), 8, quarter, quarter_weight
+    )
+    total = 0.5 * bins + INITIAL_WEIGHT * initial
+    return {"total": total, "start": bins.detach(), "initial": initial.detach()}
+
+
 def loss(prediction: Prediction, truth: Truth) -> dict[str, Tensor]:
     """Add up the terms; ``total`` is to be minimised, the others are for the log.
 
     Disparity errors are smoothed absolute errors in pixels of the full resolution.
     """
-    known = torch.isfinite(truth.disparity)
-    target = torch.nan_to_num(truth.disparity)
-    weight = known * torch.where(truth.visible, 1.0, OCCLUDED_WEIGHT)
+    target, weight = known_of(truth)
     quarter, quarter_weight = target[:, :, 2::4, 2::4], weight[:, :, 2::4, 2::4]
     half, half_weight = target[:, :, 1::2, 1::2], weight[:, :, 1::2, 1::2]
-
-    def fine(disparity: Tensor, scale: int, goal: Tensor, weights: Tensor) -> Tensor:
-        error = F.smooth_l1_loss(disparity * scale, goal, reduction="none", beta=0.5)
-        return (error * weights).sum() / weights.sum().clamp(min=1)
 
     eighths = [F.interpolate(d, scale_factor=2.0, mode="nearest") for d in prediction.steps_8]
     sequence = [fine(d, 8, quarter, quarter_weight) for d in eighths]
@@ -58,6 +85,7 @@ def loss(prediction: Prediction, truth: Truth) -> dict[str, Tensor]:
     error = (prediction.disparity.detach() - target).abs()
     sure = ((error < 1) & truth.visible).float()
     doubt = F.binary_cross_entropy_with_logits(prediction.confidence, sure, reduction="none")
+    known = weight > 0
     confidence = (doubt * known).sum() / known.sum().clamp(min=1)
     total = final + 0.5 * last + steps + 0.5 * start + 0.3 * confidence
     return {
@@ -66,6 +94,7 @@ def loss(prediction: Prediction, truth: Truth) -> dict[str, Tensor]:
         "steps": steps.detach(),
         "start": start.detach(),
         "confidence": confidence.detach(),
+        "initial": sequence[0].detach(),
     }
 
 

@@ -14,7 +14,7 @@ from matplotlib import pyplot as plt
 def _columns(path: Path) -> dict[str, list[float]]:
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {k: [float(row[k]) for row in rows] for k in rows[0]} if rows else {}
+    return {k: [float(row[k] or "nan") for row in rows] for k in rows[0]} if rows else {}
 
 
 def draw(run: Path) -> Path:

@@ -19,7 +19,7 @@ from training.checkpoints import Facts, restore, save  # noqa: E402
 from training.data import batches, make_prior, to_batch, vary  # noqa: E402
 from training.export import export  # noqa: E402
 from training.judge import append, forget_after  # noqa: E402
-from training.losses import bins_loss, loss  # noqa: E402
+from training.losses import bins_loss, loss, start_loss  # noqa: E402
 from training.network import LiteStereo, Upsample  # noqa: E402
 from training.pool import Ring, Shape, place_after  # noqa: E402
 from training.processes import wait_for  # noqa: E402
@@ -131,6 +131,32 @@ def test_iterations_are_drawn_from_two_to_the_most_and_few_more_often() -> None:
     counts = np.bincount(drawn, minlength=17)
     assert set(drawn) == set(range(2, 17))
     assert counts[2:5].sum() > 2 * counts[14:17].sum()
+
+
+def test_a_share_of_the_steps_ends_after_the_start() -> None:
+    rng = np.random.default_rng(0)
+    drawn = np.array([drawn_iters(rng, 8, 2 / 3) for _ in range(4000)])
+    assert abs((drawn == 0).mean() - 2 / 3) < 0.05
+    assert set(drawn[drawn > 0]) == set(range(2, 9))
+
+
+def test_a_step_that_ends_after_the_start_sees_what_a_whole_one_sees() -> None:
+    # given a scene, a whole pass over it, and one that ends after the start
+    torch.manual_seed(0)
+    blank = np.full((96, 160), np.nan, np.float32)
+    batch = to_batch([(render_scene(4, 96, 160), blank)]).to(torch.device("cpu"))
+    net = LiteStereo().eval()
+    whole = loss(net(batch.left, batch.right, 2, batch.prior), batch.truth)
+    short = start_loss(*net.search(batch.left, batch.right, batch.prior), batch.truth)
+    # then both know the same errors of the start
+    for term in ("start", "initial"):
+        assert float(short[term]) == pytest.approx(float(whole[term]), rel=1e-5)
+    # and the weights behind the start, and only they, are left alone
+    short["total"].backward()
+    idle = {n.split(".")[0] for n, p in net.named_parameters() if p.grad is None}
+    busy = {n.split(".")[0] for n, p in net.named_parameters() if p.grad is not None}
+    assert busy == {"encoder", "start"}
+    assert {"step_8", "step_4", "refine"} <= idle
 
 
 @pytest.mark.timeout(400)  # six processes start, each of which imports PyTorch
