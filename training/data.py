@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -18,10 +18,14 @@ from training.losses import Truth
 from training.network import SEARCHED
 from training.pool import SHAPES, Ring, Shape, rings
 from training.scenes import Sample, render_scene
+from training.scenes.scene import misalign
 
 HELD_OUT_SEED = 1_000_000_000  # scenes from here on are never trained on
 BLIND_SHARE, MATCHER_SHARE = 0.7, 0.05  # samples without a prior; with a classical matcher's
 GREY_SHARE = 0.15  # samples as from cameras without colour
+WIDE_SHARE = 1 / 3  # batches of the full width: a wall is seen whole, from border to border
+ROWS_SHARE = 0.15  # samples whose views are up to 2 px apart in height, or rolled as much
+LAMP_SHARE = 0.1  # samples with a lamp that only one of the cameras saw
 # Disparities beyond this do not count: the start cannot express them.
 MAX_SHARE_OF_WIDTH = SEARCHED[0] / SEARCHED[1]
 
@@ -59,6 +63,8 @@ def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
     """Cut a crop, mirror it (which swaps the eyes), turn it upside down, change its colours."""
     top = int(rng.integers(shape.height - shape.crop_height + 1))
     side = int(rng.integers(shape.width - shape.crop_width + 1))
+    if rng.random() < ROWS_SHARE:
+        sample = rows_apart(sample, rng)
     cut = np.s_[top : top + shape.crop_height, side : side + shape.crop_width]
     flips = np.s_[:: -1 if rng.random() < 0.2 else 1, :: -1 if rng.random() < 0.5 else 1]
     left, right = ((p[cut], d[cut], o[cut]) for p, d, o in _eyes(sample))
@@ -71,9 +77,28 @@ def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
     colours = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
     if rng.random() < GREY_SHARE:
         a, b = _without_colour(a), _without_colour(b)
+    if rng.random() < LAMP_SHARE:
+        b = lamp(b, rng)  # either eye of the scene, because the views may have been exchanged
     gamma, gain = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.15))
     curve = np.clip(255 * gain * (np.arange(256) / 255) ** gamma, 0, 255).astype(np.uint8)
     return Sample(curve[a[..., colours]], curve[b[..., colours]], da, db, oa, ob)
+
+
+def rows_apart(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Shift the right picture by up to 2 px in height and roll it as much at its sides."""
+    height, width = sample.left.shape[:2]
+    shift, roll = rng.uniform(-2, 2), rng.uniform(-2, 2) * (rng.random() < 0.5) / (width / 2)
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(np.degrees(roll)), 1)
+    turn[1, 2] += shift
+    return misalign(sample, np.asarray(turn, np.float64))
+
+
+def lamp(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Light a picture unevenly, up to about twice as bright or half as bright in places."""
+    height, width = picture.shape[:2]
+    coarse = np.exp(rng.normal(0, 0.3, (3, 4))).astype(np.float32)
+    light = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(picture * light[..., None], 0, 255).astype(np.uint8)
 
 
 def _without_colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -162,13 +187,13 @@ def to_batch(samples: list[tuple[Sample, NDArray[np.float32]]]) -> Batch:
     )
 
 
-def draw(ring: Ring, count: int, rng: np.random.Generator) -> Batch:
-    """Make a batch of one shape from random slots."""
+def draw(ring: Ring, shape: Shape, count: int, rng: np.random.Generator) -> Batch:
+    """Make a batch from random slots, cut as the shape says."""
     samples = []
     while len(samples) < count:
         sample = ring.read(int(rng.choice(ring.filled())))
         if sample is not None:
-            varied = vary(sample, ring.shape, rng)
+            varied = vary(sample, shape, rng)
             samples.append((varied, make_prior(varied, rng)))
     return to_batch(samples)
 
@@ -197,8 +222,10 @@ def batches(  # noqa: PLR0917
             # Equal pixels a batch, so batches in the proportion of the shares give that
             # proportion of pixels.
             ring = mine[int(shapes.choice(len(mine), p=[r.shape.share for r in mine]))]
-            size = ring.shape.crop_height * ring.shape.crop_width
-            ready.put(draw(ring, max(1, round(batch_pixels / size)), rng))
+            wide = shapes.random() < WIDE_SHARE
+            shape = replace(ring.shape, crop_width=ring.shape.width) if wide else ring.shape
+            size = shape.crop_height * shape.crop_width
+            ready.put(draw(ring, shape, max(1, round(batch_pixels / size)), rng))
 
     for number in range(threads):
         threading.Thread(target=fill, args=(number,), daemon=True).start()

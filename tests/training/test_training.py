@@ -10,11 +10,13 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training/ needs PyTorch: requirements-train.txt")
 
+from training import data  # noqa: E402
 from training.checkpoints import Facts, restore, save  # noqa: E402
 from training.data import batches, make_prior, to_batch, vary  # noqa: E402
 from training.export import export  # noqa: E402
@@ -89,7 +91,9 @@ def test_a_ring_gives_back_what_was_rendered(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_varied_sample_is_still_true(seed: int) -> None:
+def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "ROWS_SHARE", 0)  # the next test looks at these
+    monkeypatch.setattr(data, "LAMP_SHARE", 0)
     # given a scene without a difference between the eyes, cut and mirrored at random
     rng = np.random.default_rng(seed)
     scene = vary(render_scene(seed, 96, 160, augment=False), SMALL, rng)
@@ -104,6 +108,43 @@ def test_a_varied_sample_is_still_true(seed: int) -> None:
     # then it is the left picture, up to the pixels at edges
     difference = np.abs(warped - scene.left).mean(axis=2)[inside]
     assert np.median(difference) < 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_views_apart_in_height_keep_their_truth(seed: int) -> None:
+    # given a scene whose right picture is moved up or down, and rolled for some seeds
+    scene = render_scene(seed, 96, 160, augment=False)
+    scene = data.rows_apart(scene, np.random.default_rng(seed))
+    rows, columns = np.mgrid[0:96, 0:160].astype(np.float32)
+    middle = ~scene.occluded_left & (abs(columns - 80) < 20) & (abs(rows - 48) < 44)
+
+    def difference(height: float, more: float) -> float:
+        source = columns - scene.disparity_left - more, rows + height
+        warped = cv2.remap(scene.right, *map(np.float32, source), interpolation=cv2.INTER_LINEAR)
+        return float(np.median(np.abs(warped.astype(float) - scene.left).mean(axis=2)[middle]))
+
+    # then some height of at most 2 px (and the roll's part) brings it to the left one
+    heights = np.arange(-2.5, 2.6, 0.25)
+    best = min(heights, key=lambda height: difference(height, 0))
+    assert difference(best, 0) < 4
+    assert difference(best, 0) < min(difference(best, -2), difference(best, 2))
+
+
+def test_a_lamp_lights_one_picture_unevenly() -> None:
+    lit = data.lamp(np.full((96, 160, 3), 100, np.uint8), np.random.default_rng(0))
+    assert lit.min() < 90
+    assert lit.max() > 110
+    assert np.abs(np.diff(lit.astype(int), axis=1)).max() <= 8  # without edges
+
+
+def test_a_third_of_the_batches_shows_the_full_width(tmp_path: Path) -> None:
+    ring = data.rings(tmp_path, 64)
+    for each in ring:
+        each.write(0, seed=3)
+    source = batches(tmp_path, 64, 61440, 0)
+    widths = [next(source).left.shape[3] for _ in range(40)]
+    assert {320, 448, 640, 704} & set(widths) >= {320, 448}
+    assert 5 <= sum(width in {448, 704, 512} for width in widths) <= 30
 
 
 def test_priors_come_in_every_kind() -> None:
