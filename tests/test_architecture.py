@@ -25,7 +25,7 @@ EXCUSE = "Longer than the rule"
 # The app from top to bottom. A module imports from its own floor, those below, and the core.
 FLOORS = (
     {"commands"},
-    {"run_image", "run_video"},
+    {"run_image", "run_video", "run_calibrate"},
     {"stereo_video", "video_writer", "window", "output", "checkpoint"},
     {"align", "video", "images", "download", "settings", "prompts"},
     {"sites"},

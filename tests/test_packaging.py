@@ -23,12 +23,12 @@ def crestereo(*args: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_lists_its_subcommands() -> None:
     done = crestereo()
     assert done.returncode == 0
-    for name in ("image", "videos", "video", "compare", "download"):
+    for name in ("image", "videos", "video", "compare", "calibrate", "download"):
         assert re.search(rf"^  {name} ", done.stdout, re.MULTILINE)
     assert crestereo("--version").stdout == "crestereo 2.0.0\n"
 
 
-@pytest.mark.parametrize("name", ["image", "videos", "video", "compare", "download"])
+@pytest.mark.parametrize("name", ["image", "videos", "video", "compare", "calibrate", "download"])
 def test_a_subcommand_explains_its_flags(name: str) -> None:
     done = crestereo(name, "--help")
     assert done.returncode == 0

@@ -16,6 +16,7 @@ from crestereo.app import prompts
 from crestereo.app.prompts import ask, partner_or_sample, sample
 from crestereo.app.script import run_script, say
 from crestereo.app.settings import (
+    CalibrateSettings,
     CommonSettings,
     ImageSettings,
     TwoVideosSettings,
@@ -44,6 +45,7 @@ _HELP = {
     "videos": "Estimate depth from a left and a right video, save it and show it.",
     "video": "Estimate depth from one video that holds both views, save it and show it.",
     "compare": "Print how different two images are.",
+    "calibrate": "Calibrate two cameras with images or videos of a board.",
     "download": "Download published CREStereo models.",
 }
 IMAGE_SAMPLES = "input_files/table_left.png", "input_files/table_right.png"
@@ -119,6 +121,13 @@ def compare_images(
     compare(first, second)
 
 
+def calibrate(settings: CalibrateSettings, given: Given) -> None:
+    """Calibrate two cameras: folders of images or videos of a board, or one that holds both."""
+    from crestereo.app import run_calibrate  # noqa: PLC0415  slow to import
+
+    run_calibrate.run_calibrate([text for text in given if text is not None], settings)
+
+
 def main() -> NoReturn:
     """Run the console command ``crestereo``."""
     run_script(_dispatch)
@@ -138,6 +147,8 @@ def _dispatch() -> None:
         estimate_video(*read_settings(UnifiedVideoSettings, {}, _HELP[name], ("video",)))
     elif name == "compare":
         compare_images(*read_settings(CommonSettings, {}, _HELP[name], ("image1", "image2")))
+    elif name == "calibrate":
+        calibrate(*read_settings(CalibrateSettings, {}, _HELP[name], ("left", "right")))
     else:
         from crestereo.app.download import run_download  # noqa: PLC0415  slow to import
 
@@ -153,7 +164,7 @@ def _show_help(name: str) -> None:
     if name != "--version":
         print("usage: crestereo COMMAND [--help | arguments]\n")
         for command, text in _HELP.items():
-            print(f"  {command:10}{text}")
+            print(f"  {command:11}{text}")
 
 
 def _open_image(text: str) -> ImageFile:

@@ -37,6 +37,9 @@ LAYOUTS = (
 )
 """Names of `crestereo.layouts`; importing that module would delay the first prompt."""
 
+BOARDS = "chessboard", "charuco", "aprilgrid"
+"""Kinds of `crestereo.boards`, for the same reason."""
+
 VIEWS = ("side", "depth", "overlay", "sbs-depth")
 DEPTH_FRAMES = (OFF, "png16", "ffv1", "npz")
 
@@ -60,6 +63,14 @@ def number(text: str) -> float:
     if not abs(value) <= MAX_NUMBER:  # NaN too
         raise UsageError(f"{text[:40]!r} is not a number up to {MAX_NUMBER:,.0f}")
     return value
+
+
+def board_shape(text: str) -> tuple[int, int]:
+    """Parse rows and columns of a calibration board."""
+    found = re.fullmatch(r"(\d+)[xX*](\d+)", text)
+    if not found:
+        raise UsageError(f"{text!r} is not rows and columns; write them as 6x9")
+    return int(found[1]), int(found[2])
 
 
 def seconds(text: str) -> float:
@@ -150,9 +161,7 @@ class ImageSettings(CommonSettings):
         super().__post_init__()
         object.__setattr__(self, "iters", check_iters(self.iters))
         object.__setattr__(self, "model_shape", check_model_shape(self.model_shape))
-        for item in dataclasses.fields(self):
-            if item.metadata.get("choices"):
-                _check_choice(item.name, getattr(self, item.name), item.metadata["choices"])
+        _check_choices(self)
         for name in ("calibration", "output_dir"):  # a shell does not expand the ~ of --name=~/x
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, expand_home(path))
@@ -300,6 +309,42 @@ class UnifiedVideoSettings(VideoSettings):
     layout: str = setting(AUTO, "position of the views in a frame", choices=LAYOUTS)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CalibrateSettings(CommonSettings):
+    """Settings of a calibration."""
+
+    board: str = setting("chessboard", "kind of the board", choices=BOARDS)
+    board_shape: tuple[int, int] = setting(
+        (6, 9),
+        "rows x columns: inner corners of a chessboard, squares of a ChArUco board, tags of an "
+        "AprilGrid",
+        metavar="RxC",
+        type=board_shape,
+    )
+    square_mm: float = setting(
+        25.0, "side of a square or a tag, as measured [mm]", metavar="MM", type=number
+    )
+    print_board: str | None = setting(
+        None, "write the board to scale as .pdf or .png, and end", metavar="FILE"
+    )
+    sync: str = setting(
+        AUTO, "two videos: estimate their time offset by the moving board", choices=(AUTO, OFF)
+    )
+    layout: str = setting(
+        "sbs_full", "one video or folder: position of the views in a frame", choices=LAYOUTS[1:]
+    )
+    output: str = setting("calibration.yml", "calibration file to write", metavar="FILE")
+    overwrite: bool = setting(False, "replace a calibration that exists")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_choices(self)
+        for name in ("output", "print_board"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, expand_home(path))
+        _check_output_dir(str(Path(self.print_board or self.output).absolute().parent))
+
+
 def read_settings(
     kind: type[AnySettings],
     block: Mapping[str, Any],
@@ -384,7 +429,7 @@ def _shown(value: object) -> str:
 
 def _check_type(name: str, value: object, kind: Any) -> None:
     allowed = get_args(kind) if isinstance(kind, UnionType) else (kind,)
-    if name in ("iters", "model_shape", "camera_size", "given"):  # checked by their own functions
+    if name in ("iters", "model_shape", "camera_size", "board_shape", "given"):  # own checks
         return
     accepted = (*allowed, int) if float in allowed else allowed
     if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in allowed):
@@ -394,9 +439,11 @@ def _check_type(name: str, value: object, kind: Any) -> None:
         raise UsageError(f"{name} must be {' or '.join(wanted)}, not {value!r}")
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise UsageError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+def _check_choices(settings: CommonSettings) -> None:
+    for item in dataclasses.fields(settings):
+        choices, value = item.metadata.get("choices"), getattr(settings, item.name)
+        if choices and value not in choices:
+            raise UsageError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def _check_output_dir(folder: str) -> None:

@@ -1,0 +1,334 @@
+"""Calibrate two cameras: find views of a board, fit, judge, write."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from crestereo.app.images import open_image
+from crestereo.app.script import say, summary, warn
+from crestereo.app.settings import CalibrateSettings
+from crestereo.app.sources import parse_image, parse_video
+from crestereo.app.stereo_video import OneVideo, PairStream, TwoVideos
+from crestereo.app.video import Video, open_video
+from crestereo.boards import Board, board_pdf, board_png
+from crestereo.calibration import (
+    StereoCalibration,
+    View,
+    calibrate_stereo,
+    good_views,
+    model_name,
+    same_order,
+    write_calibration,
+)
+from crestereo.errors import SourceError, UsageError
+from crestereo.formats import to_bgr8, write_bytes
+from crestereo.layouts import parse_layout, split_frame
+from crestereo.types import BGRImage, StereoPair
+
+MOST_VIEWS = 80  # more do not improve a fit
+LIVE_VIEWS = 60  # found by cameras before the fit
+WINDOW_S = 0.3  # of a video, of which the sharpest pair is searched
+SAVE_S = 5.0  # between two copies of the points found so far
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
+
+Values = NDArray[Any]
+
+
+@dataclass
+class Findings:
+    """Views found so far, kept in a file next to the calibration."""
+
+    key: str  # sources and board
+    path: Path
+    done: int = 0  # pairs that were searched
+    shape: tuple[int, int] = (0, 0)
+    views: list[View] = field(default_factory=list)
+    example: tuple[float, Values] = (0.0, np.zeros(0, np.uint8))  # area, JPEG of a pair
+    saved_s: float = 0.0
+
+    def save(self) -> None:
+        """Write what was found, for a run that continues."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        views = self.views
+        arrays: dict[str, Any] = {
+            name: np.concatenate([getattr(view, name) for view in views]) if views else []
+            for name in ("ids", "left", "right")
+        }
+        arrays |= {"counts": [len(view.ids) for view in views], "key": self.key, "done": self.done}
+        arrays |= {name: [getattr(v, name) for v in views] for name in ("name", "sharpness")}
+        arrays |= {"shape": self.shape, "area": self.example[0], "example": self.example[1]}
+        partial = self.path.with_suffix(".part.npz")
+        np.savez_compressed(partial, **arrays)
+        partial.replace(self.path)
+        self.saved_s = time.monotonic()
+
+    def load(self) -> None:
+        """Take over what an earlier run of the same sources and board has found."""
+        try:
+            with np.load(self.path) as file:
+                if str(file["key"]) != self.key:
+                    return
+                ends = np.cumsum(file["counts"])[:-1].astype(int)
+                split = [np.split(file[name], ends) for name in ("ids", "left", "right")]
+                rest = file["name"].tolist(), file["sharpness"].tolist()
+                columns = zip(*split, *rest, strict=True) if rest[0] else ()
+                self.views = [View(*column) for column in columns]
+                self.done = int(file["done"])
+                self.shape = tuple(map(int, file["shape"]))  # type: ignore[assignment]
+                self.example = float(file["area"]), file["example"]
+        except (OSError, ValueError, KeyError, EOFError):
+            return  # none, or damaged: searched again
+        if self.done:
+            say(f"{self.done} pairs were searched before, {len(self.views)} show the board")
+
+    def add(self, pair: StereoPair, board: Board) -> None:
+        """Search the board in a pair."""
+        self.done += 1
+        shape = pair.left.shape[:2]
+        if self.shape not in ((0, 0), shape):
+            raise SourceError(
+                f"{pair.name} is {shape[1]}x{shape[0]} px, those before are "
+                f"{self.shape[1]}x{self.shape[0]} px; calibrate images of one size"
+            )
+        self.shape = shape
+        left = board.find(pair.left)
+        right = None if left is None else board.find(pair.right)
+        if left is None or right is None:
+            return
+        ids, a, b = np.intersect1d(left[0], right[0], return_indices=True)
+        if len(ids) < min(12, len(board.points)):
+            return
+        points = left[1][a], right[1][b]
+        if board.kind == "chessboard":
+            points = points[0], same_order(*points)
+        sides = zip((pair.left, pair.right), points, strict=True)
+        self.views.append(View(ids, *points, pair.name, min(_sharpness(*side) for side in sides)))
+        area = float(np.ptp(points[0], axis=0).prod())
+        if area > self.example[0]:
+            both = cv2.imencode(".jpg", np.hstack([pair.left, pair.right]))[1]
+            self.example = area, np.asarray(both)
+
+
+def _sharpness(image: BGRImage, points: Values) -> float:
+    """Return the mean gradient of the board's part of an image, relative to its contrast."""
+    (x0, y0), (x1, y1) = points.min(axis=0).astype(int), points.max(axis=0).astype(int) + 1
+    grey = cv2.cvtColor(image[max(y0, 0) : y1, max(x0, 0) : x1], code=cv2.COLOR_BGR2GRAY)
+    low, high = np.percentile(grey, [5, 95])
+    steps = np.abs(np.diff(grey.astype(np.float32), axis=1))
+    return float(np.percentile(steps, 99.5) / max(high - low, 1.0))
+
+
+def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
+    """Calibrate the cameras that recorded the sources, or draw the board."""
+    board = Board(settings.board, *settings.board_shape, settings.square_mm / 1000)
+    if settings.print_board is not None:
+        _print_board(Path(settings.print_board), board, settings)
+        return
+    if not sources:
+        raise UsageError(
+            "name the left and the right folder or video of the board, or one that holds both; "
+            "--print-board board.pdf draws a board"
+        )
+    path = Path(settings.output)
+    if path.exists() and not settings.overwrite:
+        raise UsageError(f"{path} exists already; name another --output or give --overwrite")
+    findings = Findings(_key(sources, settings), _named(path, "_corners.npz"))
+    findings.load()
+    try:
+        _search(sources, settings, board, findings)
+    finally:
+        if findings.done:
+            findings.save()
+    views = good_views(findings.views, findings.shape[1])
+    say(
+        f"{findings.done} pairs searched: {len(findings.views)} show the board in both images, "
+        f"{len(views)} of them sharp and at different poses"
+    )
+    if len(views) > MOST_VIEWS:
+        views = [views[i] for i in np.linspace(0, len(views) - 1, MOST_VIEWS).astype(int)]
+    found = calibrate_stereo(views, board.points, findings.shape, say)
+    _report(found)
+    if found.problems:
+        raise UsageError(f"no calibration was written: {'; '.join(found.problems)}")
+    write_calibration(path, found.rig)
+    say(f"saved {path} (calibration: --calibration {path} gives metres)")
+    summary(_record(found, path))
+
+
+def _print_board(path: Path, board: Board, settings: CalibrateSettings) -> None:
+    if path.suffix.lower() not in (".pdf", ".png"):
+        raise UsageError(f"{path} must end in .pdf or .png")
+    if path.exists() and not settings.overwrite:
+        raise UsageError(f"{path} exists already; name another file or give --overwrite")
+    write_bytes(path, board_pdf(board) if path.suffix.lower() == ".pdf" else board_png(board))
+    rows, columns = settings.board_shape
+    say(
+        f"saved {path} ({board.kind} {rows}x{columns}, squares of {settings.square_mm:g} mm): "
+        "print it at 100 %, glue it onto something flat, and give --square-mm as measured"
+    )
+
+
+def _named(path: Path, ending: str) -> Path:
+    return path.with_name(path.stem + ending)
+
+
+def _key(sources: Sequence[str], settings: CalibrateSettings) -> str:
+    """Return what the points found depend on."""
+    status = [Path(s).stat() if Path(s).exists() else None for s in sources]
+    marks = [(s.st_size, s.st_mtime_ns) if s and Path(n).is_file() else None
+             for s, n in zip(status, sources, strict=True)]  # fmt: skip
+    names = [str(Path(source).absolute()) for source in sources]
+    how = settings.board, settings.board_shape, settings.layout, settings.sync
+    return repr((names, marks, how))
+
+
+def _search(
+    sources: Sequence[str], settings: CalibrateSettings, board: Board, findings: Findings
+) -> None:
+    """Search the board in all pairs that were not searched before."""
+    count, live, pairs = _pairs(sources, settings)
+    rest = islice(pairs, 0 if live else findings.done, None)
+    if not live and findings.done == count:
+        return
+    with tqdm(
+        total=count, initial=findings.done, unit=" pairs", disable=not sys.stderr.isatty()
+    ) as bar:
+        for pair in rest:
+            findings.add(pair, board)
+            bar.update()
+            bar.set_postfix_str(f"{len(findings.views)} with the board", refresh=False)
+            if time.monotonic() - findings.saved_s > SAVE_S:
+                findings.save()
+            if live and len(good_views(findings.views, findings.shape[1])) >= LIVE_VIEWS:
+                break
+
+
+def _pairs(
+    sources: Sequence[str], settings: CalibrateSettings
+) -> tuple[int | None, bool, Iterator[StereoPair]]:
+    """Return how many pairs there are, whether they are live, and the pairs."""
+    folders = [Path(source).is_dir() for source in sources]
+    if all(folders):
+        names = _pair_files([_images_in(Path(source)) for source in sources])
+        return len(names), False, _image_pairs(names, settings)
+    if any(folders):
+        raise UsageError("give two folders or two videos, not one of each")
+    videos = [open_video(parse_video(source), 4320) for source in sources]
+    stream: PairStream
+    if len(videos) == 1:
+        stream = OneVideo(videos[0], videos[0].name, layout=parse_layout(settings.layout))
+    else:
+        left, right = videos
+        stream = TwoVideos(left, right, left.name, offset_s=_offset_s(left, right, settings))
+    step = max(1, round(WINDOW_S * stream.fps))
+    count = None if stream.live or stream.count is None else -(-stream.count // step)
+    return count, stream.live, _sharpest(stream, step)
+
+
+def _offset_s(left: Video, right: Video, settings: CalibrateSettings) -> float:
+    return 0.0
+
+
+def _sharpest(stream: PairStream, step: int) -> Iterator[StereoPair]:
+    """Yield the sharpest pair of each window of a video."""
+    pairs = iter(stream)
+    while window := list(islice(pairs, step)):
+        best = max(window, key=lambda pair: min(map(_detail, (pair.left, pair.right))))
+        yield StereoPair(best.left, best.right, f"{best.time_s:.2f} s", best.time_s)
+
+
+def _detail(image: BGRImage) -> float:
+    return float(np.abs(np.diff(image[::4, :, 1].astype(np.int16), axis=1)).mean())
+
+
+def _images_in(folder: Path) -> list[Path]:
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGES)
+    if not found:
+        raise SourceError(f"{folder} holds no images; give a folder of {', '.join(_IMAGES[:3])}")
+    return found
+
+
+def _pair_files(folders: Sequence[Sequence[Path]]) -> list[tuple[Path, ...]]:
+    """Return the images of a pair: those whose names differ in nothing but the side."""
+    if len(folders) == 1:
+        return [(path,) for path in folders[0]]
+    keyed = [{_without_side(path.stem): path for path in paths} for paths in folders]
+    shared = [key for key in keyed[0] if key in keyed[1]]
+    if len(shared) >= min(map(len, folders)) / 2:
+        lone = sum(map(len, folders)) - 2 * len(shared)
+        if lone:
+            warn(f"{lone} images without a partner of the same name are left out")
+        return [(keyed[0][key], keyed[1][key]) for key in shared]
+    if len(folders[0]) != len(folders[1]):
+        raise SourceError(
+            f"the folders hold {len(folders[0])} and {len(folders[1])} images whose names do not "
+            "pair them; name the two images of a pair alike"
+        )
+    return list(zip(*folders, strict=True))
+
+
+def _without_side(stem: str) -> str:
+    return re.sub(r"(?i)left|right|(?<![a-z])[lr](?![a-z])|cam(era)?_?[0-9]", "", stem)
+
+
+def _image_pairs(
+    names: Sequence[tuple[Path, ...]], settings: CalibrateSettings
+) -> Iterator[StereoPair]:
+    layout = parse_layout(settings.layout)
+    for paths in names:
+        opened = [open_image(parse_image(str(path)), both_views=False) for path in paths]
+        images = to_bgr8(*(each.left for each in opened))
+        views = images if len(images) == 2 else split_frame(images[0], layout)
+        if views[0].shape != views[1].shape:
+            raise SourceError(f"{paths[0]} and {paths[-1]} differ in size; give images of one size")
+        yield StereoPair(*views, paths[0].name)
+
+
+def _report(found: StereoCalibration) -> None:
+    """Print the errors of the views, and what they mean."""
+    say("\nview                       left px  right px  rows px")
+    for view in found.views:
+        errors = f"{view.left_px:7.2f}  {view.right_px:8.2f}  {view.rows_px:7.2f}"
+        say(f"{view.name[-26:]:26} {errors}{'' if view.used else '  dropped'}")
+    rig = found.rig
+    for model, error in found.held_out_px.items():
+        chosen = "  <- chosen" if model == rig.model else ""
+        say(f"error on views not fitted, {model_name(model)}: {error:.3f} px{chosen}")
+    dropped = sum(not view.used for view in found.views)
+    focal = rig.left[0][0, 0], rig.right[0][0, 0]
+    turn = np.degrees(np.linalg.norm(cv2.Rodrigues(rig.rotation)[0]))
+    say(
+        f"{len(found.views) - dropped} views used, {dropped} dropped\n"
+        f"focal length {focal[0]:.1f} px left, {focal[1]:.1f} px right; baseline "
+        f"{1000 * rig.baseline_m:.1f} mm; the cameras are turned {turn:.1f} degrees apart\n"
+        f"reprojection error {found.rms_px:.2f} px; after rectification a point and its match "
+        f"differ by {found.rows_px[0]:.2f} px in rows (median), {found.rows_px[1]:.2f} px (95 %)\n"
+        f"the board covered {100 * found.covered[0]:.0f} % of the left and "
+        f"{100 * found.covered[1]:.0f} % of the right image"
+    )
+
+
+def _record(found: StereoCalibration, path: Path) -> dict[str, Any]:
+    rig = found.rig
+    return {
+        "calibration": str(path),
+        "model": model_name(rig.model),
+        "focal_px": [float(side[0][0, 0]) for side in (rig.left, rig.right)],
+        "baseline_m": rig.baseline_m,
+        "reprojection_px": found.rms_px,
+        "vertical_disparity_px": list(found.rows_px),
+        "views": sum(view.used for view in found.views),
+        "dropped": [view.name for view in found.views if not view.used],
+    }

@@ -1,0 +1,440 @@
+"""Calibrate a stereo rig from views of a board; OpenCV does the fitting.
+
+A point x of the left camera is R x + T in the right one. Lens models are those of OpenCV: pinhole
+with 4, 5 or 8 coefficients, and fisheye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from crestereo.errors import UsageError
+from crestereo.formats import write_bytes
+
+Values = NDArray[Any]
+
+MIN_VIEWS = 8
+NEW_POSE = 0.02  # of the image width: mean motion of the points that makes a new pose
+SHARP = 0.4  # of the median sharpness of the views
+DROP_ERROR = 3.0  # times the median error of the views
+HARMLESS_PX = 0.3  # error of a view that is not dropped
+FOLDS = 3
+FITTED = 12  # views of a fold: more do not change the choice of the model
+CLEARLY_BETTER = 0.97  # of the error on unseen views, which a larger model has to reach
+FISHEYE = 0
+MODELS = {4: cv2.CALIB_FIX_K3, 5: 0, 8: cv2.CALIB_RATIONAL_MODEL, FISHEYE: 0}
+MAX_ROWS = 0.0015  # vertical disparity (95 %) of a good calibration, of the image width
+MAX_FOCAL_SPREAD = 0.02  # between fits to different parts of the views
+LEAST_COVERED = 0.25  # of the area of an image
+_QUICK = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-5
+_THOROUGH = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-8
+_FISHEYE_FLAGS = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # from 5.0 on
+_GRID = 8  # cells along each side, of which the covered ones are counted
+
+
+@dataclass(frozen=True)
+class View:
+    """Points of the board that both cameras see: indices (N,), pixels (N, 2) each."""
+
+    ids: Values
+    left: Values
+    right: Values
+    name: str = ""
+    sharpness: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rig:
+    """Two cameras: matrices, coefficients, rotation (3, 3) and translation (3, 1) [m]."""
+
+    shape: tuple[int, int]
+    model: int  # number of coefficients, or `FISHEYE`
+    left: tuple[Values, Values]
+    right: tuple[Values, Values]
+    rotation: Values
+    translation: Values
+
+    @property
+    def baseline_m(self) -> float:
+        """Return the distance of the cameras [m]."""
+        return float(np.linalg.norm(self.translation))
+
+    def rectification(self) -> tuple[Values, ...]:
+        """Return R1, R2, P1, P2 and Q of OpenCV."""
+        size = self.shape[1], self.shape[0]
+        cameras = *self.left, *self.right, size, self.rotation, self.translation
+        if self.model == FISHEYE:
+            r1, r2 = cv2.fisheye.stereoRectify(*cameras, cv2.CALIB_ZERO_DISPARITY)[:2]
+            return r1, r2, *self._central_projection(float((r2 @ self.translation)[0, 0]))
+        return tuple(cv2.stereoRectify(*cameras, alpha=-1)[:5])
+
+    def _central_projection(self, x_m: float) -> tuple[Values, Values, Values]:
+        """Return P1, P2 and Q of images with the scale that the fisheye has in its centre.
+
+        OpenCV's own choice holds all corners, whose angle of 90 degrees has no projection.
+        """
+        focal = float(self.left[0][0, 0])
+        cx, cy = (self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2
+        p1 = np.array([[focal, 0, cx, 0], [0, focal, cy, 0], [0, 0, 1, 0]])
+        p2 = p1.copy()
+        p2[0, 3] = focal * x_m
+        q = np.array([[1, 0, 0, -cx], [0, 1, 0, -cy], [0, 0, 0, focal], [0, 0, -1 / x_m, 0]])
+        return p1, p2, q
+
+    def undistorted(self, points: Values, side: int, **how: Values) -> Values:
+        """Return where points of the left (0) or right (1) image are without distortion."""
+        undistort: Any = (
+            cv2.fisheye.undistortPoints if self.model == FISHEYE else cv2.undistortPoints
+        )
+        camera = (self.left, self.right)[side]
+        flat = np.asarray(points, np.float64).reshape(-1, 1, 2)
+        return np.asarray(undistort(flat, *camera, **how)).reshape(-1, 2)
+
+    def projected(self, points: Values, pose: tuple[Values, Values], side: int) -> Values:
+        """Return where a camera sees points of the board at a pose in the left camera."""
+        turn, shift = cv2.Rodrigues(pose[0])[0], np.reshape(pose[1], (3, 1))
+        if side:
+            turn, shift = self.rotation @ turn, self.rotation @ shift + self.translation
+        project = cv2.fisheye.projectPoints if self.model == FISHEYE else cv2.projectPoints
+        flat = points.astype(np.float64).reshape(-1, 1, 3)
+        camera = (self.left, self.right)[side]
+        return np.asarray(project(flat, cv2.Rodrigues(turn)[0], shift, *camera)[0]).reshape(-1, 2)
+
+
+@dataclass(frozen=True)
+class ViewError:
+    """Errors of a view [px]: root mean square of the points, and of their rows."""
+
+    name: str
+    left_px: float
+    right_px: float
+    rows_px: float
+    used: bool
+
+
+@dataclass(frozen=True)
+class StereoCalibration:
+    """Calibrated rig and its errors [px]."""
+
+    rig: Rig
+    rms_px: float
+    rows_px: tuple[float, float]  # vertical disparity after rectification, median and 95 %
+    held_out_px: dict[int, float]  # error of each model on views that it was not fitted to
+    focal_spread: float  # between fits to different parts of the views, share
+    covered: tuple[float, float]  # share of the left and the right image
+    views: tuple[ViewError, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """Return why the calibration is not good enough, a sentence each."""
+        found = []
+        most_px = MAX_ROWS * self.rig.shape[1]
+        if self.rows_px[1] > most_px:
+            found.append(
+                f"the vertical disparity after rectification is {self.rows_px[1]:.2f} px (95 %), "
+                f"more than {most_px:.2f} px: hold the board still and flat, keep the focus fixed, "
+                "and check its size"
+            )
+        if self.focal_spread > MAX_FOCAL_SPREAD:
+            found.append(
+                f"parts of the views give focal lengths {100 * self.focal_spread:.1f} % apart: "
+                "tilt the board more, up to 40 degrees about both axes, and come closer"
+            )
+        for side, share in zip(("left", "right"), self.covered, strict=True):
+            if share < LEAST_COVERED:
+                found.append(
+                    f"the board covers only {100 * share:.0f} % of the {side} image: move it to "
+                    "the edges and corners too, and come closer"
+                )
+        if self.rig.translation[0, 0] > 0:
+            found.append("the first camera is to the right of the second one: exchange the two")
+        return found
+
+
+def same_order(left: Values, right: Values) -> Values:
+    """Return the right corners of a chessboard in the order of the left ones.
+
+    A board that looks the same upside down may be numbered from either end.
+    """
+    centred = left - left.mean(axis=0)
+    orders = right, right[::-1]
+    return min(orders, key=lambda each: float(np.abs(each - each.mean(axis=0) - centred).sum()))
+
+
+def good_views(views: Sequence[View], width_px: int) -> list[View]:
+    """Return the sharp views that show the board at poses not seen before."""
+    if not views:
+        return []
+    limit = SHARP * float(np.median([view.sharpness for view in views]))
+    kept: list[int] = []
+    for i in sorted(range(len(views)), key=lambda each: -views[each].sharpness):
+        new = all(_moved_px(views[i], views[k]) > NEW_POSE * width_px for k in kept)
+        if new and views[i].sharpness >= limit:
+            kept.append(i)
+    return [views[i] for i in sorted(kept)]
+
+
+def _moved_px(view: View, other: View) -> float:
+    _, a, b = np.intersect1d(view.ids, other.ids, return_indices=True)
+    if len(a) < 4:
+        return np.inf
+    return float(np.abs(view.left[a] - other.left[b]).mean())
+
+
+def covered_cells(points: Sequence[Values], shape: tuple[int, int]) -> Values:
+    """Return which cells of an image hold points of a board, (8, 8) bool."""
+    cells = np.zeros((_GRID, _GRID), bool)
+    for each in points:
+        hull = cv2.convexHull(each.astype(np.float32)).reshape(-1, 2)
+        scaled = (hull + 0.5) * _GRID * 8 / np.array(shape[::-1]) - 0.5
+        area = np.zeros((_GRID * 8, _GRID * 8), np.uint8)
+        cv2.fillConvexPoly(area, scaled.round().astype(np.int32), color=1)
+        cells |= area.reshape(_GRID, 8, _GRID, 8).mean(axis=(1, 3)) > 0.2
+    return cells
+
+
+def calibrate_stereo(
+    views: Sequence[View],
+    board_points: Values,
+    shape: tuple[int, int],
+    report: Callable[[str], None] = lambda _: None,
+) -> StereoCalibration:
+    """Fit a rig to views of a board.
+
+    Parameters
+    ----------
+    views : sequence of View
+    board_points : (M, 3)
+        Points of the board [m].
+    shape : (int, int)
+        Height and width of the images.
+    report : callable
+        Gets a sentence before each step that takes a while.
+
+    Raises
+    ------
+    UsageError
+        There are too few views, or no model fits them.
+    """
+    if len(views) < MIN_VIEWS:
+        raise UsageError(
+            f"{len(views)} different views show the board in both images; {MIN_VIEWS} are needed: "
+            "move it to more places, distances and angles, and check its kind and size"
+        )
+    held_out, spread = _compare_models(views, board_points, shape, report)
+    if not held_out:
+        raise UsageError(
+            "no camera model fits the views: check the kind and the size of the board, and that "
+            "both recordings show it at the same time"
+        )
+    model = next(iter(held_out))
+    for other, error in held_out.items():
+        if error < CLEARLY_BETTER * held_out[model]:
+            model = other
+    report(f"fitting {model_name(model)} to {len(views)} views")
+    rig, table = _fit_consistent(views, board_points, shape, model)
+    chosen = [view for view, error in zip(views, table, strict=True) if error.used]
+    rows = np.abs(np.concatenate([_rectified_rows(rig, view) for view in chosen]))
+    if not len(rows):
+        raise UsageError("no point of the board is in both rectified images: check the order")
+    squares = [error.left_px**2 + error.right_px**2 for error in table if error.used]
+    covered = [
+        float(covered_cells(points, shape).mean())
+        for points in ([view.left for view in chosen], [view.right for view in chosen])
+    ]
+    return StereoCalibration(
+        rig,
+        float(np.sqrt(np.mean(squares) / 2)),
+        (float(np.median(rows)), float(np.percentile(rows, 95))),
+        held_out,
+        spread[model],
+        (covered[0], covered[1]),
+        tuple(table),
+    )
+
+
+def _fit_consistent(
+    views: Sequence[View], board_points: Values, shape: tuple[int, int], model: int
+) -> tuple[Rig, list[ViewError]]:
+    """Fit a rig to the views that agree with one another, and return the errors of all."""
+    used = np.ones(len(views), bool)
+    for _ in range(3):  # a displaced view also bends the fit that exposes it
+        chosen = [view for view, use in zip(views, used, strict=True) if use]
+        if len(chosen) < MIN_VIEWS:
+            raise UsageError(
+                f"only {len(chosen)} of {len(views)} views agree with one another: hold the board "
+                "still, or record both cameras at the same time"
+            )
+        rig = fit_rig(chosen, board_points, shape, model)
+        errors = [_errors(rig, view, board_points) for view in views]
+        worst = np.array([max(each) for each in errors])
+        limit = max(DROP_ERROR * float(np.median(worst[used])), HARMLESS_PX)
+        if (used == (worst <= limit)).all():
+            break
+        used = worst <= limit
+    return rig, [
+        ViewError(view.name, *error, bool(use))
+        for view, error, use in zip(views, errors, used, strict=True)
+    ]
+
+
+def model_name(model: int) -> str:
+    """Return the name of a camera model in messages."""
+    return "the fisheye model" if model == FISHEYE else f"{model} coefficients"
+
+
+def _compare_models(
+    views: Sequence[View],
+    board_points: Values,
+    shape: tuple[int, int],
+    report: Callable[[str], None],
+) -> tuple[dict[int, float], dict[int, float]]:
+    """Return the median error on held-out views, and the spread of the focal length, of models."""
+    errors, spreads = {}, {}
+    for model in MODELS:
+        report(f"comparing camera models: {model_name(model)}")
+        found, focal = [], []
+        try:
+            for fold in range(FOLDS):
+                rest = [view for i, view in enumerate(views) if i % FOLDS != fold]
+                step = max(1, len(rest) // FITTED)
+                rig = fit_rig(rest[::step], board_points, shape, model, quick=True)
+                focal.append(rig.left[0][0, 0])
+                found += [_transfer_error(rig, view, board_points) for view in views[fold::FOLDS]]
+        except cv2.error:  # the model does not describe these lenses
+            continue
+        error = float(np.median(found))
+        if np.isfinite(error):
+            errors[model] = error
+            spreads[model] = float(np.ptp(focal) / np.median(focal))
+    return errors, spreads
+
+
+def fit_rig(
+    views: Sequence[View],
+    board_points: Values,
+    shape: tuple[int, int],
+    model: int,
+    *,
+    quick: bool = False,
+) -> Rig:
+    """Fit one camera model to views; `quick`: each camera alone, then their relative pose."""
+    fit = _fit_fisheye if model == FISHEYE else _fit_pinhole
+    return fit(views, board_points, shape, model, quick)
+
+
+def _fit_pinhole(
+    views: Sequence[View], board_points: Values, shape: tuple[int, int], model: int, quick: bool
+) -> Rig:
+    size, flags = (shape[1], shape[0]), MODELS[model]
+    points = [board_points[view.ids] for view in views]
+    sides = [[view.left for view in views], [view.right for view in views]]
+    cameras: list[Values] = []
+    for side in sides:
+        cameras += cv2.calibrateCamera(
+            points, side, size, None, None, flags=flags, criteria=_QUICK
+        )[1:3]
+    how = cv2.CALIB_FIX_INTRINSIC if quick else cv2.CALIB_USE_INTRINSIC_GUESS
+    calibrate: Any = cv2.stereoCalibrate
+    fit = calibrate(
+        points, *sides, *cameras, size, flags=flags | how,
+        criteria=_QUICK if quick else _THOROUGH,
+    )  # fmt: skip
+    _, m1, d1, m2, d2, rotation, translation = fit[:7]
+    return Rig(shape, model, (m1, d1), (m2, d2), rotation, translation)
+
+
+def _fit_fisheye(
+    views: Sequence[View], board_points: Values, shape: tuple[int, int], model: int, quick: bool
+) -> Rig:
+    size = shape[1], shape[0]
+    count = min(len(view.ids) for view in views)  # OpenCV wants as many points in every view
+    chosen = [np.linspace(0, len(view.ids) - 1, count).round().astype(int) for view in views]
+    pairs = list(zip(views, chosen, strict=True))
+    points = [board_points[v.ids[c]].reshape(1, -1, 3).astype(np.float64) for v, c in pairs]
+    lefts = [v.left[c].reshape(1, -1, 2).astype(np.float64) for v, c in pairs]
+    rights = [v.right[c].reshape(1, -1, 2).astype(np.float64) for v, c in pairs]
+    names = _FISHEYE_FLAGS
+    flags = names.CALIB_RECOMPUTE_EXTRINSIC | names.CALIB_FIX_SKEW
+    cameras: list[Values] = []
+    for side in (lefts, rights):
+        cameras += cv2.fisheye.calibrate(
+            points, side, size, np.eye(3), np.zeros((4, 1)), flags=flags, criteria=_QUICK
+        )[1:3]
+    how = names.CALIB_FIX_INTRINSIC if quick else names.CALIB_USE_INTRINSIC_GUESS
+    calibrate: Any = cv2.fisheye.stereoCalibrate
+    fit = calibrate(
+        points, lefts, rights, *cameras, size, flags=flags | how,
+        criteria=_QUICK if quick else _THOROUGH,
+    )  # fmt: skip
+    _, m1, d1, m2, d2, rotation, translation = fit[:7]
+    return Rig(shape, model, (m1, d1), (m2, d2), rotation, translation)
+
+
+def _pose(rig: Rig, view: View, board_points: Values) -> tuple[Values, Values]:
+    """Return the pose of the board in the left camera, from the left image alone."""
+    rays = np.column_stack([rig.undistorted(view.left, 0), np.ones(len(view.ids))])
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    # A camera turned to the board has no part of it near its horizon.
+    ahead = rays.mean(axis=0) / np.linalg.norm(rays.mean(axis=0))
+    turn = cv2.Rodrigues(np.cross(ahead, [0, 0, 1.0]) / np.linalg.norm(ahead) * _angle_ratio(ahead))
+    seen = rays @ turn[0].T
+    flat = np.ascontiguousarray(seen[:, None, :2] / seen[:, None, 2:])
+    points = board_points[view.ids].astype(np.float64)
+    _, rotation, shift = cv2.solvePnP(points, flat, np.eye(3), None)
+    back = turn[0].T
+    return cv2.Rodrigues(back @ cv2.Rodrigues(rotation)[0])[0], back @ shift
+
+
+def _angle_ratio(ahead: Values) -> float:
+    """Return the angle to the axis over its sine."""
+    angle = float(np.arccos(np.clip(ahead[2], -1, 1)))
+    return angle / np.sin(angle) if angle > 1e-9 else 1.0
+
+
+def _transfer_error(rig: Rig, view: View, board_points: Values) -> float:
+    """Return how far the right points are from where the left ones predict them [px]."""
+    seen = rig.projected(board_points[view.ids], _pose(rig, view, board_points), 1)
+    return float(np.sqrt(np.mean(np.sum((seen - view.right) ** 2, axis=1))))
+
+
+def _errors(rig: Rig, view: View, board_points: Values) -> tuple[float, float, float]:
+    """Return the errors of a view [px]: left, right where the left predicts it, rows."""
+    points, pose = board_points[view.ids], _pose(rig, view, board_points)
+    apart = [rig.projected(points, pose, side) - (view.left, view.right)[side] for side in (0, 1)]
+    left, right = (float(np.sqrt(np.mean(np.sum(each**2, axis=1)))) for each in apart)
+    rows = _rectified_rows(rig, view)
+    return left, right, float(np.sqrt(np.mean(rows**2))) if len(rows) else 0.0
+
+
+def _rectified_rows(rig: Rig, view: View) -> Values:
+    """Return the vertical disparities [px] of the points inside the rectified images."""
+    r1, r2, p1, p2, _ = rig.rectification()
+    left = rig.undistorted(view.left, 0, R=r1, P=p1)
+    right = rig.undistorted(view.right, 1, R=r2, P=p2)
+    size = np.array(rig.shape[::-1])
+    inside = ((left >= 0) & (left < size) & (right >= 0) & (right < size)).all(axis=1)
+    return np.asarray((left - right)[inside, 1])
+
+
+def write_calibration(path: Path, rig: Rig) -> None:
+    """Write a rig as OpenCV YAML, translation in metres."""
+    height, width = rig.shape
+    names = "K1", "D1", "K2", "D2", "R", "T", "R1", "R2", "P1", "P2", "Q"
+    values = *rig.left, *rig.right, rig.rotation, rig.translation, *rig.rectification()
+    how = cv2.FILE_STORAGE_WRITE | cv2.FILE_STORAGE_MEMORY | cv2.FILE_STORAGE_FORMAT_YAML
+    file = cv2.FileStorage("", flags=how)
+    file.write("image_width", width)
+    file.write("image_height", height)
+    for name, value in zip(names, values, strict=True):
+        file.write(name, value)
+    if rig.model == FISHEYE:
+        file.write("fisheye", 1)
+    write_bytes(path, file.releaseAndGetString().encode())
