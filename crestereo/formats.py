@@ -53,6 +53,9 @@ def write_bytes(path: str | Path, *parts: bytes) -> None:
 _KITTI_STEPS_PER_PX = 256
 _MM_PER_M = 1000
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_MAX_SAMPLE_VALUE = 281
+"""TIFF tag."""
 _COMPLAINT = re.compile(rb"(?i)corrupt JPEG|premature end")
 """Reports of libjpeg on damage; its other messages concern harmless things."""
 _MAX_MISSING = 0.5
@@ -92,7 +95,7 @@ class RawImage:
     """Decoded image with the values of its file."""
 
     array: NDArray[Any]  # (H, W, 3) uint8, uint16 or float32, BGR, without alpha, upright
-    significant_bits: int = 0  # bits in use, where a PNG file records them
+    significant_bits: int = 0  # bits in use, where a PNG or TIFF file records them
     damaged: str = ""  # half a sentence, empty for an intact file
 
 
@@ -101,7 +104,11 @@ def decode_image(data: bytes, name: str | Path) -> RawImage:
 
     A damaged file is decoded as far as possible; SourceError is raised below the half.
     """
-    array, damaged = _decode(data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+    array, damaged = _decode(data, flags)
+    if array is None and data.startswith((b"RIFF", *_TIFF_STARTS)):
+        # OpenCV decodes a cut WebP or TIFF where something replaces the missing half at most
+        array, damaged = _decode(data + bytes(len(data)), flags)[0], True
     if array is not None and array.ndim == 2:  # IMREAD_COLOR would make bytes of grey floats
         array = np.dstack([array] * 3)
     if array is not None and not damaged:
@@ -128,11 +135,13 @@ def to_bgr8(*raws: RawImage) -> tuple[BGRImage, ...]:
     """Convert images to 8 bits by one factor: their used range becomes 0..255."""
     deep = [raw for raw in raws if raw.array.dtype != np.uint8]
     high = max((float(np.nanmax(raw.array, initial=0)) for raw in deep), default=0.0)
-    least = max((raw.significant_bits for raw in deep), default=0)
+    recorded = max((raw.significant_bits for raw in deep), default=0)
+    # PNG moves the significant bits to the top of 16 bits, cameras leave them at the bottom
+    depths = (recorded, 16, 32) if recorded else _BITS
     if any(raw.array.dtype.kind == "f" for raw in deep):
         full = max(high, 1.0) if np.isfinite(high) else 1.0
     else:
-        full = 2.0 ** next(bits for bits in _BITS if bits >= least and high < 2**bits) - 1
+        full = 2.0 ** next(bits for bits in depths if high < 2**bits) - 1
     return tuple(_scaled(raw.array, 255 / full) for raw in raws)
 
 
@@ -165,7 +174,7 @@ def _decode(data: bytes, flags: int) -> tuple[NDArray[Any] | None, bool]:
 
 def _is_damaged(data: bytes) -> bool:
     """Return whether a TIFF or JPEG is damaged that OpenCV may decode."""
-    if data.startswith((b"II*\0", b"MM\0*")):
+    if data.startswith(_TIFF_STARTS):
         return _decode_with_pillow(data)[1] is not None
     if not data.startswith(b"\xff\xd8\xff"):
         return False
@@ -233,7 +242,18 @@ def _share_missing(image: NDArray[Any]) -> float:
 
 
 def _significant_bits(data: bytes) -> int:
-    """Return the bits that a PNG file records in its chunk sBIT."""
+    """Return the bits that a PNG (chunk sBIT) or TIFF (MaxSampleValue) records, else 0."""
+    if data.startswith(_TIFF_STARTS):
+        from PIL.TiffImagePlugin import ImageFileDirectory_v2  # noqa: PLC0415  slow to import
+
+        file = io.BytesIO(data)
+        tags = ImageFileDirectory_v2(file.read(8))
+        file.seek(tags.next)
+        with warnings.catch_warnings():  # about tags of cameras
+            warnings.simplefilter("ignore")
+            tags.load(file)
+        most: Any = tags.get(_MAX_SAMPLE_VALUE, 0)
+        return int(np.max(most)).bit_length()
     at = data.find(b"sBIT", 0, 1024) if data.startswith(_PNG_START) else -1
     return data[at + 4] if at > 0 else 0
 

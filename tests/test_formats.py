@@ -115,14 +115,35 @@ def test_values_of_few_bits_in_sixteen_use_the_whole_range(bits, suffix):
         assert np.abs(read[..., 0].astype(int) - image).max() <= 1
 
 
-def test_the_range_that_a_png_states_is_kept():
-    """Given 12 significant bits and a dark image, then it is not brightened."""
-    data = encoded(np.full((8, 9), 100, np.uint16), ".png")
-    body = b"sBIT" + bytes([12])
+def stating_bits(values: np.ndarray, bits: int, suffix: str) -> bytes:
+    """Return a file of 16-bit values that records so many significant bits."""
+    if suffix == ".tiff":
+        file = io.BytesIO()
+        most = 2**bits - 1
+        Image.fromarray(values).save(file, "TIFF", tiffinfo={281: most})  # MaxSampleValue
+        return file.getvalue()
+    data = encoded(values, suffix)
+    body = b"sBIT" + bytes([bits])
     chunk = struct.pack(">I", 1) + body + struct.pack(">I", zlib.crc32(body))
-    stated = data[:33] + chunk + data[33:]  # behind the header
-    assert (bgr(data) == 100).all()
-    assert (bgr(stated) == 6).all()  # 100 * 255 / 4095
+    return data[:33] + chunk + data[33:]  # behind the header
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_the_range_that_a_file_states_is_kept(suffix):
+    """Given 11 or 12 significant bits and a dark image, then it is not brightened."""
+    dark = np.full((8, 9), 100, np.uint16)
+    assert (bgr(encoded(dark, suffix)) == 100).all()
+    assert (bgr(stating_bits(dark, 12, suffix)) == 6).all()  # 100 * 255 / 4095
+    assert (bgr(stating_bits(dark, 11, suffix)) == 12).all()  # 100 * 255 / 2047
+
+
+def test_values_that_a_png_moves_to_the_top_of_its_bits_are_not_brightened():
+    """Given 10 significant bits and greater values, then they are scaled up to 16 bits.
+
+    https://www.w3.org/TR/png-3/#11sBIT
+    """
+    dark = np.full((8, 9), 100 << 6, np.uint16)
+    assert (bgr(stating_bits(dark, 10, ".png")) == 25).all()  # 100 * 255 / 1023
 
 
 def test_float_images_up_to_one_use_the_whole_range():
@@ -145,6 +166,8 @@ CUTTABLE = {
     "progressive jpeg": (".jpg", [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]),
     "png": (".png", []),
     "bmp": (".bmp", []),
+    "webp": (".webp", [cv2.IMWRITE_WEBP_QUALITY, 80]),
+    "lossless webp": (".webp", []),
 }
 
 
@@ -169,11 +192,12 @@ def test_less_than_half_an_image_is_refused(kind, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("suffix", [".tiff", ".webp"])
-def test_a_cut_image_that_nothing_can_decode_is_refused(suffix, capfd):
+@pytest.mark.parametrize(("suffix", "share"), [(".tiff", 0.75), (".webp", 0.4)])
+def test_a_cut_image_that_nothing_can_decode_is_refused(suffix, share, capfd):
+    """Given a TIFF whose directory, at its end, is missing, or less than half a WebP."""
     data = encoded(photo(), suffix)
     with pytest.raises(SourceError, match="it is not an image that can be read: damaged"):
-        f.decode_image(data[: 3 * len(data) // 4], "it")
+        f.decode_image(data[: int(share * len(data))], "it")
     assert capfd.readouterr() == ("", "")
 
 

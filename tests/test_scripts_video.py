@@ -22,6 +22,8 @@ from tests.app_helpers import (
     damage_frames,
     environment,
     run_script,
+    save,
+    texture,
     write_video,
 )
 from tests.tiny_models import init_model, lite_model, slow_model
@@ -61,6 +63,17 @@ def test_two_videos_become_one_of_pictures_beside_their_depth(tmp_path: Path, mo
     assert [frame.shape for frame in frames] == [(64, 192, 3)] * 6
     means = [frame[:, :96].mean() for frame in frames]
     assert means == pytest.approx([0, 10, 20, 30, 40, 50], abs=4)
+
+
+def test_two_numbered_sequences_of_images_become_one_video(tmp_path: Path, model: Path) -> None:
+    for side in ("left", "right"):
+        for number in range(3):
+            save(tmp_path / f"{side}_{number:04d}.png", texture(64, 96, seed=number))
+    answers = "left_%04d.png\nright_%04d.png\n"
+    done = run_script(SEPARATE, "--model-path", model, cwd=tmp_path, answers=answers)
+    assert done.returncode == 0, done.stderr
+    films = list((tmp_path / "output").glob("*_depth.mp4"))
+    assert [len(read_all(film)) for film in films] == [3]
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,8 @@ def identity_of(
     }
     for number, video in enumerate(stream.videos, 1):
         source = video.source
-        size = Path(source.text).stat().st_size if source.kind is Kind.FILE else 0
+        path = Path(source.text)  # of a file; a numbered sequence is none
+        size = path.stat().st_size if source.kind is Kind.FILE and path.is_file() else 0
         values[f"video {number}"] = f"{source} ({size} bytes)"
     values["arrangement"] = stream.arrangement
     values["network"] = f"{estimator.name} on {estimator.provider}"
