@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from pathlib import Path
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 DEFAULT_ITERS = 5
 """Refinement steps where the file leaves the choice and the caller makes none."""
 
+MAX_DEFAULT_PX = 1080 * 1920
+"""Pixels of the network's input without `model_shape`: the bundled network takes 2 GB for them."""
+
 _STRIDE_PX = 64  # a published network halves its input four times, and so does its half-size pass
 
 
@@ -46,7 +50,8 @@ class CREStereo:
     model_shape : (int, int), optional
         Height and width of the network's input [px] where the file leaves the choice. A lite
         network gets the image resized to as many pixels, its aspect ratio kept, enlarged by 2 at
-        most; by default in its own size. The published kinds get exactly this size.
+        most; by default in its own size, shrunk to the pixels of 1080x1920. The published kinds
+        get exactly this size.
     device : str
         One of `session.DEVICES`.
     threads : int, optional
@@ -65,7 +70,7 @@ class CREStereo:
     iters : int or None
         Refinement steps; None when the file does not record it.
     shape : (int, int) or None
-        Height and width of the network's input [px]; None means the image's own.
+        Height and width of the network's input [px]; None: the image's own, up to 1080x1920.
     provider : str
         ONNX Runtime execution provider that runs the network.
     channel_order : str
@@ -186,10 +191,12 @@ class CREStereo:
                 options.terminate = True
 
     def _fit(self, image: Shape) -> Fit:
+        shrunk = min(1.0, math.sqrt(MAX_DEFAULT_PX / (image[0] * image[1])))
+        native = round(image[0] * shrunk), round(image[1] * shrunk)
         if self.kind == "lite" and self._interface.shape is None:
-            return Fit.keep_aspect(image, self.shape)
-        native = tuple(-(-side // _STRIDE_PX) * _STRIDE_PX for side in image)
-        return Fit.squash(image, self.shape or (native[0], native[1]))
+            return Fit.keep_aspect(image, self.shape or native)
+        height, width = (-(-side // _STRIDE_PX) * _STRIDE_PX for side in native)
+        return Fit.squash(image, self.shape or (height, width))
 
     def _resolve_iters(self, iters: int | None) -> int | None:
         """Return the number of iterations that will run, None when the file does not record it."""

@@ -112,11 +112,9 @@ class Fit:
         return Fit(image, shape, shape)
 
     @staticmethod
-    def keep_aspect(image: Shape, limit: Shape | None) -> Fit:
+    def keep_aspect(image: Shape, limit: Shape) -> Fit:
         """Resize to the area of `limit` with the aspect ratio kept; pad to 64 px at least."""
-        scale = 1.0
-        if limit is not None:
-            scale = min(MAX_ENLARGEMENT, math.sqrt(limit[0] * limit[1] / (image[0] * image[1])))
+        scale = min(MAX_ENLARGEMENT, math.sqrt(limit[0] * limit[1] / (image[0] * image[1])))
         content = max(1, round(image[0] * scale)), max(1, round(image[1] * scale))
         return Fit(image, content, (max(content[0], MIN_SIDE_PX), max(content[1], MIN_SIDE_PX)))
 

@@ -21,6 +21,7 @@ STILL_EDGES = 0.6  # share of the strongest edges that are still when the camera
 LEAST_TRACKED = 0.4  # of a frame; less is a cut
 CUT_CELLS, CUT_CORRELATION, CUT_GREY = (20, 15), 0.5, 6.0
 """A cut is also a frame whose coarse image correlates less, and differs by more grey levels."""
+LEAST_SIDE_PX = 32  # below it OpenCV's optical flow may read outside of its memory
 DRIFT_PX = 15  # window of the common change that the filter must not delay
 
 Plane = NDArray[Any]  # (h, w) float32, on the filter's grid
@@ -53,6 +54,8 @@ class Steady:
         """
         height, width = disparity.shape
         size = min(width, self._shape[1]), min(height, self._shape[0])
+        if min(size) < LEAST_SIDE_PX:
+            return disparity
         image = cv2.resize(left_image, size, interpolation=cv2.INTER_AREA)
         grey = np.asarray(cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY), np.uint8)
         found = np.asarray(cv2.resize(disparity, size, interpolation=cv2.INTER_AREA), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crestereo.alignment import Bars, detect_swap, find_bars
+from crestereo.alignment import Bars, check_pair, detect_swap, find_bars
 from crestereo.errors import SourceError
 from crestereo.types import BGRImage
 from tools.lib.moving_scene import Stage, texture, with_noise
@@ -79,8 +80,11 @@ def test_a_flat_scene_and_unrelated_images_are_undetermined() -> None:
     wall = texture(3, 300, 440)
     flat = detect_swap(np.ascontiguousarray(wall[:, 20:420]), np.ascontiguousarray(wall[:, 40:440]))
     strangers = detect_swap(texture(1, 200, 300), texture(2, 200, 300))
+    # and a pair whose range of disparities is not known
+    left, right = views(0)
+    check = replace(check_pair(left, right), disparity_range=(float("nan"), float("nan")))
     # then neither order is claimed
-    for finding in (flat, strangers):
+    for finding in (flat, strangers, detect_swap(left, right, check=check)):
         assert finding.swapped is None
         assert str(finding) == "left/right order: undetermined"
 

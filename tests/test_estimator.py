@@ -69,6 +69,14 @@ def test_lite_shrinks_to_the_area_of_the_model_shape_with_the_form_kept(size, tm
     assert np.allclose(estimator(texture(40, 50), texture(40, 50)), 4)
 
 
+@pytest.mark.parametrize(("size", "factor"), [((1080, 1920), 1), ((2160, 3840), 2)])
+def test_large_images_are_shrunk_by_default(size, factor, tmp_path):
+    """Given twice the sides of Full HD, then 5 px of the network are 10 px of the image."""
+    estimator = CREStereo(tiny_models.lite_model(tmp_path / "m.onnx", weights=(0, 0, 0)))
+    image = np.zeros((*size, 3), np.uint8)
+    assert np.allclose(estimator(image, image), 5 * factor)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (5, 7), (63, 200), (200, 30)])
 def test_tiny_images_work(size, tmp_path):
     model = tiny_models.lite_model(tmp_path / "m.onnx", weights=(0, 0, 0))

@@ -88,3 +88,12 @@ def test_a_plain_wall_in_a_pan_takes_a_new_disparity_at_once() -> None:
         found = steady.update(np.roll(image, 3 * number, axis=1), disparity)
     # then nothing of the old one stays, though the wall's pixels are the same
     assert np.allclose(found[:60], 10, atol=0.5)
+
+
+def test_frames_too_small_for_the_optical_flow_are_not_filtered() -> None:
+    # given a strip on which the optical flow of OpenCV ends the process
+    filtered = Steady()
+    for seed in range(3):
+        found = np.full((12, 100), seed, np.float32)
+        assert (filtered.update(texture(seed, 12, 100), found) == found).all()
+        assert not filtered.cut

@@ -61,7 +61,7 @@ def detect_swap(left: BGRImage, right: BGRImage, *, check: PairCheck | None = No
     `check` is the result of `check_pair`, by default made here.
     """
     check = check_pair(left, right) if check is None else check
-    if not check.usable:
+    if not check.usable or not math.isfinite(sum(check.disparity_range)):
         return SwapFinding(None, 0.5)
     (left_small, left_data), (right_small, right_data) = aligned_copies(
         left, right, check.model, WORKING_WIDTH_PX

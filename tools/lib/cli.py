@@ -39,7 +39,9 @@ def add_model_options(
     )
     add("--iters", default=iters, help="iterations, comma separated")
     add(
-        "--model-shape", default=shapes, help="HxW, native or a multiple like 1.5x, comma separated"
+        "--model-shape",
+        default=shapes,
+        help="HxW, native (up to 1080x1920) or a multiple like 1.5x, comma separated",
     )
     add("--baseline", default=baselines, help=f"comma separated: {', '.join(BASELINES)}")
     add(
