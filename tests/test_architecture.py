@@ -5,10 +5,13 @@ Read from the source with ``ast``; nothing is imported. A function that is longe
 """
 
 import ast
+import subprocess
 import sys
 from collections import Counter
 from functools import cache
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
@@ -19,7 +22,8 @@ SCRIPTS = (
 )
 MODULE_LINES, FUNCTION_LINES = 500, 40
 SMALL_LINES = 80  # a smaller module with a single importer belongs into that one
-PACKAGE_FILES, PACKAGE_LINES, APP_FILES = 46, 7600, 20
+PACKAGE_FILES = 46
+PASSED = {"image": 24, "video": 30}  # modules in which a run calls a function
 EXCUSE = "Longer than the rule"
 
 # The app from top to bottom. A module imports from its own floor, those below, and the core.
@@ -324,6 +328,60 @@ def test_functions_are_short_or_give_the_reason():
         ]
 
     assert not offenders(OURS, too_long)
+
+
+def test_the_package_has_few_files():
+    assert len(CORE) + len(APP) <= PACKAGE_FILES
+
+
+# Prints the modules of the package in which a run calls a function, imports left out.
+TRACER = """
+import os, runpy, sys, threading
+passed = set()
+def trace(frame, event, argument):
+    code = frame.f_code
+    if event == "call" and code.co_flags & 1 and "crestereo" in code.co_filename.split(os.sep)[-3:]:
+        caller = frame
+        while caller and caller.f_code.co_name != "<module>":
+            caller = caller.f_back
+        if not caller or "crestereo" not in caller.f_code.co_filename.split(os.sep)[-3:]:
+            passed.add(code.co_filename)
+def leave(code, leave=os._exit):
+    sys.setprofile(None)
+    print(*sorted(passed), sep="\\n", file=sys.stderr, flush=True)
+    leave(code)
+os._exit = leave  # scripts leave by it where threads are left
+sys.path.insert(0, os.getcwd())
+sys.argv = sys.argv[1:]
+threading.setprofile(trace)
+sys.setprofile(trace)
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    leave(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "script", "answers", "flags"),
+    [
+        ("image", SCRIPTS[0], "\n\n", ["--model-shape", "64x96"]),
+        ("video", SCRIPTS[2], "\n\n", ["--end", "0.1"]),
+    ],
+)
+def test_a_run_passes_few_modules(kind, script, answers, flags, tmp_path):
+    flags = [*flags, "--iters", "1", "--no-window", "--output-dir", str(tmp_path)]
+    result = subprocess.run(
+        [sys.executable, "-c", TRACER, script, *flags],
+        cwd=ROOT,
+        input=answers,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    passed = {line for line in result.stderr.splitlines() if line.endswith(".py")}
+    assert 15 < len(passed) <= PASSED[kind], "\n".join(sorted(passed))
 
 
 def test_no_two_modules_share_a_name():
