@@ -18,7 +18,7 @@ from crestereo.app.settings import UnifiedVideoSettings
 from crestereo.app.sources import parse_video
 from crestereo.app.stereo_video import OneVideo, TwoVideos
 from crestereo.app.video import open_video
-from crestereo.app.window import Window, watch
+from crestereo.app.window import Controls, Window, watch
 from crestereo.errors import UsageError
 from crestereo.estimator import CREStereo
 from tests.app_helpers import BLOCK, texture
@@ -155,7 +155,7 @@ def test_the_window_shows_rate_and_age_of_live_frames(monkeypatch: pytest.Monkey
         tenth = round(now[0] * 50) % 5 == 0 and now[0] < 1001.4
         return View(image, taken_s=now[0] - 0.04) if tenth else None
 
-    watch(Window("title", View(image)), next_view, lambda _: None, lambda: None)
+    watch(Window("title", View(image)), Controls(next_view, lambda _: None, lambda: None))
     lines = [text for text in words if "old" in text]
     assert "10.0 frames/s, 0.04 s old" in lines
     assert lines[-1].split(", ")[1] >= "0.8 s old"  # it grows where nothing comes

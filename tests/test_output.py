@@ -10,11 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crestereo.app.output import claim_names, report_files, save_maps, save_record, view_saver
+from crestereo.app.output import (
+    Recorder,
+    ViewSaver,
+    claim_names,
+    report_files,
+    save_maps,
+    save_record,
+)
+from crestereo.app.render import View
+from crestereo.app.settings import VideoSettings
+from crestereo.app.sources import parse_video
+from crestereo.app.video import open_video
 from crestereo.camera import CameraConfig
 from crestereo.errors import UsageError
 from crestereo.formats import read_depth_png, read_image, read_pfm
-from tests.app_helpers import texture
+from crestereo.types import StereoPair
+from tests.app_helpers import BLOCK, texture
 
 ENDINGS = ("depth.png", "run.json")
 
@@ -110,14 +122,71 @@ def test_every_file_is_reported_with_its_content(capsys: pytest.CaptureFixture[s
 def test_views_are_saved_under_new_names(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save = view_saver(tmp_path, "table")
+    save = ViewSaver(tmp_path, "table")
     images = [texture(20, 40, seed) for seed in (1, 2)]
     for image in images:
-        save(image)
+        save(View(image))
+    save.wait()
     paths = [tmp_path / "table_view.png", tmp_path / "table_view_2.png"]
-    assert capsys.readouterr().out.splitlines() == [f"saved {path}" for path in paths]
+    said = sorted(capsys.readouterr().out.splitlines())
+    assert said == [f"saved {path} (what the window showed)" for path in paths]
     for path, image in zip(paths, images, strict=True):
         np.testing.assert_array_equal(read_image(path), image)
+
+
+def test_a_view_of_a_video_is_saved_with_its_views_and_maps(tmp_path: Path) -> None:
+    # given a view of the window, smaller than the frame that it shows
+    left, right = texture(40, 80, 1), texture(40, 80, 2)
+    disparity = np.full((40, 80), 4, np.float32)
+    camera = CameraConfig(0.1, 100, 80)
+    view = View(
+        texture(20, 40),
+        disparity=disparity,
+        depth=10 / disparity,
+        pair=StereoPair(left, right, "cam"),
+    )
+    # when it is saved
+    save = ViewSaver(tmp_path, "cam", camera)
+    save(view)
+    save.wait()
+    # then views and maps have the size of the frame
+    np.testing.assert_array_equal(read_image(tmp_path / "cam_left.png"), left)
+    np.testing.assert_array_equal(read_image(tmp_path / "cam_right.png"), right)
+    np.testing.assert_array_equal(read_pfm(tmp_path / "cam_disparity.pfm"), disparity)
+    assert {path.name for path in tmp_path.iterdir()} >= {"cam_depth_mm.png", "cam_points.ply"}
+
+
+def test_input_and_depth_are_recorded_between_two_keys(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # given frames of which the second to fourth come while it is on, one of them from the past
+    values = {**BLOCK, "output_dir": str(tmp_path)}
+    recorder = Recorder(VideoSettings(**values), "cam", 10)  # type: ignore[arg-type]
+    for number, time_s in enumerate((0.0, 0.1, 0.05, 0.2, 0.3)):
+        if number in (1, 4):
+            recorder.toggle()
+        grey = np.full((32, 32, 3), 20 * number, np.uint8)
+        recorder.add(StereoPair(grey, grey + 100, "cam", time_s), 200 - grey)
+    # then both videos hold the same frames, the input with both views
+    assert not recorder.on
+    names = "cam_recorded_input.mp4", "cam_recorded_depth.mp4"
+    both, depth = (
+        [frame.image for frame in open_video(parse_video(str(tmp_path / name)), 0).frames()]
+        for name in names
+    )
+    np.testing.assert_allclose([f[:, :32].mean() for f in both], [20, 60], atol=3)
+    np.testing.assert_allclose([f[:, 32:].mean() for f in both], [120, 160], atol=3)
+    np.testing.assert_allclose([f.mean() for f in depth], [180, 140], atol=3)
+    said = capsys.readouterr().out
+    assert [name in said for name in names] == [True, True]
+
+
+def test_a_recording_without_a_frame_leaves_nothing(tmp_path: Path) -> None:
+    values = {**BLOCK, "output_dir": str(tmp_path / "output")}
+    recorder = Recorder(VideoSettings(**values), "cam", 10)  # type: ignore[arg-type]
+    recorder.toggle()
+    recorder.toggle()
+    assert not (tmp_path / "output").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
@@ -133,7 +202,9 @@ def test_a_view_that_cannot_be_saved_ends_nothing(
     # given an output folder that became a file
     (tmp_path / "file").touch()
     # when a view is saved there
-    view_saver(tmp_path / "file", "table")(texture(20, 40))
+    save = ViewSaver(tmp_path / "file", "table")
+    save(View(texture(20, 40)))
+    save.wait()
     # then one sentence reports it
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)

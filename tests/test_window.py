@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,9 +19,12 @@ import pytest
 
 from crestereo.app import window as window_module
 from crestereo.app.render import UNKNOWN_GREY, Legend, View
-from crestereo.app.window import Window, open_window, watch, why_no_window, with_caption
+from crestereo.app.sources import parse_video
+from crestereo.app.video import open_video
+from crestereo.app.window import Controls, Window, open_window, watch, why_no_window, with_caption
 from crestereo.errors import DisplayError
 from crestereo.formats import read_image
+from crestereo.types import StereoPair
 from tests.app_helpers import (
     IMAGE,
     ROOT,
@@ -37,6 +41,7 @@ from tests.tiny_models import lite_model, slow_model
 ANSWER_S = 0.1
 LEAVE_S = 1.0
 TITLE = "CREStereo"
+IDLE = Controls(lambda: None, lambda _: None, lambda: None)
 VERY_SLOW = 200_000  # rounds: minutes, so that no answer can come from the end of an inference
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="about X displays")
@@ -208,7 +213,7 @@ def replace_opencv_windows(
         monkeypatch.setattr(cv2, name, lambda *_: None)
     monkeypatch.setattr(cv2, "setMouseCallback", lambda _, call: mouse_callbacks.append(call))
     monkeypatch.setattr(cv2, "imshow", lambda _, image: drawn.append(image))
-    monkeypatch.setattr(cv2, "waitKey", wait_key)
+    monkeypatch.setattr(cv2, "waitKeyEx", wait_key)
     monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
     return drawn
 
@@ -389,10 +394,32 @@ def test_h_hides_the_line_of_keys_and_shows_it_again(monkeypatch: pytest.MonkeyP
     keys = iter(map(ord, "hhq"))
     drawn = replace_opencv_windows(monkeypatch, lambda _: next(keys), [])
     window = Window("title", View(np.full((400, 600, 3), 90, np.uint8)))
-    assert watch(window, lambda: None, lambda _: None, lambda: None)
+    watch(window, IDLE)
     with_keys, hidden, again = drawn
     assert not np.array_equal(hidden, with_keys)
     np.testing.assert_array_equal(again, with_keys)
+
+
+def frame_shown(desktop: Desktop, folder: Path) -> Callable[[], int]:
+    """Return a function that returns which frame is shown, by saving the view.
+
+    It returns -1 before the first result.
+    """
+    saved = 0
+
+    def shown() -> int:
+        nonlocal saved
+        saved += 1
+        number = f"_{saved}" if saved > 1 else ""
+        path = folder / "output" / f"toy_view{number}.png"
+        time.sleep(0.3)  # OpenCV keeps one key between two looks
+        desktop.key("s")
+        wait_until(lambda: is_written(path))
+        image = read_image(path)
+        half = image.shape[1] // 2
+        return -1 if (image[:, half:] == UNKNOWN_GREY).all() else frame_number(image[:, :half])
+
+    return shown
 
 
 def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
@@ -401,21 +428,7 @@ def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
     videos = [write_video(tmp_path / f"toy_{side}.avi", 24) for side in ("left", "right")]
     model = slow_model(tmp_path / "slow.onnx", rounds=200)
     process = start(SEPARATE, *videos, "--model-path", model)
-    saved = 0
-
-    def shown() -> int:
-        """Return which frame is shown, by saving the view; -1 before the first result."""
-        nonlocal saved
-        saved += 1
-        number = f"_{saved}" if saved > 1 else ""
-        path = tmp_path / "output" / f"toy_view{number}.png"
-        time.sleep(0.3)  # OpenCV keeps one key between two looks
-        desktop.key("s")
-        wait_until(lambda: is_written(path))
-        image = read_image(path)
-        half = image.shape[1] // 2
-        return -1 if (image[:, half:] == UNKNOWN_GREY).all() else frame_number(image[:, :half])
-
+    shown = frame_shown(desktop, tmp_path)
     wait_until(lambda: shown() >= 1)
     desktop.key("space")
     paused_at = shown()
@@ -434,6 +447,79 @@ def test_space_pauses_a_full_stop_goes_one_frame_on_and_space_goes_on(
     assert " frames, " in out
 
 
+def test_seeking_is_for_looking_and_the_saved_video_is_that_of_the_run(
+    start: Start, desktop: Desktop, tmp_path: Path
+) -> None:
+    # given a video of 1.2 s in a window, whose run is at its beginning
+    videos = [write_video(tmp_path / f"toy_{side}.avi", 12) for side in ("left", "right")]
+    model = slow_model(tmp_path / "slow.onnx", rounds=120)
+    process = start(SEPARATE, *videos, "--model-path", model, "--align", "off")
+    shown = frame_shown(desktop, tmp_path)
+    wait_until(lambda: shown() >= 1)
+    # when the user pauses, seeks to the end, one frame back, and into the middle by the bar
+    desktop.key("space")
+    paused_at = shown()
+    desktop.key("Right")
+    wait_until(lambda: shown() == 11)
+    desktop.key("comma")
+    wait_until(lambda: shown() == 10)
+    desktop.key("period")
+    wait_until(lambda: shown() == 11)
+    geometry = desktop.tool("getwindowgeometry", "--shell", desktop.windows()[0])
+    sizes = dict(line.split("=") for line in geometry.splitlines())
+    width, height = int(sizes["WIDTH"]), int(sizes["HEIGHT"])
+    x, y = int(sizes["X"]), int(sizes["Y"])
+    bar_px = width - 156  # without margins and times
+    desktop.tool("mousemove", x + 8 + bar_px // 2, y + height - 12, "click", 1)
+    wait_until(lambda: shown() in (5, 6, 7))
+    # when the run continues from where it was, to its end
+    desktop.key("b")
+    desktop.key("space")
+    wait_until(lambda: paused_at < shown() < 11)
+    wait_until(lambda: shown() == 11, limit_s=90)
+    time.sleep(0.5)
+    desktop.key("q")
+    out, err = process.communicate(timeout=20)
+    # then each frame was saved once
+    assert process.returncode == 0, err
+    assert "12 frames, " in out
+    frames = open_video(parse_video(str(tmp_path / "output" / "toy_depth.mp4")), 0).frames()
+    half = [frame.image[:, : frame.image.shape[1] // 2] for frame in frames]
+    assert [frame_number(image) for image in half] == list(range(12))
+
+
+@pytest.mark.parametrize(
+    ("keys", "calls"),
+    [
+        ([0xFF51], [(15.0, 1.0)]),  # left and right of X11, Windows and macOS
+        ([0x270000], [(25.0, 1.0)]),
+        ([0xF703, 0xF703], [(25.0, 1.0), (30.0, 1.0)]),  # before a frame is there
+        ([0xFF51] * 5, [(15.0, 1), (10.0, 1), (5.0, 1), (0.0, 1), (0.0, 1)]),
+        ([ord(",")], [(19.9, 1.0)]),
+        ([ord(">"), ord(">"), ord("<")], [(20.0, 2.0), (20.0, 4.0), (20.0, 2.0)]),
+        ([0xFF52, 0xFFE1], []),  # other special keys
+    ],
+)
+def test_keys_that_seek(
+    keys: list[int], calls: list[tuple[float, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given the frame at 20 of 60 s, and none that follows
+    pressed = iter([*keys, ord("q")])
+    words: list[str] = []
+    monkeypatch.setattr(window_module, "_put_text", lambda _, text, x: words.append(text) or x)
+    replace_opencv_windows(monkeypatch, lambda _: next(pressed), [])
+    image = np.full((60, 160, 3), 90, np.uint8)
+    view = View(image, pair=StereoPair(image, image, "toy", 20.0), length_s=60.0)
+    sought: list[tuple[float, float]] = []
+    controls = replace(IDLE, seek=lambda *where: sought.append(where), frame_s=0.1)
+    # when keys are pressed
+    watch(Window("title", view), controls)
+    # then they seek from there
+    assert sought == [pytest.approx(call) for call in calls]
+    assert "0:20 / 1:00" in words
+    assert any("left right 5 s" in text for text in words)
+
+
 def test_the_value_under_the_mouse_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = iter([-1, ord("q")])
     move: list[Callable[..., None]] = []
@@ -445,7 +531,7 @@ def test_the_value_under_the_mouse_is_shown(monkeypatch: pytest.MonkeyPatch) -> 
     drawn = replace_opencv_windows(monkeypatch, wait_key, move)
     disparity = np.full((60, 80), 12.5, np.float32)
     view = View(np.full((60, 160, 3), 90, np.uint8), disparity=disparity)
-    watch(Window("title", view), lambda: None, lambda _: None, lambda: None)
+    watch(Window("title", view), IDLE)
     without, with_value = drawn
     assert without.shape == with_value.shape
     assert not np.array_equal(without, with_value)

@@ -143,8 +143,8 @@ class Aligner:
         confidence = result.confidence
         mean = None if confidence is None else float(np.mean(confidence[::4, ::4]))
         suspect = float(outside.mean()) > OUTSIDE_SHARE
-        self._observed[ready.number] = plan, suspect, mean
-        self._observed.pop(ready.number - 2 * OBSERVED_AFTER, None)
+        recent = {n: o for n, o in self._observed.items() if n > ready.number - 2 * OBSERVED_AFTER}
+        self._observed = recent | {ready.number: (plan, suspect, mean)}  # copies share the old one
 
     def _take_observation(self) -> None:
         """Use the result that is `OBSERVED_AFTER` pairs old, so that every run does the same."""

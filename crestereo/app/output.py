@@ -6,8 +6,9 @@ import io
 import json
 import math
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG
+from crestereo.app.pipeline import ClosedError
+from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG, View, side_by_side
 from crestereo.app.script import say, warn
 from crestereo.app.settings import ImageSettings
 from crestereo.app.video_writer import VideoWriter
@@ -25,9 +27,10 @@ from crestereo.colormap import robust_range
 from crestereo.errors import CREStereoError
 from crestereo.formats import write_bytes, write_depth_png, write_image, write_pfm, write_ply
 from crestereo.geometry import point_cloud
-from crestereo.types import BGRImage, DepthMap, DisparityMap
+from crestereo.types import BGRImage, DepthMap, DisparityMap, StereoPair
 
 if TYPE_CHECKING:
+    from crestereo.app.settings import VideoSettings
     from crestereo.estimator import CREStereo
 
 MAX_PNG_DEPTH_M = 65.535
@@ -38,12 +41,18 @@ STATE = "resume.bin"
 
 _MAX_16_BIT = 65535
 _MAX_CLOUD_POINTS = 2_000_000  # 30 MB; more only slows a viewer down
+_STILL = ("view.png", "left.png", "right.png", "disparity.pfm", "depth_mm.png", "points.ply")
 _CONTENTS = {
+    "view.png": "what the window showed",
+    "left.png": "left view",
+    "right.png": "right view",
     "depth.png": "left image and coloured depth",
     "depth_only.png": "coloured depth",
     "disparity.pfm": "disparity in pixels; cv2.imread(path, -1) reads it",
     "depth_mm.png": "depth, 16-bit millimetres",
     "points.ply": "point cloud; MeshLab and CloudCompare open it",
+    "recorded_input.mp4": "left and right view side by side",
+    "recorded_depth.mp4": "depth of the same frames",
     "depth.mp4": "video of the depth",
     "maps.mkv": "map of each frame, 16 bit without loss; its metadata hold the scale",
     "maps": "map of each frame, 16 bit; scale.json holds the scale",
@@ -242,19 +251,85 @@ def _content_of(path: str) -> str:
     raise ValueError(f"no run writes {path}")
 
 
-def view_saver(folder: str | Path, name: str) -> Callable[[BGRImage], None]:
-    """Return a function that saves the view of the window under a new name."""
+class ViewSaver:
+    """Writer of what the window shows under new names, of a video with its views and maps.
 
-    def save(image: BGRImage) -> None:
-        names = claim_names(folder, name, ("view.png",), overwrite=False)
+    Files are written in threads, as a point cloud takes longer than a key may.
+    """
+
+    def __init__(self, folder: str | Path, name: str, camera: CameraConfig | None = None) -> None:
+        self._folder, self._name, self._camera = folder, name, camera
+        self._threads: list[threading.Thread] = []
+
+    def __call__(self, view: View) -> None:
+        """Begin to save a view."""
+        endings = _STILL[:1] if view.pair is None else _STILL
+        names = claim_names(self._folder, self._name, endings, overwrite=False)
+        self._threads.append(threading.Thread(target=self._save, args=(view, names), daemon=True))
+        self._threads[-1].start()
+
+    def wait(self) -> None:
+        """Wait until everything is saved."""
+        for thread in self._threads:
+            thread.join()
+
+    def _save(self, view: View, names: OutputNames) -> None:
+        pair, disparity = view.pair, view.disparity
         try:
-            say(f"saved {save_image(names.path('view.png'), image)}")
+            paths = [save_image(names.path("view.png"), view.image)]
+            if pair is not None and disparity is not None:
+                paths.append(save_image(names.path("left.png"), pair.left))
+                paths.append(save_image(names.path("right.png"), pair.right))
+                paths += save_maps(names, pair.left, disparity, view.depth, self._camera)
+            report_files([str(path) for path in paths])
         except CREStereoError as exc:  # the window stays open
             warn(f"{exc}")
         finally:
             names.release()
 
-    return save
+
+class Recorder:
+    """Writer of the input and of its depth, the same frames of both, while it is on."""
+
+    def __init__(self, settings: VideoSettings, name: str, fps: float) -> None:
+        self._settings, self._name, self._fps = settings, name, fps
+        self._writers: dict[Path, VideoWriter] = {}
+        self._names: OutputNames | None = None
+        self._last_s = -math.inf
+
+    @property
+    def on(self) -> bool:
+        """Return whether frames are recorded."""
+        return bool(self._writers)
+
+    def toggle(self) -> None:
+        """Begin new videos, or finish those that are recorded."""
+        if self._writers:
+            writers, self._writers = self._writers, {}
+            for writer in writers.values():
+                writer.close()
+            if self._names is not None:
+                self._names.release()
+            report_files([str(path) for path, writer in writers.items() if writer.frames])
+            return
+        endings = ("recorded_input.mp4", "recorded_depth.mp4")
+        folder, name = self._settings.output_dir, self._name
+        self._names = names = claim_names(folder, name, endings, overwrite=False)
+        how: dict[str, Any] = {"codec": self._settings.codec, "crf": self._settings.crf}
+        self._last_s = -math.inf
+        self._writers = {
+            path: VideoWriter(path, self._fps, **how) for path in map(names.path, endings)
+        }
+
+    def add(self, pair: StereoPair, colored: BGRImage) -> None:
+        """Write a frame of both."""
+        if pair.time_s <= self._last_s:  # of before a seek
+            return
+        frames = side_by_side(pair.left, pair.right), colored
+        with suppress(ClosedError):  # finished meanwhile
+            for writer, frame in zip(self._writers.values(), frames, strict=False):
+                writer.add(frame, pair.time_s)
+                self._last_s = pair.time_s
 
 
 def model_record(estimator: CREStereo) -> dict[str, Any]:

@@ -58,6 +58,8 @@ class View:
         When a live frame was read, by `time.monotonic`.
     pair : StereoPair, optional
         The views of the frame of a video, in full size.
+    length_s : float, optional
+        Of the recording in which the frame is.
     """
 
     image: BGRImage
@@ -67,6 +69,7 @@ class View:
     legend: Legend | None = None
     taken_s: float | None = None
     pair: StereoPair | None = None
+    length_s: float | None = None
 
     def describe(self, x: int, y: int) -> str:
         """Return the value under a pixel of `image`, empty where there is none."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from crestereo.app.align import Aligner, ReadyPair
 from crestereo.app.images import ImageFile
 from crestereo.app.output import (
+    ViewSaver,
     claim_names,
     map_record,
     model_record,
@@ -20,7 +21,6 @@ from crestereo.app.output import (
     save_image,
     save_maps,
     save_record,
-    view_saver,
 )
 from crestereo.app.pipeline import Mailbox, Pipeline
 from crestereo.app.render import (
@@ -33,7 +33,7 @@ from crestereo.app.render import (
 )
 from crestereo.app.script import answer, say, summary, warn
 from crestereo.app.settings import ImageSettings
-from crestereo.app.window import open_window, watch
+from crestereo.app.window import Controls, open_window, watch
 from crestereo.formats import to_bgr8
 from crestereo.similarity import compare
 from crestereo.types import DisparityResult, StereoPair
@@ -100,7 +100,9 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
     try:
         with open_window(TITLE, waiting_view(pair.left), settings.window) as window:
             if window is not None:
-                watch(window, next_view, view_saver(settings.output_dir, pair.name), wait)
+                saver = ViewSaver(settings.output_dir, pair.name)
+                watch(window, Controls(next_view, saver, wait))
+                saver.wait()
         if window is not None and not shown:
             say("window closed before the result was ready; nothing was saved")
             return

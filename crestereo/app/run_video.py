@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ from crestereo.app.checkpoint import Checkpoint, Checkpoints, identity_of, resto
 from crestereo.app.output import (
     STATE,
     MapFrames,
+    Recorder,
+    ViewSaver,
     claim_names,
     find_names,
     is_complete,
@@ -25,7 +27,6 @@ from crestereo.app.output import (
     report_camera,
     report_files,
     save_record,
-    view_saver,
 )
 from crestereo.app.pipeline import ClosedError, Pipeline
 from crestereo.app.render import Painted, Painter, View, result_view, video_frame, waiting_view
@@ -34,9 +35,9 @@ from crestereo.app.settings import AUTO, OFF, ON, VideoSettings
 from crestereo.app.sources import Kind
 from crestereo.app.stereo_video import PairStream, Section
 from crestereo.app.video_writer import VideoWriter
-from crestereo.app.window import Window, open_window, watch
+from crestereo.app.window import Controls, Window, open_window, watch
 from crestereo.colormap import RangeSmoother
-from crestereo.errors import DisplayError
+from crestereo.errors import CREStereoError, DisplayError
 from crestereo.steady import Steady
 from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 
@@ -188,6 +189,7 @@ class VideoRun:
         wanted = settings.steady == ON or (settings.steady == AUTO and not stream.live)
         self._steady = Steady(settings.model_shape) if wanted else None
         self._aligner = Aligner(settings, stream.beginning)
+        self.recorder = Recorder(settings, stream.name, stream.fps / section.every)
         self._files: _Files | None = None
         if settings.save:
             self._files = _Files(section, estimator, settings, metric=self.camera is not None)
@@ -204,15 +206,31 @@ class VideoRun:
 
     def start(self, *, shown: bool) -> Pipeline[View]:
         """Start the threads."""
-
-        def draw(done: tuple[ReadyPair, DisparityResult, bytes | None]) -> View:
-            return self._draw(*done, shown=shown)
-
-        steps: list[Callable[[Any], Any]] = [self._align, self._estimate, draw]
+        steps = self._steps(shown=shown)
         live = self.section.stream.live
         if live:  # one step more would show the world one frame later
             steps[:2] = [lambda pair: self._estimate(self._align(pair))]
         return Pipeline(self.section, steps, latest_only=live, cancel=self.estimator.cancel)
+
+    def look(self, time_s: float, every: int) -> Pipeline[View]:
+        """Start threads that show the video from a time on and save nothing."""
+        run = copy(self)
+        run._files = None
+        run.progress = _Progress(note=self.progress.note, doubt=self.progress.doubt)
+        run._aligner, run._painter = copy(self._aligner), copy(self._painter)
+        run._steady = None if self._steady is None else Steady(self.settings.model_shape)
+
+        def pairs() -> Iterator[StereoPair]:  # opened in the thread that reads
+            yield from Section(self.section.stream.again(), time_s, every=every)
+
+        # without `cancel`, which would end the estimation of the run too
+        return Pipeline(pairs(), run._steps(shown=True))
+
+    def _steps(self, *, shown: bool) -> list[Callable[[Any], Any]]:
+        def draw(done: tuple[ReadyPair, DisparityResult, bytes | None]) -> View:
+            return self._draw(*done, shown=shown)
+
+        return [self._align, self._estimate, draw]
 
     def follow(self, pipeline: Pipeline[View], window: Window | None) -> bool:
         """Follow a run until its end or until the user leaves; return whether the user left."""
@@ -220,8 +238,11 @@ class VideoRun:
             self._follow_in_terminal(pipeline)
             return False
 
+        player = _Player(self, pipeline)
+
         def rest() -> None:
             complete = False
+            player.back()
             try:
                 self._follow_in_terminal(pipeline)
                 complete = True
@@ -229,13 +250,24 @@ class VideoRun:
                 pipeline.close()
                 self.close(complete=complete)
 
-        save_view = view_saver(self.settings.output_dir, self.section.stream.name)
+        stream = self.section.stream
+        saver = ViewSaver(self.settings.output_dir, stream.name, self.camera)
+        controls = Controls(
+            player.next_view, saver, rest, self.recorder.toggle, words=player.words,
+            frame_s=self.section.every / stream.fps,
+        )  # fmt: skip
+        if not stream.live and all(video.reopen for video in stream.videos):
+            controls = replace(controls, seek=player.seek, back=player.back)
         try:
-            return watch(window, pipeline.poll, save_view, rest)
+            watch(window, controls)
         except DisplayError as exc:
             warn(f"{exc}; the run continues without a window")
+            player.back()
             self._follow_in_terminal(pipeline)
             return False
+        finally:
+            saver.wait()
+        return not player.done
 
     def _follow_in_terminal(self, pipeline: Pipeline[View]) -> None:
         terminal = sys.stderr.isatty()
@@ -304,15 +336,22 @@ class VideoRun:
             frame = video_frame(self.settings.view, left, painted.colored)
             time_s = ready.original.time_s
             self._files.add(frame, disparity, painted, time_s, steps=state, drawing=drawing)
+        self.recorder.add(ready.original, painted.colored)
         self.progress.frames += 1
         if not shown:
             return View(left)
-        taken_s = ready.original.time_s if self.section.stream.live else None
-        view = result_view(left, disparity, painted)
-        return replace(view, pair=ready.original, taken_s=taken_s)
+        pair, video = ready.original, self.section.stream.video
+        return replace(
+            result_view(left, disparity, painted),
+            pair=pair,
+            taken_s=pair.time_s if video.live else None,
+            length_s=None if video.count is None else video.count / video.fps,
+        )
 
     def close(self, *, complete: bool) -> None:
         """Finish the files, print what came out, and write the record next to the video."""
+        if self.recorder.on:
+            self.recorder.toggle()
         files = self._files
         paths: list[str] = []
         try:
@@ -357,6 +396,64 @@ class VideoRun:
         say(f"{count}, {record['frames_per_second']:.1f} a second")
         report_files(record["files"])
         summary(record)
+
+
+class _Player:
+    """What the window shows: a run, or another place of its video, during which the run rests."""
+
+    def __init__(self, run: VideoRun, pipeline: Pipeline[View]) -> None:
+        self.done = False  # the run
+        self._run, self._pipeline = run, pipeline
+        self._look: Pipeline[View] | None = None
+        self._target: tuple[float, float] | None = None
+        self._due_s = 0.0  # when the next frame is shown, at the earliest
+        self._interval_s = 0.0
+
+    def next_view(self) -> View | None:
+        if self._target is not None:
+            self._start(*self._target)
+        if self._look is None:
+            try:
+                return self._pipeline.poll()
+            except ClosedError:
+                self.done = True
+                raise
+        if self._target is not None or time.monotonic() < self._due_s:
+            return None
+        try:
+            view = self._look.poll()
+        except CREStereoError as exc:
+            warn(f"{exc}; back to the run")
+            self.back()
+            return None
+        if view is not None:
+            self._due_s = time.monotonic() + self._interval_s
+        return view
+
+    def seek(self, time_s: float, speed: float) -> None:
+        self._target = time_s, speed
+        if self._run.recorder.on:  # its frames follow one another
+            self._run.recorder.toggle()
+
+    def back(self) -> None:
+        if self._look is not None:
+            self._look.close(0)
+        self._look = self._target = None
+
+    def words(self) -> str:
+        words = ["recording"] if self._run.recorder.on else []
+        if self._run.settings.save and not self.done and (self._look or self._target):
+            words.append("saving waits, b: back")
+        return "   ".join(words)
+
+    def _start(self, time_s: float, speed: float) -> None:
+        """Start at a place once the threads of the place before have ended."""
+        if self._look is not None and not self._look.close(0):
+            return
+        every = self._run.section.every
+        self._look = self._run.look(time_s, every * max(round(speed), 1))
+        self._interval_s = every / self._run.section.stream.fps / min(speed, 1.0)
+        self._target, self._due_s = None, 0.0
 
 
 def _report_note(ready: ReadyPair, progress: _Progress) -> None:

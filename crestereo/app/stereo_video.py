@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import TypeAlias
@@ -113,6 +114,12 @@ class TwoVideos:
         finally:
             self.video.close()
             self._right.close()
+
+    def again(self) -> TwoVideos:
+        """Return the same pairs of the videos opened once more."""
+        stream = copy(self)
+        stream.video, stream._right = _reopened(self.video), _reopened(self._right)
+        return stream
 
     def remarks(self) -> list[str]:
         """Return what went wrong so far, a sentence each."""
@@ -230,6 +237,11 @@ class OneVideo:
                 self._endings = [f"{self.video.name} gives no more frames: stopped there"]
         finally:
             self.video.close()
+
+    def again(self) -> OneVideo:
+        stream = copy(self)
+        stream.video = _reopened(self.video)
+        return stream
 
     def remarks(self) -> list[str]:
         return [*_remarks(self.video), *self._endings]
@@ -436,6 +448,12 @@ def _small_frames(video: Video) -> list[Frame]:
         Frame(resize_image(frame.image, shape), frame.time_s)
         for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames())
     ]
+
+
+def _reopened(video: Video) -> Video:
+    if video.reopen is None:
+        raise SourceError(f"{video.name} can be read only once")
+    return video.reopen()
 
 
 def _remarks(video: Video) -> list[str]:

@@ -1,12 +1,13 @@
 """Show views in the window, from the main thread only.
 
-Keys: q, Q and Esc leave, as closing the window does; space pauses, ``.`` shows the next frame in a
-pause, ``s`` saves the view, ``h`` hides the line of keys. The mouse shows the value under it.
+Keys: q, Q and Esc leave, as closing the window does; `watch` lists the others. The mouse shows
+the value under it, and a click on the bar seeks.
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -25,15 +27,24 @@ from crestereo.colormap import colorize
 from crestereo.errors import DisplayError
 from crestereo.types import BGRImage
 
-_KEYS = "q leave   space pause   . next frame   s save view   h hide this line"
+_KEYS = "q leave   s save   h hide this line"
+_VIDEO_KEYS = "q leave   space pause   . next frame   s save   v record   h hide this line"
+_SEEK_KEYS = (
+    "q leave   space pause   , . frame   left right 5 s   < > speed   s save   v record   h hide"
+)
 _POLL_MS = 15  # far below the 100 ms in which a key is answered
 _ESC = "\x1b"
+_LEFT, _RIGHT = "left", "right"
+_ARROWS = {0xFF51: _LEFT, 0xFF53: _RIGHT, 0x250000: _LEFT, 0x270000: _RIGHT}  # X11, Windows
+_ARROWS |= {0xF702: _LEFT, 0xF703: _RIGHT}  # macOS
+_SEEK_S = 5.0
+_SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 _RATED = 10  # frames whose mean rate is shown
 _AGED_S = 0.25  # after which the age of a live frame is drawn again
 
 _INK, _SHADE = (235, 235, 235), (32, 32, 32)
 _LINE_PX, _MARGIN_PX = 24, 8
-_BAR_PX, _SWATCH_PX, _WORDS_PX = 160, 12, 480
+_BAR_PX, _SWATCH_PX, _WORDS_PX, _TIMES_PX = 160, 12, 700, 140
 
 
 def why_no_window() -> str:
@@ -71,11 +82,14 @@ class Window:
         self.view = first
         self._title = title
         self._state = ""
+        self._keys = _KEYS
         self._mouse = (-1, -1)
+        self._click: float | None = None
         self._keys_shown = True
         self._stale = True
         self._visible_once = False
         self._drawn_s = 0.0
+        self._height = 0  # of the image drawn
         self._shown_s: deque[float] = deque(maxlen=_RATED + 1)
         height, width = first.image.shape[:2]
         with _as_display_error():
@@ -91,10 +105,15 @@ class Window:
         self._stale = True
         self._shown_s.append(time.monotonic())
 
-    def set_state(self, state: str) -> None:
-        """Show the state of the run with every view."""
-        self._state = state
-        self._stale = True
+    def set_words(self, state: str, keys: str) -> None:
+        """Show the state of the run and its keys with every view."""
+        self._stale |= (state, keys) != (self._state, self._keys)
+        self._state, self._keys = state, keys
+
+    def take_click(self) -> float | None:
+        """Return where the bar was clicked since the last call, from 0 to 1."""
+        click, self._click = self._click, None
+        return click
 
     def toggle_keys(self) -> None:
         """Hide or show the line of keys."""
@@ -107,8 +126,8 @@ class Window:
             aged = self.view.taken_s and time.monotonic() - self._drawn_s > _AGED_S
             if self._stale or aged:
                 self._draw()
-            key = cv2.waitKey(_POLL_MS)
-        pressed = chr(key).lower() if key >= 0 else ""
+            key = cv2.waitKeyEx(_POLL_MS)
+        pressed = _key_name(key) if key >= 0 else ""
         if pressed in ("q", _ESC) or self._was_closed():
             raise ClosedError
         return pressed
@@ -125,8 +144,13 @@ class Window:
         self._stale = False
         self._drawn_s = time.monotonic()
         words = (self._state, self._liveness(), self.view.note, self.view.describe(*self._mouse))
-        lines = ["   ".join(filter(None, words)), *([_KEYS] if self._keys_shown else [])]
-        cv2.imshow(self._title, with_caption(self.view, lines))
+        lines = ["   ".join(filter(None, words)), *([self._keys] if self._keys_shown else [])]
+        image = with_caption(self.view, lines)
+        pair, length_s = self.view.pair, self.view.length_s
+        if pair is not None and length_s:
+            image = np.vstack((image, _bar(image.shape[1], pair.time_s, length_s)))
+        self._height = image.shape[0]
+        cv2.imshow(self._title, image)
 
     def _liveness(self) -> str:
         """Return how many live frames a second are shown, and how old this one is."""
@@ -139,10 +163,33 @@ class Window:
         return f"{rate:.1f} frames/s, {age}"
 
     def _on_mouse(self, event: int, x: int, y: int, flags: int, data: object) -> None:
-        del event, flags, data
+        del flags, data
+        width = self.view.image.shape[1] - 2 * _MARGIN_PX - _TIMES_PX
+        if event == cv2.EVENT_LBUTTONDOWN and y >= self._height - _LINE_PX:
+            self._click = min(max((x - _MARGIN_PX) / width, 0.0), 1.0)
         if (x, y) != self._mouse:
             self._mouse = (x, y)
             self._stale = True
+
+
+def _key_name(code: int) -> str:
+    """Return a key of `waitKeyEx` as a lower-case character or the name of an arrow."""
+    arrow = _ARROWS.get(code) or _ARROWS.get(code & 0xFFFF)
+    if arrow or 0xFF00 < code & 0xFFFF != 0xFF1B:  # a special key of X11; the last is Esc
+        return arrow or ""
+    return chr(code & 0xFF).lower()
+
+
+def _bar(width: int, time_s: float, length_s: float) -> BGRImage:
+    """Draw how much of a recording is before a time."""
+    strip: BGRImage = np.full((_LINE_PX, width, 3), _SHADE, np.uint8)
+    end = width - _MARGIN_PX - _TIMES_PX
+    at = _MARGIN_PX + round((end - _MARGIN_PX) * min(time_s / length_s, 1.0))
+    strip[8:16, _MARGIN_PX:end] = UNKNOWN_GREY
+    strip[8:16, _MARGIN_PX:at] = _INK
+    times = [f"{int(seconds) // 60}:{int(seconds) % 60:02d}" for seconds in (time_s, length_s)]
+    _put_text(strip, " / ".join(times), end + _MARGIN_PX)
+    return strip
 
 
 def with_caption(view: View, lines: list[str]) -> BGRImage:
@@ -253,55 +300,130 @@ def _outlive_display(rest: Callable[[], None] | None) -> None:
         _rest.append(rest)
 
 
-def watch(
-    window: Window,
-    next_view: Callable[[], View | None],
-    save_view: Callable[[BGRImage], None],
-    rest: Callable[[], None],
-) -> bool:
-    """Show views until the user leaves; return whether before the end.
+@dataclass(frozen=True)
+class Controls:
+    """What a window shows, and what its keys act on.
 
-    `next_view` returns the next view at once, None where there is none yet, and raises ClosedError
-    at the end. It is not called in a pause, so that the pipeline behind it rests too.
-    `rest` is what the run still has to do when the display is lost; the process exits after it.
+    Parameters
+    ----------
+    next_view : callable
+        Returns the next view at once, None where there is none yet; raises ClosedError at the end.
+        It is not called in a pause, so that the pipeline behind it rests too.
+    save : callable
+        Saves a view.
+    rest : callable
+        What the run still has to do when the display is lost; the process exits after it.
+    record : callable, optional
+        Starts or stops a recording.
+    seek : callable, optional
+        Continues at a time [s] with a speed.
+    back : callable, optional
+        Returns from there to the run.
+    words : callable, optional
+        Returns the state of the run.
+    frame_s : float
+        From one frame to the next.
+    """
+
+    next_view: Callable[[], View | None]
+    save: Callable[[View], None]
+    rest: Callable[[], None]
+    record: Callable[[], None] | None = None
+    seek: Callable[[float, float], None] | None = None
+    back: Callable[[], None] | None = None
+    words: Callable[[], str] = str
+    frame_s: float = 0.0
+
+    @property
+    def keys(self) -> str:
+        """Return the line of keys."""
+        if self.seek is not None:
+            return _SEEK_KEYS
+        return _KEYS if self.record is None else _VIDEO_KEYS
+
+
+def watch(window: Window, controls: Controls) -> None:
+    """Show views until the user leaves.
+
+    Space pauses, ``.`` and ``,`` show the next and the last frame, arrows and the bar seek, ``<``
+    and ``>`` change the speed, ``b`` returns to the run, ``s`` saves the view, ``v`` records, ``h``
+    hides the line of keys.
     """
     try:
-        return _watch(window, next_view, save_view, rest)
+        _Watch(window, controls).run()
     finally:
         _outlive_display(None)
 
 
-def _watch(
-    window: Window,
-    next_view: Callable[[], View | None],
-    save_view: Callable[[BGRImage], None],
-    rest: Callable[[], None],
-) -> bool:
-    _outlive_display(rest)
-    paused, step, ended = False, False, False
-    while True:
-        try:
-            key = window.poll()
-        except ClosedError:
-            return not ended
+class _Watch:
+    """State of a window that is watched."""
+
+    def __init__(self, window: Window, controls: Controls) -> None:
+        self._window, self._controls = window, controls
+        self._paused = self._step = self._ended = False
+        self._speed = 1.0
+        self._sought_s: float | None = None  # until the frame there is shown
+
+    def run(self) -> None:
+        window, controls = self._window, self._controls
+        _outlive_display(controls.rest)
+        while True:
+            state = "end" if self._ended else "paused" if self._paused else ""
+            speed = "" if self._speed == 1 else f"speed {self._speed:g}"
+            words = "   ".join(filter(None, (state, speed, controls.words())))
+            window.set_words(words, controls.keys)
+            try:
+                self._press(window.poll())
+            except ClosedError:
+                return
+            if self._ended or (self._paused and not self._step):
+                continue
+            try:
+                view = controls.next_view()
+            except ClosedError:
+                self._ended = True
+                continue
+            if view is not None:
+                window.show(view)
+                _outlive_display(controls.rest)
+                self._step, self._sought_s = False, None
+
+    def _press(self, key: str) -> None:
+        window, controls = self._window, self._controls
         if key == "s":
-            save_view(window.view.image)
+            controls.save(window.view)
         elif key == "h":
             window.toggle_keys()
         elif key == " ":
-            paused, step = not paused, False
-            window.set_state("paused" if paused else "")
+            self._paused, self._step = not self._paused, False
         elif key == ".":
-            step = paused
-        if ended or (paused and not step):
-            continue
-        try:
-            view = next_view()
-        except ClosedError:
-            ended = True
-            window.set_state("end")
-            continue
-        if view is not None:
-            window.show(view)
-            _outlive_display(rest)
-            step = False
+            self._step = self._paused
+            self._paused |= controls.seek is not None
+        elif key == "v" and controls.record is not None:
+            controls.record()
+        elif key == "b" and controls.back is not None:
+            controls.back()
+            self._ended, self._step, self._speed, self._sought_s = False, self._paused, 1.0, None
+        if controls.seek is not None:
+            self._press_seeking(key, controls.seek)
+
+    def _press_seeking(self, key: str, seek: Callable[[float, float], None]) -> None:
+        pair, click = self._window.view.pair, self._window.take_click()
+        if pair is None:
+            return
+        speed, length_s = self._speed, self._window.view.length_s
+        now_s = pair.time_s if self._sought_s is None else self._sought_s
+        moves = {_LEFT: -_SEEK_S, _RIGHT: _SEEK_S, ",": -self._controls.frame_s}
+        target_s = now_s + moves.get(key, 0.0)
+        if click is not None and length_s:
+            target_s = click * length_s
+        if key in ("<", ">"):
+            step = _SPEEDS.index(speed) + (1 if key == ">" else -1)
+            self._speed = _SPEEDS[min(max(step, 0), len(_SPEEDS) - 1)]
+        if target_s == now_s and self._speed == speed:
+            return
+        last_s = length_s - self._controls.frame_s if length_s else math.inf
+        self._sought_s = max(min(target_s, last_s), 0.0)
+        self._paused |= key == ","
+        self._step, self._ended = self._paused, False
+        seek(self._sought_s, self._speed)
