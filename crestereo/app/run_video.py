@@ -60,6 +60,7 @@ class _Progress:
     plan: AlignmentPlan | None = None  # of the last frame
     prior: DisparityMap | None = None  # disparity of the last frame, as the network gave it
     started_s: float = field(default_factory=time.perf_counter)
+    ended_s: float = 0.0  # of the last frame; the window stays open longer
 
 
 def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings) -> None:
@@ -338,6 +339,7 @@ class VideoRun:
             self._files.add(frame, disparity, painted, time_s, steps=state, drawing=drawing)
         self.recorder.add(ready.original, painted.colored)
         self.progress.frames += 1
+        self.progress.ended_s = time.perf_counter()
         if not shown:
             return View(left)
         pair, video = ready.original, self.section.stream.video
@@ -366,7 +368,7 @@ class VideoRun:
 
     def _report(self, paths: list[str]) -> None:
         progress, stream = self.progress, self.section.stream
-        wall_s = time.perf_counter() - progress.started_s
+        wall_s = max(progress.ended_s - progress.started_s, 0.0)
         frames, done = progress.frames, progress.frames - self._skipped
         remarks = stream.remarks()
         for remark in remarks:
