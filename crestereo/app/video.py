@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -159,6 +160,9 @@ class _ContainerVideo(Video):
         if not self.live:
             self.count = stream.frames or round(length_s * self.fps) or None
         stream.thread_type = "SLICE" if self.live else "AUTO"  # frame threads add latency
+        self._two_views = False  # of MV-HEVC, one frame after the other
+        if stream.codec_context.name == "hevc":
+            stream.codec_context.options = {"view_ids": "-1"}  # all of them
         self._time_base = stream.time_base or Fraction(1, av.time_base)
         self._start_s = float((stream.start_time or 0) * self._time_base)
         self._deinterlacer: av.filter.Graph | None = None
@@ -188,7 +192,7 @@ class _ContainerVideo(Video):
         self._waiting = None
         last_s = self._first_s - 1 / self.fps
         delivered = 0
-        for frame in self._following(following):
+        for frame in chain([Frame(self.first, self._first_s)], following):
             time_s = frame.time_s if frame.time_s > last_s else last_s + 1 / self.fps
             yield Frame(frame.image, time_s)
             last_s = time_s
@@ -212,10 +216,6 @@ class _ContainerVideo(Video):
             offset = int((time_s + self._start_s) / self._time_base)
             self._container.seek(offset, stream=self._stream)
 
-    def _following(self, following: Iterator[Frame]) -> Iterator[Frame]:
-        yield Frame(self.first, self._first_s)
-        yield from following
-
     def frames_at(self, times_s: Sequence[float]) -> list[Frame]:
         if self.live:
             return [Frame(self.first, self._first_s)]
@@ -224,11 +224,8 @@ class _ContainerVideo(Video):
         for wanted_s in times_s:
             target_s = max(wanted_s, 0.0)
             self._seek(target_s)
-            half_s = 0.5 / self.fps
-            reached = (f for f in self._decoded() if f.time_s >= target_s - half_s)
-            frame = next(reached, None)
-            if frame is not None:
-                found.append(frame)
+            begin_s = target_s - 0.5 / self.fps
+            found += islice((frame for frame in self._decoded() if frame.time_s >= begin_s), 1)
         return found
 
     def close(self) -> None:
@@ -237,33 +234,37 @@ class _ContainerVideo(Video):
     def _decoded(self) -> Iterator[Frame]:
         """Yield what can be decoded from where the container is."""
         counted = 0
+        base: tuple[int | None, BGRImage] | None = None  # view that waits for the second one
         for frame in self._raw_frames():
             if frame.is_corrupt:
                 self.skipped += 1
                 continue
+            if not self._tags_read:
+                self._read_tags(frame)
+            image = self._upright(frame)
+            if self._two_views:
+                if base is None or base[0] != frame.pts:
+                    base = frame.pts, image
+                    continue
+                image, base = np.hstack((base[1], image)), None
             seconds = frame.time
             if seconds is None:  # a stream without times
                 seconds = self._start_s + counted / self.fps
             counted += 1
-            if not self._tags_read:
-                self._read_tags(frame)
-            converted = self._converter.reformat(frame, format="bgr24")
-            image = np.asarray(converted.to_ndarray(), np.uint8)
-            turn = _ROTATIONS.get(round(frame.rotation) % 360)
-            if turn is not None:
-                image = np.asarray(cv2.rotate(image, rotateCode=turn), np.uint8)
             yield Frame(image, float(seconds) - self._start_s)
+
+    def _upright(self, frame: av.VideoFrame) -> BGRImage:
+        converted = self._converter.reformat(frame, format="bgr24")
+        image = np.asarray(converted.to_ndarray(), np.uint8)
+        turn = _ROTATIONS.get(round(frame.rotation) % 360)
+        return image if turn is None else np.asarray(cv2.rotate(image, rotateCode=turn), np.uint8)
 
     def _raw_frames(self) -> Iterator[av.VideoFrame]:
         packets = self._container.demux(self._stream)
         while True:
             try:
-                packet = next(packets, None)
-            except av.error.FFmpegError as exc:
-                if self.live and isinstance(exc, (TimeoutError, OSError)):
-                    return
-                packet = None  # the file is cut off
-            if packet is None:
+                packet = next(packets)
+            except (StopIteration, av.error.FFmpegError):  # cut off, or the connection broke
                 return
             try:
                 frames = packet.decode()
@@ -281,11 +282,8 @@ class _ContainerVideo(Video):
                 return
             self._deinterlacer = graph = av.filter.Graph()
             source = graph.add_buffer(template=self._stream)
-            bwdif = graph.add("bwdif", "mode=send_frame")
-            sink = graph.add("buffersink")
-            source.link_to(bwdif)
-            bwdif.link_to(sink)
-            graph.configure()
+            bwdif, sink = graph.add("bwdif", "mode=send_frame"), graph.add("buffersink")
+            graph.link_nodes(source, bwdif, sink).configure()
         self._deinterlacer.push(frame)
         while True:
             try:
@@ -297,8 +295,14 @@ class _ContainerVideo(Video):
         self._tags_read = True
         metadata = {**self._container.metadata, **self._stream.metadata}
         tags = [f"{key}={metadata[key]}" for key in ("stereo_mode", "title") if key in metadata]
-        declared: Any = cast("Any", frame.side_data).get(SideData.STEREO3D)
-        if declared is not None:
+        declared: Any = None
+        try:
+            declared = cast("Any", frame.side_data).get(SideData.STEREO3D)
+        except ValueError:  # PyAV 18 has no name for the number of a view
+            self._two_views = self._stream.codec_context.name == "hevc"
+        if self._two_views:
+            tags.insert(0, "stereo3d=side by side full")
+        elif declared is not None:
             kind, inverted = struct.unpack_from("ii", bytes(declared))
             if kind in _STEREO_3D:
                 order = ", right view first" if inverted & 1 else ""
@@ -368,11 +372,10 @@ def open_video(
 
 
 def _open_recording(source: Source, target_height: int, cookies_from_browser: str | None) -> Video:
-    if source.kind is Kind.WEB:
-        if not _is_video(source.text):
-            return _open_site(source, target_height, cookies_from_browser)
-        return _open_container(source, http.encoded(source.text))
-    return _open_container(source, source.text)
+    web = source.kind is Kind.WEB
+    if web and not _is_video(source.text):
+        return _open_site(source, target_height, cookies_from_browser)
+    return _open_container(source, http.encoded(source.text) if web else source.text)
 
 
 def _open_camera(source: Source, size: tuple[int, int] | None, fps: float | None) -> Video:
@@ -403,9 +406,8 @@ def _open_container(
     local = source.kind is Kind.FILE
     # FFmpeg takes "12:30.mp4" for an address
     place = str(Path(location).absolute()) if local else location
-    options: dict[str, str] = {}
-    if headers:
-        options["headers"] = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    lines = "".join(f"{key}: {value}\r\n" for key, value in (headers or {}).items())
+    options = {"headers": lines} if lines else {}
     number = first_of_sequence(location) if local else None
     if number is not None:
         options |= {"start_number": str(number), "framerate": f"{_USUAL_FPS:g}"}
