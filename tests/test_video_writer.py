@@ -6,12 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 
+from crestereo.app import video_writer
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.sources import parse_video
 from crestereo.app.video import open_video
@@ -128,6 +132,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_playable(tmp_path: Path) -> 
 PROGRAM = """
 import sys, time
 from pathlib import Path
+from typing import Any
 import numpy as np
 from crestereo.app.sources import parse_video
 from crestereo.app.video import open_video
@@ -161,22 +166,22 @@ def test_a_killed_run_leaves_a_video_up_to_its_last_seconds(tmp_path: Path) -> N
         assert sum(1 for _ in container.decode(video=0)) >= 200 - 12.5
 
 
-def with_sound(path: Path, codec: str, seconds: float = 2.0) -> Path:
+def with_sound(path: Path, codec: str, rate: int = 48_000, seconds: float = 2.0) -> Path:
     """Write a video of a second with a tone."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=25)
         video.height, video.width, video.pix_fmt = 64, 96, "yuv420p"
-        audio = container.add_stream(codec, rate=48_000)
+        audio = container.add_stream(codec, rate=rate)
         container.metadata["title"] = "A walk"
         packets = []
         for number in range(25):
             packets += video.encode(av.VideoFrame.from_ndarray(grey(number)[:64, :96], "bgr24"))
         packets += video.encode()
-        count = int(48_000 * seconds)
+        count = int(rate * seconds)
         tone = (8000 * np.sin(np.arange(count) / 20)).astype(np.int16)[None]
         for start in range(0, count, 960):
             frame = av.AudioFrame.from_ndarray(tone[:, start : start + 960], "s16", "mono")
-            frame.sample_rate, frame.pts = 48_000, start
+            frame.sample_rate, frame.pts = rate, start
             packets += audio.encode(frame)
         packets += audio.encode()
         for packet in packets:
@@ -185,14 +190,23 @@ def with_sound(path: Path, codec: str, seconds: float = 2.0) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "codec", "wanted"),
-    [("a.mp4", "aac", "aac"), ("a.mkv", "libopus", "opus"), ("a.mkv", "pcm_s16le", "aac")],
+    ("name", "sound", "wanted"),
+    [
+        ("a.mp4", ("aac", 48_000), "aac"),
+        ("a.mkv", ("libopus", 48_000), "opus"),
+        ("a.mkv", ("pcm_s16le", 48_000), "aac"),
+        ("a.mkv", ("pcm_s16le", 192_000), "aac"),  # a rate that AAC does not have
+    ],
 )
 def test_the_sound_of_the_source_comes_along(
-    tmp_path: Path, name: str, codec: str, wanted: str
+    name: str,
+    sound: tuple[str, int],
+    wanted: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     # given a video of a second whose sound lasts two, in a codec that MP4 holds or not
-    source = with_sound(tmp_path / name, codec)
+    source = with_sound(tmp_path / name, *sound)
     # when its depth is written
     write(tmp_path / "v.mp4", [n / 25 for n in range(25)], sound=str(source))
     # then the sound is there, as long as the images, and the title too
@@ -202,6 +216,28 @@ def test_the_sound_of_the_source_comes_along(
         assert container.metadata["title"] == "A walk"
         samples = sum(frame.samples for frame in container.decode(audio=0))
     assert samples / 48_000 == pytest.approx(1.0, abs=0.1)
+    said = capsys.readouterr().out
+    assert ("MP4 cannot hold sound in pcm_s16le" in said) == (sound[0] == "pcm_s16le")
+
+
+def test_damaged_sound_is_reported_and_the_video_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given sound of which only the beginning can be encoded
+    source = with_sound(tmp_path / "a.mkv", "pcm_s16le")
+    encoded = video_writer._encoded
+
+    def broken(*args: Any) -> Iterator[Any]:
+        yield from islice(encoded(*args), 10)
+        raise av.error.InvalidDataError(1, "broken")
+
+    monkeypatch.setattr(video_writer, "_encoded", broken)
+    # when a video is written
+    found = write(tmp_path / "v.mp4", [n / 25 for n in range(25)], sound=str(source))
+    # then it has all frames
+    assert len(found) == 25
+    sentence = f"the sound of {source} is damaged (broken): the rest is left out"
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_source_without_sound_gives_a_silent_video(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from av.codec.context import Flags
 from numpy.typing import NDArray
 
 from crestereo.app.pipeline import ClosedError
+from crestereo.app.script import say, warn
 from crestereo.errors import UsageError
 
 MAX_GAP_S = 10.0
@@ -40,6 +41,7 @@ _MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
 _START_CODES = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
 """Filters that bring packets of MP4 into the form in which encoders give them."""
 
+_USUAL_RATE_HZ = 48_000
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -216,7 +218,6 @@ class VideoWriter:
         container.metadata.update(self._metadata)
         if self._sound_of is not None:
             self._sound = self._open_sound(container, self._sound_of, begin_s)
-            self._packet = next(self._sound, None)
         container.start_encoding()
 
     def _set_up(self, encoder: av.VideoCodecContext, frame: NDArray[Any]) -> None:
@@ -279,7 +280,10 @@ class VideoWriter:
         if audio.codec_context.name in _MP4_AUDIO:
             copy = container.add_stream_from_template(audio)
             return _copied(origin, audio, copy, begin_s)
-        encoder = container.add_stream("aac", rate=audio.codec_context.sample_rate)
+        rate = audio.codec_context.sample_rate
+        rates = av.Codec("aac", "w").audio_rates or ()
+        encoder = container.add_stream("aac", rate=rate if rate in rates else _USUAL_RATE_HZ)
+        say(f"MP4 cannot hold sound in {audio.codec_context.name}: it is saved as AAC")
         return _encoded(origin, audio, encoder, begin_s)
 
     def _write_sound(self, *, until_s: float) -> None:
@@ -287,12 +291,16 @@ class VideoWriter:
         if self._sound is None or container is None:
             return
         try:
-            while self._packet is not None and self._packet[0] <= until_s:
-                if self._packet[0] >= 0:
-                    container.mux(self._packet[1])
-                self._packet = next(self._sound, None)
-        except av.error.InvalidDataError:  # damaged sound: the video goes on without
-            self._packet = None
+            while (packet := self._packet or next(self._sound, None)) is not None:
+                self._packet = packet
+                if packet[0] > until_s:
+                    return
+                if packet[0] >= 0:
+                    container.mux(packet[1])
+                self._packet = None
+        except av.error.FFmpegError as exc:  # a full disk is found by the next frame
+            warn(f"the sound of {self._sound_of} is damaged ({exc.strerror}): the rest is left out")
+        self._sound = None
 
     def _error(self, exc: Exception) -> UsageError:
         # FFmpeg reports a full disk as whatever failed because of it
