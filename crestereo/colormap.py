@@ -1,4 +1,4 @@
-"""Images of disparity and depth: near is bright, far is dark, unknown is black."""
+"""Colour disparity and depth: near bright, far dark, unknown black."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RANGE_SAMPLES = 20_000  # percentiles are then exact to 0.1 %
 
 
 def check_colormap(name: str) -> str:
-    """Return the name as `COLORMAPS` spells it, or raise UsageError listing the choices."""
+    """Return the name as `COLORMAPS` spells it, or raise UsageError."""
     lower = name.lower()
     if lower not in COLORMAPS:
         raise UsageError(
@@ -66,7 +66,7 @@ def colorize(
 
 
 def colorize_depth(depth: DepthMap, *, max_distance_m: float, colormap: str = "magma") -> BGRImage:
-    """Colour depth from 0 to `max_distance_m` [m]: near bright, far dark, beyond black."""
+    """Colour depth from 0 to `max_distance_m` [m], beyond it black."""
     if not max_distance_m > 0:
         raise UsageError(f"max_distance must be above zero metres, not {max_distance_m!r}")
     seen = np.where(depth <= max_distance_m, depth, np.float32(np.nan))
@@ -90,14 +90,14 @@ def robust_range(
 
 @dataclass(frozen=True)
 class RangeSmoother:
-    """Smoothed colour range of a video; `weight` is the share of a new frame."""
+    """Smoothed colour range; `weight` is the share of a new frame."""
 
     low: float | None = None
     high: float | None = None
     weight: float = 0.1
 
     def updated(self, values: NDArray[np.float32]) -> RangeSmoother:
-        """Return the state after a frame of values (H, W), NaN where unknown."""
+        """Return the state after a frame (H, W), NaN where unknown."""
         if not np.isfinite(values).any():
             return self
         low, high = robust_range(values)

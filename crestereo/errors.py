@@ -48,7 +48,7 @@ class UnknownModelError(ModelError):
 
 
 class ModelFileError(ModelError):
-    """File that is not the ONNX model its name or its user promises."""
+    """File that is not the promised ONNX model."""
 
 
 class DownloadError(ModelError):

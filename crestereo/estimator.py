@@ -1,4 +1,4 @@
-"""CREStereo: a stereo network in an ONNX file, from two images to a disparity."""
+"""Estimate disparity from two images with a network in ONNX."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ class CREStereo:
         return Fit.squash(image, self.shape or (height, width))
 
     def _resolve_iters(self, iters: int | None) -> int | None:
-        """Return the number of iterations that will run, None when the file does not record it."""
+        """Return the iterations that will run, None when not recorded."""
         if self._interface.iters is not None:
             return check_iters(DEFAULT_ITERS if iters is None else iters)
         built_in = iters_in_name(self.name)
@@ -249,7 +249,7 @@ class CREStereo:
     def _run(
         self, feed: dict[str, NDArray[Any]], canvas: Shape, options: onnxruntime.RunOptions
     ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Return disparity (1, C, H, W), whose plane 0 counts, and confidence (1, 1, H, W)."""
+        """Return disparity (1, C, H, W) and confidence (1, 1, H, W)."""
         face = self._interface
         names = [face.disparity, *([face.confidence] if face.confidence else [])]
         try:
@@ -272,7 +272,7 @@ class CREStereo:
 
 
 def _try_out(session: onnxruntime.InferenceSession) -> None:
-    """Run a session once: a device may open a network that it cannot compute."""
+    """Run a session once: a device may fail only then."""
     feed: dict[str, NDArray[Any]] = {}
     for node in session.get_inputs():
         sides = tuple(side if isinstance(side, int) else MIN_SIDE_PX for side in node.shape)

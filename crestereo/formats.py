@@ -132,7 +132,7 @@ def decode_image(data: bytes, name: str | Path) -> RawImage:
 
 
 def to_bgr8(*raws: RawImage) -> tuple[BGRImage, ...]:
-    """Convert images to 8 bits by one factor: their used range becomes 0..255."""
+    """Convert images to 8 bits by one factor, from their used range."""
     deep = [raw for raw in raws if raw.array.dtype != np.uint8]
     high = max((float(np.nanmax(raw.array, initial=0)) for raw in deep), default=0.0)
     recorded = max((raw.significant_bits for raw in deep), default=0)
@@ -161,7 +161,7 @@ def read_image(path: str | Path) -> BGRImage:
 
 
 def _decode(data: bytes, flags: int) -> tuple[NDArray[Any] | None, bool]:
-    """Return the image as far as OpenCV decodes it, and whether it is damaged."""
+    """Return the image as far as decoded, and whether it is damaged."""
     image = None
     if not data:
         return None, False
@@ -242,7 +242,7 @@ def _share_missing(image: NDArray[Any]) -> float:
 
 
 def _significant_bits(data: bytes) -> int:
-    """Return the bits that a PNG (chunk sBIT) or TIFF (MaxSampleValue) records, else 0."""
+    """Return the bits in PNG's sBIT or TIFF's MaxSampleValue, else 0."""
     if data.startswith(_TIFF_STARTS):
         from PIL.TiffImagePlugin import ImageFileDirectory_v2  # noqa: PLC0415  slow to import
 
@@ -259,7 +259,7 @@ def _significant_bits(data: bytes) -> int:
 
 
 def write_image(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
-    """Write an image (H, W, 3) uint8, BGR, or (H, W) uint8 or uint16."""
+    """Write a BGR uint8 or a grey uint8 or uint16 image."""
     suffix = Path(path).suffix.lower()
     try:
         done, data = cv2.imencode(suffix, image)
@@ -271,7 +271,7 @@ def write_image(path: str | Path, image: NDArray[np.uint8] | NDArray[np.uint16])
 
 
 def write_pfm(path: str | Path, values: DisparityMap) -> None:
-    """Write a map as PFM: little endian, bottom row first, unknown as infinity."""
+    """Write a map as little-endian PFM, unknown as infinity."""
     if values.ndim != 2:
         raise UsageError(f"a PFM file holds a map of two dimensions, not {values.ndim}")
     filled = np.where(np.isfinite(values), values, np.float32(np.inf))
@@ -349,7 +349,7 @@ def read_disparity(path: str | Path) -> DisparityMap:
 
 
 def write_ply(path: str | Path, points: NDArray[np.float32], colors: NDArray[np.uint8]) -> None:
-    """Write points (N, 3) [m] and colours (N, 3), RGB, as binary PLY."""
+    """Write points (N, 3) [m] and RGB colours as binary PLY."""
     vertices = np.empty(len(points), _PLY_VERTEX)
     vertices["position"], vertices["color"] = points, colors
     write_bytes(path, _PLY_HEADER.format(count=len(points)).encode(), vertices.tobytes())

@@ -14,7 +14,7 @@ from crestereo.types import BGRImage, DepthMap, DisparityMap
 
 
 def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMap:
-    """Convert disparity to depth: Z = focal * baseline / (disparity + doffs).
+    """Convert disparity to depth, focal * baseline / (disparity + doffs).
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMa
 def point_cloud(
     depth: DepthMap, image: BGRImage, camera: CameraConfig, *, max_depth_m: float | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return the points (N, 3) [m] of known depth and their colours (N, 3), red, green, blue."""
+    """Return points (N, 3) [m] of known depth and RGB colours."""
     height, width = depth.shape
     if image.shape[:2] != (height, width):
         raise UsageError(
@@ -60,7 +60,7 @@ def point_cloud(
 
 
 def fill_from_background(disparity: DisparityMap) -> DisparityMap:
-    """Replace unknown pixels by the farther of their nearest known neighbours along the row.
+    """Replace unknown pixels by the farther known neighbour in the row.
 
     Rows without any known value are filled from the nearest rows. This is the interpolation of
     KITTI's development kit: what one camera alone sees is the background.

@@ -48,7 +48,7 @@ _COMBINED_NAMES = ("init_left", "init_right", "next_left", "next_right")
 
 @dataclass(frozen=True)
 class Tensor:
-    """Input or output of a file: symbolic sides are None, optional inputs have a default."""
+    """Input or output of a file; symbolic sides are None."""
 
     name: str
     type: str
@@ -62,7 +62,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class ModelInterface:
-    """Meaning of the inputs and outputs of a file; None where it has no such thing.
+    """Meaning of the inputs and outputs of a file, or None.
 
     `half` names the inputs for both images at half size; `shape` is (height, width) of the images
     [px], None when any will do.
@@ -87,7 +87,7 @@ def numpy_type(name: str) -> np.dtype[Any]:
 
 
 def read_interface(session: onnxruntime.InferenceSession, path: Path) -> ModelInterface:
-    """Recognise the interface of an open model; raise ModelFileError when it is none of ours."""
+    """Recognise the interface of an open model, or raise ModelFileError."""
     inputs = [
         *(_tensor(node, False) for node in session.get_inputs()),
         *(_tensor(node, True) for node in session.get_overridable_initializers()),
@@ -138,7 +138,7 @@ def recognise(
 
 
 def _ordered(images: Sequence[Tensor]) -> list[Tensor]:
-    """Order inputs by name where all are known, else as in the file."""
+    """Order inputs by name where all are known."""
     names = _COMBINED_NAMES if len(images) == 4 else _PAIR_NAMES
     found = {tensor.name.lower(): tensor for tensor in images}
     return [found[name] for name in names] if set(found) == set(names) else list(images)
@@ -192,7 +192,7 @@ def _described(tensors: Sequence[Tensor]) -> str:
 
 
 def check_model_file(path: Path, spec: ModelSpec) -> None:
-    """Open a file as a network and compare its interface with a specification."""
+    """Compare the interface of a model file with a specification."""
     face = read_interface(open_session(path, device="cpu"), path)
     if (face.kind, face.shape) != (spec.version, spec.shape):
         size = "of any size" if face.shape is None else "of {}x{}".format(*face.shape)

@@ -1,4 +1,4 @@
-"""Detect how the frames of one video or image hold both views: tags, content, name."""
+"""Detect how frames hold both views: tags, content, name."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def detect_layout(
     pixel_aspect: float = 1.0,
     photo: bool = False,
 ) -> LayoutFinding:
-    """Detect the layout by container tags, then sure content, then name or title.
+    """Detect the layout by tags, sure content, or name.
 
     `tags` are those of a `Video`: "stereo3d=...; stereo_mode=...; title".
     """
@@ -302,7 +302,7 @@ def _joined(found: re.Match[str]) -> str:
 
 
 def _is_stereo(before: str, word: str, after: str) -> bool:
-    """Return whether a word means a layout here: titles have "cross", "tab" and "ou" too."""
+    """Return whether "cross", "tab" or "ou" means a layout here."""
     if word == "cross":
         return before in _SIDE or after in ("view", "eye", "eyed")
     short = word in ("ou", "tab")
@@ -310,7 +310,7 @@ def _is_stereo(before: str, word: str, after: str) -> bool:
 
 
 def _content_scores(frames: Sequence[BGRImage]) -> dict[bool, float] | None:
-    """Return how alike both halves are, stacked and side by side; None without texture."""
+    """Return how alike both halves are; None without texture."""
     found: dict[bool, list[float]] = {False: [], True: []}
     for frame in frames:
         if len(found[False]) == CONTENT_FRAMES or min(frame.shape[:2]) < MIN_FRAME_PX:
@@ -327,7 +327,7 @@ def _content_scores(frames: Sequence[BGRImage]) -> dict[bool, float] | None:
 
 
 def _score(first: BGRImage, second: BGRImage) -> float | None:
-    """Return the share of blocks that the other view holds too, beyond chance, 0 to 1."""
+    """Return the share of blocks in both views, beyond chance."""
     same, chance = _same_blocks(first, second), _same_blocks(first, second[::-1])
     if same is None or chance is None:
         return None
@@ -338,7 +338,7 @@ def _score(first: BGRImage, second: BGRImage) -> float | None:
 
 
 def _same_blocks(first: BGRImage, second: BGRImage) -> float | None:
-    """Return the share of textured blocks found near their place in the other view."""
+    """Return the share of textured blocks found in the other view."""
     height = max(2 * _BLOCK_PX, round(first.shape[0] * _WIDTH_PX / first.shape[1]))
     height = min(height, 3 * _WIDTH_PX)
     one, other = (
@@ -363,7 +363,7 @@ def _same_blocks(first: BGRImage, second: BGRImage) -> float | None:
 def _is_half(
     frames: Sequence[BGRImage], layout: Layout, pixel_aspect: float, *, photo: bool, film: bool
 ) -> tuple[bool, bool]:
-    """Return whether views are squeezed, and whether both readings have a usual aspect ratio."""
+    """Return whether views are squeezed, and whether that is unclear."""
     views = [split_frame(frame, replace(layout, half=False)) for frame in frames]
     whole = views[0][0]
     bars = find_bars([left for left, _ in views], [right for _, right in views])

@@ -1,4 +1,4 @@
-"""Networks that exist, which of them serves which settings, and where its file is."""
+"""Choose the network for settings and find its file."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class ModelSpec:
 
 
 def check_iters(iters: int) -> int:
-    """Return `iters` when it is a whole number from 1 to 32, else raise UsageError."""
+    """Return `iters` from 1 to 32, else raise UsageError."""
     if not _is_whole(iters) or not 1 <= iters <= MAX_ITERS:
         raise UsageError(f"iters must be a whole number from 1 to {MAX_ITERS}, not {iters!r}")
     return int(iters)
 
 
 def check_model_shape(shape: tuple[int, int]) -> tuple[int, int]:
-    """Return `shape` when it is a (height, width) of 64 px or more, else raise UsageError."""
+    """Return (height, width) from 64 px, else raise UsageError."""
     sides = tuple(shape) if isinstance(shape, (tuple, list)) else ()
     if len(sides) != 2 or not all(map(_is_whole, sides)) or min(sides) < MIN_SIDE_PX:
         raise UsageError(
@@ -108,7 +108,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def models_dir() -> Path:
-    """Return the folder of the models: ``models/`` of a checkout, else the user's cache folder."""
+    """Return ``models/`` of a checkout, else the user's cache folder."""
     checkout = _PACKAGE.parent / "models"
     if (checkout / BUNDLED_NAME).is_file():
         return checkout
@@ -178,13 +178,13 @@ def iters_in_name(name: str) -> int | None:
 
 
 def recorded_channel_order(path: Path) -> ChannelOrder:
-    """Return the channel order of a file that does not record one itself."""
+    """Return the channel order of a file that records none."""
     # The published networks were trained on BGR; the wrappers that spread with them feed RGB.
     return "BGR" if parse_file_name(path.name) else "RGB"
 
 
 def find_model(spec: ModelSpec, folder: Path | None = None) -> Path | None:
-    """Return the file of a network in a folder or below it, the least deep one."""
+    """Return the least deep file of a network below a folder."""
     wanted = file_name(spec)
     visited: set[str] = set()
     found: list[Path] = []
@@ -216,7 +216,7 @@ def check_published(spec: ModelSpec) -> ModelSpec:
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """Network that serves the settings; `path` is None when it has to be downloaded."""
+    """Network for the settings; `path` is None before its download."""
 
     spec: ModelSpec
     path: Path | None

@@ -1,4 +1,4 @@
-"""Convert images to the network's input, and its output back to the image's grid."""
+"""Convert images to network input and network output to images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from crestereo.types import BGRImage, ConfidenceMap, DisparityMap
 
 
 def check_image(image: BGRImage, name: str) -> None:
-    """Raise UsageError or SourceError unless an array is an image (H, W, 3) uint8."""
+    """Raise an error unless an array is (H, W, 3) uint8."""
     if image is None:
         raise UsageError(
             f"the {name} image is None, which cv2.imread returns for a file it cannot read"
@@ -64,7 +64,7 @@ def _resized(image: BGRImage, shape: tuple[int, int], interpolation: int) -> BGR
 
 
 def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> DisparityMap:
-    """Resize a disparity (H, W) to (height, width), in the pixels of that grid.
+    """Resize a disparity to (height, width) in pixels of that grid.
 
     Values are multiplied by width / W. Interpolation is linear among the known pixels only, so
     that holes keep their size; NaN where less than half of the pixels around is known.
@@ -113,7 +113,7 @@ class Fit:
 
     @staticmethod
     def keep_aspect(image: Shape, limit: Shape) -> Fit:
-        """Resize to the area of `limit` with the aspect ratio kept; pad to 64 px at least."""
+        """Resize to the area of `limit`, padded to 64 px."""
         scale = min(MAX_ENLARGEMENT, math.sqrt(limit[0] * limit[1] / (image[0] * image[1])))
         content = max(1, round(image[0] * scale)), max(1, round(image[1] * scale))
         return Fit(image, content, (max(content[0], MIN_SIDE_PX), max(content[1], MIN_SIDE_PX)))
@@ -121,13 +121,13 @@ class Fit:
     def image_to_network(
         self, image: BGRImage, order: ChannelOrder, dtype: np.dtype[Any]
     ) -> NDArray[Any]:
-        """Return an image as the network wants it: (1, 3, H, W) of `dtype`, 0 to 255."""
+        """Return an image as (1, 3, H, W) of `dtype`, 0..255."""
         content = _pad(resize_image(image, self.content), self.canvas, cv2.BORDER_REPLICATE)
         planes = cv2.split(content)
         return np.stack(planes if order == "BGR" else planes[::-1])[None].astype(dtype)
 
     def prior_to_network(self, prior: DisparityMap) -> NDArray[np.float32]:
-        """Return a disparity of the image as (1, 1, H, W), in pixels of the network's input."""
+        """Return an image's disparity as network input (1, 1, H, W)."""
         if prior.shape != self.image:
             size = "x".join(str(side) for side in reversed(prior.shape))
             raise UsageError(
@@ -138,7 +138,7 @@ class Fit:
         return _pad(resized, self.canvas, cv2.BORDER_CONSTANT, float("nan"))[None, None]
 
     def disparity_from_network(self, output: NDArray[np.float32]) -> DisparityMap:
-        """Return the network's (H, W) disparity on the image's grid, in the image's pixels."""
+        """Return the network's disparity in pixels of the image's grid."""
         content = output[: self.content[0], : self.content[1]].astype(np.float32)
         content[~np.isfinite(content)] = np.nan
         return resize_disparity(content, self.image)

@@ -47,7 +47,7 @@ _AUTO_ORDER = ("cuda", "directml", "openvino")
 
 
 def check_threads(threads: int | None) -> int | None:
-    """Return `threads` when it is None or from 1 to `MAX_THREADS`, else raise UsageError."""
+    """Return `threads` from 1 or None, else raise UsageError."""
     if threads is not None and not 1 <= threads <= MAX_THREADS:
         raise UsageError(f"threads must be from 1 to {MAX_THREADS}, not {threads!r}")
     return threads
@@ -154,7 +154,7 @@ def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.Infere
 
 
 def _allowed_cores() -> int:
-    """Return the number of cores this process is restricted to, 0 for all."""
+    """Return the cores this process is restricted to, 0 for all."""
     affinity = getattr(os, "sched_getaffinity", None)
     allowed = len(affinity(0)) if affinity else 0
     return allowed if allowed < (os.cpu_count() or 1) else 0

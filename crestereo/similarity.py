@@ -49,7 +49,7 @@ def compare(first: BGRImage, second: BGRImage) -> Difference:
 
 
 def histogram_distance(first: BGRImage, second: BGRImage) -> float:
-    """Measure how much the colours of two images differ, wherever they are: 0 to 1.
+    """Measure how much the colours of two images differ, 0..1.
 
     Bhattacharyya distance ``sqrt(1 - sum(sqrt(a * b)) / sqrt(sum(a) * sum(b)))`` of histograms of
     hue and saturation, 180 x 256 bins, each min-max normalised to 0..1 (OpenCV,
@@ -79,7 +79,7 @@ def _histogram(image: BGRImage) -> NDArray[np.float32]:
 
 
 def structure_distance(first: BGRImage, second: BGRImage) -> float:
-    """Return 1 - SSIM of two grey images of one size, 7x7 px or more: 0 to 2.
+    """Return 1 - SSIM, 0..2, of two grey images from 7x7 px.
 
     Wang, Bovik, Sheikh, Simoncelli: Image quality assessment: from error visibility to structural
     similarity. IEEE Transactions on Image Processing, 2004.
@@ -100,7 +100,7 @@ def structure_distance(first: BGRImage, second: BGRImage) -> float:
 
 
 def pixel_difference(first: BGRImage, second: BGRImage) -> float:
-    """Return ``sqrt(mean((first - second)^2)) / 255`` of two images of one size: 0 to 1."""
+    """Return ``sqrt(mean((first - second)^2)) / 255`` of two images, 0..1."""
     _check_same_size(first, second)
     difference = first.astype(np.float32) - second.astype(np.float32)
     return float(np.sqrt(np.mean(np.square(difference), dtype=np.float64)) / 255)

@@ -48,7 +48,7 @@ class Steady:
         """Last frame, its disparity, how long jumps were held and how long it was at rest."""
 
     def update(self, left_image: BGRImage, disparity: DisparityMap) -> DisparityMap:
-        """Return the disparity (H, W) [px] of a frame, filtered with those before.
+        """Return the disparity [px] of a frame, filtered over time.
 
         A cut, or another size, starts again and sets `cut`.
         """
@@ -79,7 +79,7 @@ class Steady:
     def _track(
         self, before: NDArray[np.uint8], grey: NDArray[np.uint8]
     ) -> tuple[Plane, Plane, Plane, Plane] | None:
-        """Return x and y in the frame before, 0..1 fit, 0 or 1 at rest; None at a cut."""
+        """Return positions in the frame before, fit, rest; None at a cut."""
         if _differs(before, grey):
             return None
         flow = self._flow.calc(grey, before, np.zeros((*grey.shape, 2), np.float32))
@@ -105,7 +105,7 @@ class Steady:
 
 
 def _camera_rests(grey: NDArray[np.uint8], still: NDArray[np.bool_]) -> bool:
-    """Return whether most edges are still: a plain wall seems to be in any pan."""
+    """Return whether most edges are still, as plain walls always are."""
     smooth = cv2.blur(grey.astype(np.float32), (5, 5))
     slope = np.abs(cv2.Sobel(smooth, cv2.CV_32F, dx=1, dy=0))
     slope += np.abs(cv2.Sobel(smooth, cv2.CV_32F, dx=0, dy=1))
@@ -121,7 +121,7 @@ def _differs(before: NDArray[np.uint8], grey: NDArray[np.uint8]) -> bool:
 
 
 def _correct(change: Plane, match: Plane, rest: Plane, held: Plane) -> tuple[Plane, Plane]:
-    """Return what to add to the new frame, and the frames that its jumps are held for."""
+    """Return the correction of a frame and ages of held jumps."""
     change = np.nan_to_num(change)
     # A common change is motion in depth: the filter takes out only what differs from it.
     near = cv2.threshold(np.abs(change), AGREE_PX, 1, cv2.THRESH_BINARY_INV)[1]

@@ -136,7 +136,7 @@ def find_offset(
 
 
 def sound_offset_s(left: Values, right: Values, rate: int) -> float:
-    """Return how much later sounds are in the right recording [s], NaN where unclear.
+    """Return the delay of the right sound [s], NaN where unclear.
 
     Both are samples from the beginning, correlated with all frequencies weighted alike (GCC-PHAT).
     """
@@ -171,7 +171,7 @@ class _Window:
 
 
 def _windows(frames: Sequence[TimedFrame], width: int) -> list[_Window]:
-    """Track points of windows of equal spacing, in pixels of a frame of `width`."""
+    """Track points of evenly spaced windows [px of `width`]."""
     times = np.array([frame.time_s for frame in frames])
     greys = [cv2.cvtColor(frame.image, code=cv2.COLOR_BGR2GRAY) for frame in frames]
     length_s = times[-1] - times[0]
@@ -288,7 +288,7 @@ def _model(parts: Sequence[_Part], which: int, shape: Shape, free: int | None) -
 def _cost(
     parts: Sequence[_Part], which: int, model: AlignmentModel, shape: Shape, groups: int
 ) -> Values:
-    """Return sums and counts of the log residuals of moving tracks, (2, groups)."""
+    """Return sums and counts of log residuals by track, (2, groups)."""
     total = np.zeros((2, groups))
     maps = model.left_homography(shape), model.right_homography(shape)
     for part in parts:
@@ -312,7 +312,7 @@ def _cost(
 
 
 def _detrended(columns: Values) -> Values:
-    """Remove mean and linear trend in time, which depend on the depth, from (T, N) columns."""
+    """Remove mean and linear trend in time from (T, N) columns."""
     times = np.where(np.isfinite(columns), np.arange(len(columns))[:, None], np.nan)
     times -= np.nanmean(times, axis=0)
     columns = columns - np.nanmean(columns, axis=0)
@@ -321,14 +321,14 @@ def _detrended(columns: Values) -> Values:
 
 
 def _curve(costs: Sequence[Values] | Values, weight: Values | float = 1.0) -> Values:
-    """Return the mean log residual by offset, infinite where too few tracks move."""
+    """Return the mean log residual by offset, infinite where unknown."""
     sums, counts = (np.reshape(costs, (-1, *np.shape(costs)[-2:])) * weight).sum(axis=2).T
     enough = counts > MIN_EVIDENCE * counts.max()
     return np.asarray(np.divide(sums, counts, out=np.full(len(sums), np.inf), where=enough))
 
 
 def _fine_offset(pairs: Sequence[Matched], at_s: float, period_s: float) -> tuple[float, float]:
-    """Return the minimum [frames from `at_s`] and the share of resampled groups that agree."""
+    """Return the minimum [frames from `at_s`] and its agreement."""
     costs = _costs(pairs, at_s, period_s, FINE_FRAMES)
     whole = _minimum(_curve(costs))
     groups = costs.shape[2]
@@ -339,7 +339,7 @@ def _fine_offset(pairs: Sequence[Matched], at_s: float, period_s: float) -> tupl
 
 
 def _minimum(curve: Values) -> float:
-    """Return the place of the least value from the middle, by a parabola."""
+    """Return the parabola's minimum, counted from the middle."""
     best = int(curve.argmin())
     place = float(best - len(curve) // 2)
     if not 0 < best < len(curve) - 1 or not np.isfinite(curve[best - 1 : best + 2]).all():

@@ -1,4 +1,4 @@
-"""Check and rectify stereo pairs without calibration; map disparity back to the left image."""
+"""Check and rectify stereo pairs without calibration."""
 
 from crestereo.alignment.check import PairCheck, Verdict, check_pair, choose_shift
 from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform

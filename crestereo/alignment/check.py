@@ -233,7 +233,7 @@ def _described(
 
 
 def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
-    """Return the correction of a rectified pair's rows, if the evidence is clear."""
+    """Return the correction of a rectified pair's rows, where clear."""
     fitted = replace(choose_model(found.left, found.right, shape, free=3), rows_only=True)
     rows = _offsets(found, fitted, shape)[:, 1]
     correction = rows - (found.left - found.right)[:, 1]
@@ -246,7 +246,7 @@ def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
 
 
 def _scale_of(model: AlignmentModel) -> float:
-    """Return the scale of the right image over that of the left one."""
+    """Return the scale of the right image over the left one."""
     _, roll, zoom, *_, left_roll, _ = model.theta
     return math.hypot(zoom, roll) / math.hypot(1, left_roll)
 

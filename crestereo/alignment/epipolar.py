@@ -82,13 +82,13 @@ class AlignmentModel:
         return self.theta[5:] != (0, 0) or not np.array_equal(self.orientation.left, np.eye(3))
 
     def left_homography(self, shape: tuple[int, int]) -> Homography:
-        """Return the map from a left image of a size to the aligned one."""
+        """Return the map from a left image to the aligned one."""
         roll, yaw = self.theta[5:]
         rows = np.array([[1, -roll, 0], [roll, 1, 0], [yaw, 0, 1]])
         return self._in_pixels(rows @ self.orientation.left, shape)
 
     def right_homography(self, shape: tuple[int, int]) -> Homography:
-        """Return the map from a right image of a size to the aligned one."""
+        """Return the map from a right image to the aligned one."""
         shift, roll, zoom, yaw, pitch = self.theta[:5]
         columns = [1.0, 0.0, 0.0] if self.rows_only else [zoom, -roll, 0.0]
         rows = np.array([columns, [roll, zoom, shift], [yaw, pitch, 1.0]])

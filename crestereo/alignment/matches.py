@@ -1,4 +1,4 @@
-"""Match two images of one scene: points, or small copies densely and signed."""
+"""Match two images of one scene: points, or small copies densely."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def sift_features(
 
 
 def match_descriptors(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.intp]:
-    """Return (N, 2) index pairs that choose each other and stand out from the second best."""
+    """Return (N, 2) indices of distinctive mutual matches."""
     similarity = a @ b.T  # (Na, Nb)
     best_b = similarity.argmax(axis=1)
     best = similarity[np.arange(len(a)), best_b]
@@ -171,7 +171,7 @@ def aligned_copies(
 def two_sided_disparity(
     left: BGRImage, right: BGRImage, low: int, high: int
 ) -> tuple[Field, Field]:
-    """Return the disparity [px] on the grids of the left and right image."""
+    """Return the disparity [px] on the left and right grid."""
     border = max(abs(low), abs(high)) + 16  # the matcher leaves a border of its range unmatched
     wide = [
         np.asarray(

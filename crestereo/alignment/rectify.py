@@ -83,7 +83,7 @@ class AlignmentPlan:
         return left, right
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
-        """Map a disparity (H, W) [px] of the canvas to the left image.
+        """Map a disparity [px] of the canvas to the left image.
 
         It is NaN where the warped right image has no data. Where both images were warped it is
         measured along the rows of the aligned pair.
@@ -110,7 +110,7 @@ class AlignmentPlan:
 
     @cached_property
     def _right_columns(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the first and last column (H, 1) of the warped right image."""
+        """Return first and last column (H, 1) of the warped right image."""
         # A warped rectangle is convex: it fills one interval of a row, or none.
         full = np.full(self.check.shape, 255, np.uint8)
         seen = _warp(full, self.right_homography, self.canvas, cv2.BORDER_CONSTANT, exact=False) > 0
@@ -150,7 +150,7 @@ def _translation(x: float, y: float) -> Homography:
 
 
 def _moved(image: BGRImage, right_px: int, width: int) -> BGRImage:
-    """Move an image right on a canvas of a width, its edges repeated."""
+    """Move an image right on a canvas, its edges repeated."""
     if right_px == 0 and width == image.shape[1]:
         return image
     rest = max(width - image.shape[1] - right_px, 0)
@@ -242,7 +242,7 @@ def align_pair(left: BGRImage, right: BGRImage, *, check: PairCheck | None = Non
 
 
 def find_bars(frames_left: Sequence[BGRImage], frames_right: Sequence[BGRImage]) -> Bars:
-    """Find the bars of both views in frames of one size spread over a video."""
+    """Find the bars of both views in frames of a video."""
     frames = [*frames_left, *frames_right]
     if not frames or len({frame.shape for frame in frames}) != 1:
         raise SourceError("black bars are searched in one or more frames of the same size")
@@ -264,7 +264,7 @@ def _bars_of(frames: list[BGRImage]) -> tuple[int, int, int, int]:
 
 
 def _ends(grey: NDArray[np.uint8]) -> tuple[int, int]:
-    """Return the widths of the bars at both ends of (N, lines, across)."""
+    """Return the bar widths at both ends of (N, lines, across)."""
     lines = grey.mean(axis=2, dtype=np.float32)  # (N, lines)
     mean = lines.mean(axis=0)
     # Within a line of the worst frame, and over time: a bar does not move.

@@ -56,7 +56,7 @@ class SwapFinding:
 
 
 def detect_swap(left: BGRImage, right: BGRImage, *, check: PairCheck | None = None) -> SwapFinding:
-    """Detect whether two images, (H, W, 3) uint8, are in the wrong order.
+    """Detect whether two images are in the wrong order.
 
     `check` is the result of `check_pair`, by default made here.
     """

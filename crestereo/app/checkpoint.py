@@ -1,4 +1,4 @@
-"""Save the state of a video run at its key frames, and restore it to resume the run."""
+"""Save the state of a video run and resume from it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ARRAY_FUNCTIONS = {"_reconstruct", "_frombuffer", "scalar"}
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """State of a run before a frame, with as many frames before it in the video."""
+    """State of a run before a frame of the video."""
 
     frames: int
     steps: bytes  # aligner and network
@@ -39,7 +39,7 @@ class Checkpoint:
 
 
 class Checkpoints:
-    """File of the last checkpoints of a run and of what must not change."""
+    """File of the last checkpoints and of what must not change."""
 
     def __init__(self, path: Path, identity: dict[str, Any]) -> None:
         self._path, self._identity = path, identity
@@ -98,7 +98,7 @@ def identity_of(
 
 
 class _Unpickler(pickle.Unpickler):
-    """Reader of classes of this program and arrays: a file must not run other code."""
+    """Reader of this program's classes and arrays; runs no other code."""
 
     def find_class(self, module: str, name: str) -> Any:
         root = module.partition(".")[0]

@@ -1,4 +1,4 @@
-"""Commands of the suite: what the four scripts and the console command ``crestereo`` run.
+"""Commands that the scripts and the console command ``crestereo`` run.
 
 Nothing slow is imported before the first prompt: OpenCV, PyAV and ONNX Runtime come with the
 first answer.
@@ -56,7 +56,7 @@ STEREO_SAMPLE = "input_files/street_SBS.mp4"
 def estimate_images(
     settings: ImageSettings, given: Given, samples: tuple[str, str] = IMAGE_SAMPLES
 ) -> None:
-    """Estimate the depth of a pair of images, or of one image that holds both views."""
+    """Estimate the depth of two images, or of one with both views."""
     load_model = _choose_network(settings)
     alone = given[1] in (None, given[0])  # it may hold both views
     open_left = _open_image if alone else _open_one_view
@@ -122,7 +122,7 @@ def compare_images(
 
 
 def calibrate(settings: CalibrateSettings, given: Given) -> None:
-    """Calibrate two cameras: folders of images or videos of a board, or one that holds both."""
+    """Calibrate two cameras from images or videos of a board."""
     from crestereo.app import run_calibrate  # noqa: PLC0415  slow to import
 
     run_calibrate.run_calibrate([text for text in given if text is not None], settings)
@@ -222,7 +222,7 @@ def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path | No
 
 
 def _open_own(path: Path, settings: ImageSettings) -> CREStereo:
-    """Open a file of the user's: what it has built in goes before the script's block."""
+    """Open a model file; its own settings precede the script's."""
     iters = settings.iters if "iters" in settings.given else None
     shape = settings.model_shape if "model_shape" in settings.given else None
     estimator = _open(path, settings, iters, shape)

@@ -174,7 +174,7 @@ def _fetch_group(missing: dict[str, ModelSpec], folder: Path, mirrors: Mirrors) 
 
 
 def _unpack(archive: Path, missing: dict[str, ModelSpec]) -> None:
-    """Extract missing models by base name: no path of the archive is used."""
+    """Extract missing models by base name, whatever their path."""
     try:
         with tarfile.open(archive, "r:gz") as tar:
             for member in tar:
@@ -194,7 +194,7 @@ def _unpack(archive: Path, missing: dict[str, ModelSpec]) -> None:
 
 
 def _accept(part: Path, missing: dict[str, ModelSpec]) -> None:
-    """Name a part file after its model, or remove it where it is another."""
+    """Name a part file after its model, or remove it."""
     name = part.stem
     try:
         check_model_file(part, missing[name])
@@ -232,7 +232,7 @@ def _transfer(url: str, part: Path) -> None:
 
 
 def _receive(response: requests.Response, url: str, part: Path, have: int) -> None:
-    """Append the body of a response to a part file, or replace the file."""
+    """Append a response to a part file, or replace the file."""
     if url.startswith("https:") and not response.url.startswith("https:"):
         raise _MirrorError(f"redirects to the unprotected address {response.url}")
     if "html" in response.headers.get("Content-Type", ""):

@@ -1,4 +1,4 @@
-"""Open still images from files and the web, of one view or of both."""
+"""Open still images of one or both views."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
 
 
 def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
-    """Return the pair of two image files, or of one that holds both views.
+    """Return the pair of two images, or of one with both views.
 
     The right image is resized to the left one, and both get their 8 bits by one factor.
 
@@ -129,7 +129,7 @@ def _layout_of(source: Source, data: bytes, image: RawImage) -> Layout | None:
 
 
 def _stereo_jpeg_layout(data: bytes) -> Layout | None:
-    """Return the layout that the header of a JPS file states (segment APP3 of the JPEG)."""
+    """Return the layout in the header of a JPS file (segment APP3)."""
     at = data.find(b"_JPSJPS_", 0, 1 << 16) if data.startswith(b"\xff\xd8") else -1
     if at < 0 or len(data) < at + 14:
         return None
@@ -142,7 +142,7 @@ def _stereo_jpeg_layout(data: bytes) -> Layout | None:
 
 
 def _load(source: Source) -> bytes:
-    """Read the content of a file or an address; `TIMEOUT_S` limits all but regular files."""
+    """Read a file or address; `TIMEOUT_S` limits all but regular files."""
     try:
         if source.kind is Kind.WEB:
             return call_within(TIMEOUT_S, lambda: _fetch(source.text))
@@ -162,7 +162,7 @@ def _load(source: Source) -> bytes:
 
 
 def _read_pipe(path: Path) -> bytes:
-    """Read a pipe or a device, such as ``/dev/zero``, up to the size of an image."""
+    """Read a pipe or device up to the size of an image."""
     with path.open("rb") as pipe:
         data = pipe.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
@@ -194,7 +194,7 @@ def _fetch(url: str) -> bytes:
 
 
 def _load_as_browser(url: str) -> BGRImage | None:
-    """Load an image with imread-from-url, which names itself as a browser; None where it fails."""
+    """Load an image as a browser does; None where it fails."""
     from imread_from_url import imread_from_url  # noqa: PLC0415  slow to import
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its errors
@@ -206,7 +206,7 @@ def _load_as_browser(url: str) -> BGRImage | None:
 
 
 def _multi_picture_parts(data: bytes) -> tuple[bytes, bytes] | None:
-    """Return the first two JPEG files in an MPO file (CIPA DC-007), None for other files."""
+    """Return both JPEG files of an MPO file (CIPA DC-007), else None."""
     index_at = data.find(b"MPF\x00")
     if index_at < 0:
         return None

@@ -77,7 +77,7 @@ class OutputNames:
         return self.folder / f"{self.name}_{stem}{number}{dot}{suffix}"
 
     def release(self) -> None:
-        """Remove the claim of a run that has written nothing, and its folder where empty."""
+        """Remove the claim of a run that has written nothing."""
         claim = self.path(self.endings[0])
         with suppress(OSError):
             if claim.stat().st_size == 0:
@@ -88,7 +88,7 @@ class OutputNames:
 def claim_names(
     folder: str | Path, name: str, endings: Sequence[str], *, overwrite: bool
 ) -> OutputNames:
-    """Return names for the files of a run that replace none of another run.
+    """Return file names of a run that replace no other run's.
 
     An empty file under the first of them keeps a simultaneous run from the same names.
     """
@@ -105,7 +105,7 @@ def claim_names(
 def find_names(
     folder: str | Path, name: str, endings: Sequence[str], ending: str
 ) -> OutputNames | None:
-    """Return the names of the last run that has left a file of an ending."""
+    """Return the names of the last run that left a file."""
     found = None
     for number in count():
         names = OutputNames(Path(folder), name, number + 1 if number else 0, endings)
@@ -123,7 +123,7 @@ def is_complete(folder: str | Path, name: str, endings: Sequence[str]) -> bool:
 
 
 def _is_taken(path: Path) -> bool:
-    """Return whether a file exists that is not the old claim of a killed run."""
+    """Return whether a file exists that is no dead run's claim."""
     try:
         status = path.stat()
     except OSError:
@@ -167,7 +167,7 @@ def save_maps(
 
 
 class MapFrames:
-    """Maps of a video as 16-bit numbers, 0 where unknown; `kind` is a setting `depth_frames`.
+    """Maps of a video as 16-bit numbers, 0 where unknown.
 
     Millimetres where there is a camera, else disparity in steps that suit the width.
     """
@@ -252,7 +252,7 @@ def _content_of(path: str) -> str:
 
 
 class ViewSaver:
-    """Writer of what the window shows under new names, of a video with its views and maps.
+    """Writer of what the window shows, with views and maps.
 
     Files are written in threads, as a point cloud takes longer than a key may.
     """
@@ -289,7 +289,7 @@ class ViewSaver:
 
 
 class Recorder:
-    """Writer of the input and of its depth, the same frames of both, while it is on."""
+    """Writer of the same frames of the input and of its depth."""
 
     def __init__(self, settings: VideoSettings, name: str, fps: float) -> None:
         self._settings, self._name, self._fps = settings, name, fps
@@ -343,7 +343,7 @@ def model_record(estimator: CREStereo) -> dict[str, Any]:
 
 
 def map_record(disparity: DisparityMap, depth: DepthMap | None) -> dict[str, Any]:
-    """Return size and range of a map; the range leaves 2 % out at either end."""
+    """Return size and range (2nd to 98th percentile) of a map."""
     record: dict[str, Any] = {
         "size_px": [disparity.shape[1], disparity.shape[0]],
         "known": round(float(np.isfinite(disparity).mean()), 4),

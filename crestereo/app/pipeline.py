@@ -35,7 +35,7 @@ class Mailbox(Generic[Item]):
         self._closed = False
 
     def put(self, thing: Item, *, replace: bool = False) -> None:
-        """Leave a thing, waiting until the slot is free; `replace` throws the old one away."""
+        """Wait for a free slot and put; `replace` discards the old one."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or replace or not self._things)
             if self._closed:
@@ -44,7 +44,7 @@ class Mailbox(Generic[Item]):
             self._changed.notify_all()
 
     def take(self, timeout_s: float | None = None) -> Item | None:
-        """Return the thing, None where there is none by the end of `timeout_s`."""
+        """Return the thing, None where none comes within `timeout_s`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._ended or self._things, timeout_s)
             if self._closed or (self._ended and not self._things):
@@ -54,7 +54,7 @@ class Mailbox(Generic[Item]):
             return thing
 
     def end(self) -> None:
-        """Promise that nothing more will be put; what is there can still be taken."""
+        """Refuse more things; what is there can still be taken."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
@@ -101,7 +101,7 @@ class Pipeline(Generic[Item]):
             self._threads.append(self._start(position + 1, work))
 
     def poll(self, timeout_s: float = 0.0) -> Item | None:
-        """Return the next result, None where there is none by the end of `timeout_s`."""
+        """Return the next result, None where none comes within `timeout_s`."""
         try:
             return self._boxes[-1].take(timeout_s)
         except ClosedError:

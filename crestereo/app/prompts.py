@@ -1,4 +1,4 @@
-"""Questions at the terminal: texts, defaults, forgiving answers, repeated on a wrong one."""
+"""Ask at the terminal: texts, defaults, again after a wrong answer."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ask(
     *,
     default: str | None = None,
 ) -> Answer:
-    """Return the checked answer to a question; at a terminal a wrong one is asked again."""
+    """Return the checked answer; ask again at a terminal."""
     if given is not None:
         return check(clean_answer(given))
     if default is not None:
@@ -79,7 +79,7 @@ def parse_yes_no(text: str) -> bool:
 
 
 def sample(path: str) -> str | None:
-    """Return the path of a sample from the current folder; None outside a checkout."""
+    """Return the path of a sample, None outside a checkout."""
     found = ROOT / path
     if not found.is_file():
         return None
@@ -91,14 +91,14 @@ def sample(path: str) -> str | None:
 
 
 def partner_or_sample(left: Source, samples: tuple[str, str]) -> str | None:
-    """Return the default for the second prompt: the second sample, or the partner by name."""
+    """Return the second prompt's default: sample or partner by name."""
     if left.text == sample(samples[0]):
         return sample(samples[1])
     return partner_of(left.text)
 
 
 def clean_answer(text: str) -> str:
-    """Return a path or address without what dragging and pasting adds to it."""
+    """Return an answer without what dragging and pasting adds."""
     answer = _without_quotes(text.strip().strip("\u200b\ufeff"))
     if answer.lower().startswith("file:"):
         answer = _path_of_file_url(answer)

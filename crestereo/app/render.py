@@ -72,7 +72,7 @@ class View:
     length_s: float | None = None
 
     def describe(self, x: int, y: int) -> str:
-        """Return the value under a pixel of `image`, empty where there is none."""
+        """Return the value under a pixel, empty where there is none."""
         height, width = self.image.shape[:2]
         if self.disparity is None or not (0 <= x < width and 0 <= y < height):
             return ""
@@ -168,7 +168,7 @@ class Painter:
 
 
 def assumed_camera(width_px: int) -> CameraConfig:
-    """Return the camera assumed for images of a width where none is known."""
+    """Return the camera assumed for images of a width."""
     focal_px = width_px / 2 / math.tan(math.radians(ASSUMED_FOV_DEG) / 2)
     return CameraConfig(ASSUMED_BASELINE_M, focal_px, width_px)
 
@@ -185,7 +185,7 @@ def _with_unknown(colored: BGRImage, known: NDArray[np.bool_]) -> BGRImage:
 
 
 def hatched(image: BGRImage, where: NDArray[np.bool_]) -> BGRImage:
-    """Return an image with diagonal stripes, lighter on dark colours and darker on light ones."""
+    """Return an image with diagonal stripes that contrast with it."""
     height, width = where.shape
     period = max(round(width / HATCHES), 4)
     stripes = np.arange(height + width - 1) % period < period // 2
@@ -212,7 +212,7 @@ def video_frame(view: str, left: BGRImage, colored: BGRImage) -> BGRImage:
 
 
 def window_half(image: BGRImage) -> BGRImage:
-    """Return an image that fits into half of a view; small ones are enlarged."""
+    """Return an image scaled to fit half of a view."""
     height, width = image.shape[:2]
     scale = min(WINDOW_SIZE_PX[0] / height, WINDOW_SIZE_PX[1] / 2 / width)
     scale = min(scale, max(1.0, min(READABLE_WIDTH_PX / width, 4.0)))

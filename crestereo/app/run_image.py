@@ -1,4 +1,4 @@
-"""Run on one image pair: estimated in threads, saved, shown until the user leaves."""
+"""Run on one image pair: estimated in threads, saved, shown."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class _Done:
 
 
 def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -> None:
-    """Estimate a pair, save the result, and show it where there is a screen.
+    """Estimate a pair; save and show the result.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _report(record: dict[str, Any]) -> None:
 
 
 def compare_images(first: ImageFile, second: ImageFile) -> None:
-    """Print how different two images are: their colours first, then structure and pixels."""
+    """Print how different two images are: colours, structure, pixels."""
     a, b = to_bgr8(first.left, second.left)
     difference = compare(a, b)
     answer(f"{HEADLINE} {_six_digits(difference.histogram)}")

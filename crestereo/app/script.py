@@ -29,7 +29,7 @@ _output = {"json": False}
 
 
 def reserve_stdout(for_json: bool) -> None:
-    """Keep standard output for the JSON summary; sentences then go to standard error."""
+    """Keep standard output for the JSON summary alone."""
     _output["json"] = for_json
 
 
@@ -46,7 +46,7 @@ def warn(text: str) -> None:
 
 
 def notify(text: str) -> None:
-    """Print a sentence on standard error in the middle of a run, above its progress bar."""
+    """Print a sentence on standard error above the progress bar."""
     from tqdm import tqdm  # noqa: PLC0415  slow to import
 
     with tqdm.external_write_mode(file=sys.stderr):
@@ -60,7 +60,7 @@ def debug(text: str) -> None:
 
 
 def answer(text: str) -> None:
-    """Print a result that no file holds; with JSON the summary holds it."""
+    """Print a result that neither files nor the JSON summary hold."""
     if _output["json"]:
         say(text)
         return
@@ -69,14 +69,14 @@ def answer(text: str) -> None:
 
 
 def summary(values: dict[str, Any]) -> None:
-    """Print the summary of a run as one JSON object in ASCII, where ``--json`` asks for it."""
+    """Print the JSON summary of a run where ``--json`` is given."""
     if _output["json"]:
         with _checked_output():
             print(json.dumps(values, indent=2), flush=True)
 
 
 def show_prompt(prompt: str) -> str:
-    """Return the prompt for `input`, or print it on standard error where JSON takes the output."""
+    """Return the prompt for `input`; with JSON print it on standard error."""
     if not _output["json"]:
         return prompt
     with suppress(OSError):
@@ -122,7 +122,7 @@ _running: list[_Interrupts] = []
 
 
 def run_rest(main: Callable[[], None]) -> NoReturn:
-    """Run the rest of a script whose process a library is ending, and exit."""
+    """Run the rest of a script that a library is ending."""
     code = _outcome(main, _running[-1] if _running else _Interrupts())
     with suppress(OSError):
         sys.stdout.flush()
@@ -200,7 +200,7 @@ def _complain(sentence: str) -> None:
 
 
 def _silence_libraries() -> None:
-    """Keep OpenCV, FFmpeg and Qt from writing to the terminal; read when cv2 is imported."""
+    """Keep OpenCV, FFmpeg and Qt from writing to the terminal."""
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false;*.debug=false;*.info=false")

@@ -187,7 +187,7 @@ class ImageSettings(CommonSettings):
         return CameraConfig(float(self.baseline_m or 0), float(self.focal_px or 0), width_px)
 
     def doubts(self, shape: tuple[int, int]) -> list[str]:
-        """Return what speaks against the camera for images of a shape (H, W), a sentence each."""
+        """Return sentences against the camera for images of a shape (H, W)."""
         from crestereo.camera import camera_doubts, read_calibration  # noqa: PLC0415  slow to import
 
         if self.calibration is None:
@@ -290,7 +290,7 @@ class TwoVideosSettings(VideoSettings):
 
     @property
     def sync_frames(self) -> float | None:
-        """Return the frames that the right video is behind, None where it is auto or off."""
+        """Return the frames the right video is behind, None if auto."""
         if self.sync in (AUTO, OFF):
             return None
         try:
@@ -408,7 +408,7 @@ def _add_flag(
 
 
 def _naming_its_flag(parse: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Return a parser whose errors argparse puts behind the name of the flag."""
+    """Return a parser whose errors argparse prefixes with the flag."""
 
     def convert(text: str) -> Any:
         try:

@@ -31,7 +31,7 @@ class SiteStream:
 def rank_streams(
     formats: Iterable[Mapping[str, Any]], target_height: int
 ) -> list[Mapping[str, Any]]:
-    """Order the streams of a video as yt-dlp lists them, the one to play first."""
+    """Order the streams of a video, the one to play first."""
 
     def order(stream: Mapping[str, Any]) -> tuple[bool, bool, bool, int, float]:
         codec = str(stream.get("vcodec") or "").lower()
@@ -54,7 +54,7 @@ def rank_streams(
 def find_streams(
     url: str, target_height: int, cookies_from_browser: str | None = None
 ) -> list[SiteStream]:
-    """Return the best few streams that yt-dlp finds at an address, the best first."""
+    """Return the best streams at an address, the best first."""
     import yt_dlp  # noqa: PLC0415  slow to import, and needed for sites only
 
     options: dict[str, Any] = {
@@ -86,7 +86,7 @@ def find_streams(
 
 
 def _site_reason(exc: Exception) -> str:
-    """Return the reason of yt-dlp with advice for this program instead of its flags."""
+    """Return the reason of yt-dlp with advice for this program."""
     reason = re.sub(r"^ERROR:\s*(\[[^]]*\]\s*)?", "", http.one_line(exc))
     reason = re.split(r"(?i)[.;]?\s*(?:use --|see\s+https?://|please report)", reason)[0]
     advice = "download it with yt-dlp and give the path"

@@ -1,4 +1,4 @@
-"""What an answer names: a file, a web address, a stream or a camera.
+"""Read an answer that names a file, address, stream or camera.
 
 Checked when the answer is given; `crestereo.app.images` and `crestereo.app.video` open it.
 """
@@ -66,7 +66,7 @@ class Source:
 
 
 def _name_of_address(url: str) -> str:
-    """Return the file that an address names, else the video it asks for, else its server."""
+    """Return the file, video or server that an address names."""
     parts = urlsplit(url)
     path = Path(unquote(parts.path))
     videos = parse_qs(parts.query).get("v", []) if not path.suffix else []
@@ -74,7 +74,7 @@ def _name_of_address(url: str) -> str:
 
 
 def expand_home(path: str) -> str:
-    """Return a path with the home folder for a ``~`` at its beginning, as a shell does."""
+    """Return a path with a ``~`` at its beginning expanded."""
     try:
         return str(Path(path).expanduser()) if path.startswith("~") else path
     except RuntimeError:  # no such user
@@ -104,7 +104,7 @@ def parse_video(text: str) -> Source:
 
 
 def first_of_sequence(text: str) -> int | None:
-    """Return the first number of an image sequence such as ``img_%06d.png``, None for others."""
+    """Return the first number of a sequence ``img_%06d.png``, else None."""
     name = Path(text).name
     if "://" in text or not re.search(r"%0?\d*d", name) or Path(text).exists():
         return None
@@ -115,7 +115,7 @@ def first_of_sequence(text: str) -> int | None:
 
 
 def partner_of(left: str) -> str | None:
-    """Return the file that belongs to a left one by its name, None where there is none."""
+    """Return the partner of a left file by name, else None."""
     path = Path(left)
     for ours, theirs in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("im0", "im1")):
         head, found, tail = path.name.rpartition(ours)
@@ -126,7 +126,7 @@ def partner_of(left: str) -> str | None:
 
 
 def pair_name(left: Source, right: Source) -> str:
-    """Return a name for a pair: what the two names share, else the left one's."""
+    """Return what two names share, else the left one."""
     shared = _without("left", left.stem)
     same = shared and shared == _without("right", right.stem)
     return shared if same and shared != left.stem else left.stem

@@ -1,4 +1,4 @@
-"""Stereo pairs from two videos or one; examines the beginning once: layout, order, sync."""
+"""Make stereo pairs of one or two videos; examine the beginning."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ PairStream: TypeAlias = "TwoVideos | OneVideo"
 
 @dataclass(frozen=True)
 class Section:
-    """Part of a video that a run is about, of which the first `skipped` pairs are left out."""
+    """Part of a video to estimate, without its first `skipped` pairs."""
 
     stream: PairStream
     start_s: float = 0.0
@@ -268,7 +268,7 @@ class Section:
 
     @classmethod
     def of(cls, stream: PairStream, settings: VideoSettings) -> Section:
-        """Return the section that is set, or raise where the video has none."""
+        """Return the section that is set, or raise SourceError."""
         start_s, end_s = settings.start or 0.0, settings.end
         video = stream.video
         if stream.live:
@@ -327,7 +327,7 @@ def pair_videos(left: Video, right: Video, settings: TwoVideosSettings) -> TwoVi
 
 
 def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
-    """Find the views of a video; ask for their order where nothing sets it."""
+    """Find the views of a video; ask for their order."""
     frames = _examined_frames(video, settings.start)
     found = _layout_of(video, [frame.image for frame in frames], settings.layout)
     layout = Layout(found.layout.stacked, found.layout.half)
@@ -342,7 +342,7 @@ def split_video(video: Video, settings: UnifiedVideoSettings) -> OneVideo:
 
 
 def _layout_of(video: Video, images: Sequence[BGRImage], layout: str) -> LayoutFinding:
-    """Return the layout that is set or detected; raise SourceError without a second view."""
+    """Return the layout that is set or detected, or raise SourceError."""
     if layout != AUTO:
         return LayoutFinding(parse_layout(layout), 1.0, "as set")
     usual = LayoutFinding(_SIDE_BY_SIDE, 0.0, "could not be checked, default used")
@@ -364,7 +364,7 @@ def _layout_of(video: Video, images: Sequence[BGRImage], layout: str) -> LayoutF
 
 
 def _examined_frames(video: Video, start_s: float | None) -> list[Frame]:
-    """Return frames of the beginning, or of the whole video where most of them are blank."""
+    """Return frames of the beginning, of all where they are blank."""
     frames = video.frames_at(_examined_times(video, video.late_s, start_s))
     shown = [frame for frame in frames if not _is_blank(frame)]
     if len(shown) <= len(frames) // 2 and video.count is not None and not video.live:
@@ -412,7 +412,7 @@ def _order_of(pairs: Sequence[StereoPair]) -> SwapFinding:
 
 
 def _file_name(video: Video) -> str:
-    """Return the name that may state a layout: of an address the path, its query is chance."""
+    """Return the name that may state a layout, without a query."""
     source = video.source
     if source.kind is Kind.FILE:
         return source.text
@@ -420,7 +420,7 @@ def _file_name(video: Video) -> str:
 
 
 def _offset_s(left: Video, right: Video, settings: TwoVideosSettings) -> float:
-    """Return by how many seconds the right video was started later than the left one."""
+    """Return how much later the right video was started [s]."""
     if settings.sync_frames is not None:
         return -settings.sync_frames / right.fps
     if settings.sync == OFF or left.live or right.live:

@@ -56,7 +56,7 @@ _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame and its time [s]: of the recording, or of `time.monotonic` where it is live."""
+    """One frame and its time [s]; live that of `time.monotonic`."""
 
     image: BGRImage
     time_s: float
@@ -90,11 +90,11 @@ class Video:
         return self.first.shape[1], self.first.shape[0]
 
     def frames(self, begin_s: float = 0.0) -> Iterator[Frame]:
-        """Yield the frames from a time on; of a live source from now on."""
+        """Yield the frames from a time on; live from now on."""
         raise NotImplementedError
 
     def frames_at(self, times_s: Sequence[float]) -> list[Frame]:
-        """Return the frames shown at some rising times; of a live source the first one."""
+        """Return the frames shown at rising times; live the first one."""
         del times_s
         return [Frame(self.first, 0.0)]
 
@@ -311,7 +311,7 @@ class _ContainerVideo(Video):
 
 
 class _LiveVideo(Video):
-    """The newest frames of a camera or a stream, which a thread reads and connects again."""
+    """The newest frames of a camera or stream, read by a thread."""
 
     live = True
 
@@ -344,7 +344,7 @@ class _LiveVideo(Video):
             video = None if self._reopen is None else self._connect(self._reopen)
 
     def _connect(self, reopen: Callable[[], Video]) -> Video | None:
-        """Return the stream opened once more, None where it does not come back."""
+        """Return the stream opened once more, else None."""
         lost_s = time.monotonic()
         notify(f"{self.name} gives no more frames: connecting again for {RECONNECT_S:g} s")
         while not self._closed.wait(_RETRY_S) and time.monotonic() - lost_s < RECONNECT_S:
@@ -363,7 +363,7 @@ def open_video(
     camera_size: tuple[int, int] | None = None,
     camera_fps: float | None = None,
 ) -> Video:
-    """Open a video and read its first frame; of a camera ask for (width, height) and a rate."""
+    """Open a video and read its first frame."""
     if source.kind is Kind.CAMERA:
         video = _open_camera(source, camera_size, camera_fps)
     else:
@@ -441,7 +441,7 @@ def _open_container(
 
 
 def _is_video(url: str) -> bool:
-    """Return whether an address is a video itself, or raise SourceError when it does not exist."""
+    """Return whether an address is a video, or raise SourceError."""
     named = PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES
     try:
         with http.get(url, read_s=TIMEOUT_S) as response:
@@ -482,7 +482,7 @@ def _open_site(source: Source, target_height: int, cookies_from_browser: str | N
 
 
 def read_sound(video: Video, rate_hz: int, length_s: float) -> NDArray[np.float64]:
-    """Return the samples of a file's sound from the time of its first frame, mono."""
+    """Return a file's mono sound from its first frame on."""
     if video.source.kind is not Kind.FILE:
         return np.zeros(0)
     with av.open(str(Path(video.source.text).absolute())) as container:

@@ -1,4 +1,4 @@
-"""Write a video that is playable at any time: H.264 in fragmented MP4, with the source's sound.
+"""Write H.264 and sound in fragmented MP4, playable at any time.
 
 The file grows under its own name: a run that is killed leaves all but its last seconds. Every two
 seconds a new encoder begins, so that a run can be resumed there with the same result. Maps of 16
@@ -106,14 +106,14 @@ class VideoWriter:
         self.close()
 
     def add(self, frame: NDArray[Any], time_s: float) -> None:
-        """Append a frame (H, W, 3) uint8 or map (H, W) uint16, shown from `time_s` on."""
+        """Append a BGR frame or uint16 map, shown from `time_s` on."""
         with self._lock:
             if self._closed:
                 raise ClosedError
             self._add(frame, time_s)
 
     def resume(self, frames: int, state: Sequence[float], frame: NDArray[Any]) -> None:
-        """Keep the first frames of an interrupted run, whose state was `state` after them."""
+        """Keep the first frames of an interrupted run with its `state`."""
         before = self._before
         if not before.exists():  # it does where an earlier attempt was interrupted here
             self._path.replace(before)
@@ -135,11 +135,11 @@ class VideoWriter:
 
     @property
     def _before(self) -> Path:
-        """Return the name of the file while what is kept of it is copied."""
+        """Return the name of the file while it is copied."""
         return self._path.with_suffix(f".before{self._path.suffix}")
 
     def frames_kept(self) -> int:
-        """Count the frames of an interrupted run, 0 where none can be read."""
+        """Count the readable frames of an interrupted run."""
         path = self._before if self._before.exists() else self._path
         frames = 0
         with suppress(av.error.FFmpegError, OSError), av.open(str(path)) as container:
@@ -265,7 +265,7 @@ class VideoWriter:
     def _open_sound(
         self, container: av.container.OutputContainer, source: str, begin_s: float
     ) -> Iterator[TimedPacket]:
-        """Add the source's sound to the file; yield its packets with their times [s]."""
+        """Add the source's sound; yield its packets and times [s]."""
         try:
             origin = av.open(source, timeout=(15.0, 15.0), metadata_errors="replace")
         except (av.error.FFmpegError, OSError):
