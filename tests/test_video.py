@@ -52,7 +52,7 @@ def folder_server(tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
-def opened(path: Path) -> Video:
+def opened(path: Path | str) -> Video:
     return open_video(parse_video(str(path)), 240)
 
 
@@ -407,9 +407,13 @@ def test_a_grey_camera_gives_three_channels(monkeypatch: pytest.MonkeyPatch) -> 
     assert open_video(parse_video("0"), 240).first.shape == (64, 64, 3)
 
 
-def test_a_still_picture_counts_as_a_video_of_one_frame(tmp_path: Path) -> None:
-    video = opened(save(tmp_path / "still.png", texture(64, 96)))
-    assert len(list(video.frames())) == 1
+@pytest.mark.parametrize("ending", ["png", "jpg", "webp", "tiff", "bmp"])
+def test_a_still_image_is_no_video(ending: str, tmp_path: Path, folder_server: str) -> None:
+    name = f"still_000001.{ending}"
+    save(tmp_path / name, texture(64, 96))
+    for place in (str(tmp_path / name), f"{folder_server}/{name}"):
+        with pytest.raises(SourceError, match=r"is an image.*img_%06d\.png"):
+            opened(place)
 
 
 def encode(

@@ -36,9 +36,7 @@ from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
 
 TIMEOUT_S = 15.0
-RECONNECT_S = 30.0
-"""How long a stream whose connection broke is sought."""
-
+RECONNECT_S = 30.0  # how long a stream whose connection broke is sought
 _RETRY_S = 0.5
 _SITE_TIMEOUT_S = 60.0
 _USUAL_FPS = 25.0
@@ -47,10 +45,10 @@ _LATE_FRAMES = 2.5  # some files start by a frame or two after zero
 _SETTLE_S = 1.0  # decoded before a frame that is sought
 _MAX_FAILURES = 3  # frames in a row that a camera may fail to give
 _VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m3u8")
+_NO_VIDEO = "is an image, not a video; give a numbered sequence of images as img_%06d.png"
+# Types of FFmpeg's AVStereo3D that a file may declare:
 _STEREO_3D = {1: "side by side", 2: "top and bottom", 3: "frame sequence", 4: "checkerboard"}
 _STEREO_3D |= {6: "interlaced rows", 7: "interlaced columns"}
-"""Types of FFmpeg's AVStereo3D that a file may declare."""
-
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -221,8 +219,7 @@ class _ContainerVideo(Video):
             return [Frame(self.first, self._first_s)]
         self._waiting = None
         found: list[Frame] = []
-        for wanted_s in times_s:
-            target_s = max(wanted_s, 0.0)
+        for target_s in (max(wanted_s, 0.0) for wanted_s in times_s):
             self._seek(target_s)
             begin_s = target_s - 0.5 / self.fps
             found += islice((frame for frame in self._decoded() if frame.time_s >= begin_s), 1)
@@ -338,9 +335,8 @@ class _LiveVideo(Video):
         while video is not None:
             with contextlib.closing(video):
                 for frame in video.frames():
-                    same = frame.image.shape[:2] == shape  # it may come back with another size
-                    image = frame.image if same else resize_image(frame.image, shape)
-                    yield Frame(image, time.monotonic())
+                    # it may come back with another size
+                    yield Frame(resize_image(frame.image, shape), time.monotonic())
             video = None if self._reopen is None else self._connect(self._reopen)
 
     def _connect(self, reopen: Callable[[], Video]) -> Video | None:
@@ -423,6 +419,8 @@ def _open_container(
             metadata_errors="replace",
         )
         try:
+            if number is None and container.format.name.endswith(("image2", "_pipe")):
+                raise SourceError(f"{source} {_NO_VIDEO}")
             return _ContainerVideo(source, container)
         except BaseException:
             container.close()
@@ -452,6 +450,8 @@ def _is_video(url: str) -> bool:
         if named:
             raise
         return False  # sites may turn us away, the address of a file must not
+    if kind.startswith("image/"):
+        raise SourceError(f"{url} {_NO_VIDEO}")
     if named:
         return kind != "text/html"
     return kind.startswith(("video/", "multipart/")) or "mpegurl" in kind  # multipart: a camera
