@@ -25,8 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 from crestereo.errors import SourceError, UsageError
 from crestereo.models import bundled_model
 from tools.lib.alignment_tasks import (
+    DEGRADATIONS,
     Estimate,
     Row,
+    degraded_rows,
     disturbed_rows,
     mean_row,
     photo_rows,
@@ -47,6 +49,7 @@ TITLES = {
     "photos": "Photos, held-out matches",
     "shifted": "Shifted by half the range",
     "swap": "Order of the eyes",
+    "degraded": "Order of the eyes, compressed and changed",
     "sync": "Two recordings in step",
     "layouts": "Layouts and black bars",
     "time": "Time of a check",
@@ -135,6 +138,7 @@ def _rows(
         "photos": (photo_rows(photos), len(photos)),
         "shifted": (shifted, 0 if estimate is None else pairs),
         "swap": (swap_rows(scenes), pairs),
+        "degraded": (degraded_rows(scenes, photos), len(DEGRADATIONS)),
         "sync": (sync_rows(options.clips), 2 * options.clips + 2 * (options.clips // 2)),
         "layouts": (layout_rows(), FILMS),
         "time": (time_rows(photos), len(photos)),

@@ -170,8 +170,8 @@ def run_videos(seed: int, folder: Path) -> Outcome:
 
 def _common(folder: Path) -> dict[str, Any]:
     return {
-        "model_shape": SHAPE, "iters": 2, "version": "lite", "device": "cpu", "window": False,
-        "output_dir": str(folder / "output"), "overwrite": True,
+        "model_shape": SHAPE, "iters": 2, "version": "lite", "device": "cpu", "threads": 1,
+        "window": False, "output_dir": str(folder / "output"), "overwrite": True,
     }  # fmt: skip
 
 

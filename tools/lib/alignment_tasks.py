@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import cv2
@@ -27,12 +28,15 @@ from tools.lib.metrics import bad_rate
 
 from .datasets import Scene, load_scene
 from .disturbed import DisturbedPair, aligned_truth, disturb, draw_homography, focal_px
+from .flicker import compressed_h264
 
+Change = Callable[..., tuple[BGRImage, ...]]
 Estimate = Callable[[BGRImage, BGRImage], DisparityMap]
 BAD_PX = 2.0
 REFERENCE_WIDTH_PX = 640
 HELD_OUT = 0.4  # of the matches
 SPLITS = 5  # random divisions into fitted and held-out matches
+WIDTHS_PX, CRFS = (320, 480, 640), (28, 32, 36)  # of pairs that went through a video
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,56 @@ def swap_rows(scenes: Iterable[Scene]) -> Iterator[Row]:
             figures[f"{name}: right %"] = 100.0 * (answer is swapped)
             figures[f"{name}: wrong %"] = 100.0 * (answer is not swapped and answer is not None)
         yield Row(scene.name, figures)
+
+
+def degraded_rows(scenes: Iterable[Scene], photos: Iterable[tuple[Path, Path]]) -> Iterator[Row]:
+    """Judge the order of pairs that were compressed, resized, darkened, cropped or mirrored."""
+    pairs = [(data.pair.left, data.pair.right) for data in map(load_scene, scenes)]
+    pairs += [
+        (_resized(read_image(left), 1280), _resized(read_image(right), 1280))
+        for left, right in photos
+    ]
+    for name, change in DEGRADATIONS.items():
+        right = wrong = called_swapped = 0
+        for given in pairs:
+            views = change(*given)
+            answers = detect_swap(*views).swapped, detect_swap(*views[::-1]).swapped
+            right += (answers[0] is False) + (answers[1] is True)
+            wrong += (answers[0] is True) + (answers[1] is False)
+            called_swapped += answers[0] is True
+        figures = {"pairs": len(pairs), "claims": right + wrong, "wrong": wrong}
+        figures["correct called swapped"] = called_swapped
+        yield Row(name, {key: float(value) for key, value in figures.items()})
+
+
+def _resized(image: BGRImage, width: int) -> BGRImage:
+    size = width // 2 * 2, round(image.shape[0] * width / image.shape[1] / 2) * 2
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _through_video(width: int, crf: int) -> Change:
+    def change(*views: BGRImage) -> tuple[BGRImage, ...]:
+        return tuple(compressed_h264([_resized(view, width)], crf)[0] for view in views)
+
+    return change
+
+
+def _each(change: Callable[[BGRImage], BGRImage]) -> Change:
+    return lambda *views: tuple(np.ascontiguousarray(change(view)) for view in views)
+
+
+DEGRADATIONS: dict[str, Change] = {
+    **{
+        f"{width} px wide, crf {crf}": _through_video(width, crf)
+        for width, crf in product(WIDTHS_PX, CRFS)
+    },
+    "dark, 15 %": _each(lambda view: (view * 0.15).astype(np.uint8)),
+    "cropped to 70 %": _each(
+        lambda view: view[: view.shape[0] * 7 // 10, view.shape[1] * 3 // 10 :]
+    ),
+    "upside down": lambda left, right: (right[::-1, ::-1].copy(), left[::-1, ::-1].copy()),
+    "mirrored": lambda left, right: (right[:, ::-1].copy(), left[:, ::-1].copy()),
+}
 
 
 def time_rows(photos: Iterable[tuple[Path, Path]], runs: int = 5) -> Iterator[Row]:

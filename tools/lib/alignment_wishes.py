@@ -86,6 +86,11 @@ def _right_of_answered(rows: Sequence[Row]) -> float:
     return 100 * right / (right + wrong) if right + wrong > 0 else math.nan
 
 
+def _wrong_claims(rows: Sequence[Row]) -> float:
+    claims = sum(_known(rows, "claims"))
+    return 100 * sum(_known(rows, "wrong")) / claims if claims else math.nan
+
+
 WISHES = (
     Wish("disturbed", "row error, median, px of 640", 0.5, _mean("rows median")),
     Wish("disturbed", "row error, 95 %, px of 640", 1.5, _mean("rows 95 %")),
@@ -113,6 +118,7 @@ WISHES = (
         "swap", "unanswered, %", 15.0,
         lambda rows: 100 - _orders(rows, "right") - _orders(rows, "wrong"),
     ),
+    Wish("degraded", "claims that are wrong, %", 2.0, _wrong_claims),
     Wish("sync", "offset exact, %", 100.0, _mean("exact %"), at_least=True),
     Wish("sync", "offset believed and wrong, %", 0.0, _mean("wrong %")),
     Wish("sync", "unrelated recordings believed, %", 0.0, _mean("unrelated believed %")),
