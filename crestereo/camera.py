@@ -1,29 +1,21 @@
-"""Stereo camera and its calibration files: Middlebury, K.txt, OpenCV, KITTI, ROS.
-
-References
-----------
-Middlebury: https://vision.middlebury.edu/stereo/submit3/ ("calib.txt");
-FoundationStereo: https://github.com/NVlabs/FoundationStereo ("K.txt");
-OpenCV: ``stereoRectify``, matrices Q, P1 and P2;
-KITTI: https://www.cvlibs.net/datasets/kitti/ ("P2", "P3", "P_rect_02", "P_rect_03");
-ROS: message ``sensor_msgs/CameraInfo``, https://docs.ros.org/en/api/sensor_msgs/html/msg/CameraInfo.html.
-"""
+"""Stereo camera: rectified, and as it is before rectification."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.errors import SourceError, UsageError
-from crestereo.formats import read_bytes
+from crestereo.errors import UsageError
+from crestereo.types import BGRImage, DisparityMap
+
+Matrix = NDArray[Any]
+Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -91,171 +83,207 @@ class CameraConfig:
         )
 
 
-Matrix = NDArray[Any]
-_Size = tuple[int | None, int | None]  # width and height, None where they are not recorded
-
 _LEAST_BASELINE_M, _MOST_BASELINE_M = 0.001, 5.0
 _LEAST_FOCAL, _MOST_FOCAL = 0.3, 10.0  # widths of the image: 118 and 6 degrees wide
 _ASPECT_ERROR = 0.01
 _FAR_OFF_CENTRE = 0.2  # share of the width
 
 
-def camera_doubts(camera: CameraConfig, shape: tuple[int, int]) -> list[str]:
-    """Return what speaks against a camera for images of a shape (H, W), a sentence each."""
-    height, width = shape
-    doubts = []
-    recorded = camera.image_height_px
-    if (
-        recorded is not None
-        and abs(camera.image_width_px * height / (recorded * width) - 1) > _ASPECT_ERROR
-    ):
-        doubts.append(
-            f"the calibration is for {camera.image_width_px}x{recorded} px and the images are "
-            f"{width}x{height} px, of another aspect ratio: metres are wrong if they were cropped; "
-            "calibrate for this size"
+@dataclass(frozen=True, eq=False)
+class RawCamera:
+    """One camera before rectification, as OpenCV describes it.
+
+    Parameters
+    ----------
+    matrix : (3, 3)
+        K, in pixels of the raw image.
+    distortion : (N,)
+        D: 0, 4, 5, 8, 12 or 14 coefficients, or the 4 of a fisheye.
+    rotation : (3, 3)
+        R1 or R2, from the raw to the rectified camera.
+    projection : (3, 3)
+        Matrix of the rectified camera, the first three columns of P1 or P2.
+    """
+
+    matrix: Matrix
+    distortion: Matrix
+    rotation: Matrix
+    projection: Matrix
+
+    def moved(self, scale: float, left_px: float, top_px: float) -> RawCamera:
+        """Return the camera of images that were scaled and then cropped at the left and top."""
+        half = (scale - 1) / 2  # pixels are counted from the middle of the first one
+        move = np.array([[scale, 0, half - left_px], [0, scale, half - top_px], [0, 0, 1]])
+        return replace(self, matrix=move @ self.matrix, projection=move @ self.projection)
+
+
+@dataclass(frozen=True, eq=False)
+class Rectification:
+    """What turns the raw images of two cameras into a rectified pair of the same size.
+
+    Parameters
+    ----------
+    left, right : RawCamera
+    shape : (int, int)
+        Height and width of the images [px].
+    fisheye : bool
+        Whether the coefficients are those of ``cv2.fisheye``.
+    """
+
+    left: RawCamera
+    right: RawCamera
+    shape: tuple[int, int]
+    fisheye: bool = False
+
+    def apply(self, left: BGRImage, right: BGRImage) -> tuple[BGRImage, BGRImage]:
+        """Return the rectified images (H, W, 3)."""
+        pair = [
+            np.asarray(
+                cv2.remap(image, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8
+            )
+            for image, maps in zip((left, right), self._maps, strict=True)
+        ]
+        return pair[0], pair[1]
+
+    def restore(self, disparity: DisparityMap) -> DisparityMap:
+        """Map a disparity (H, W) of the rectified left image to the grid of the raw one.
+
+        Its values stay those of the rectified pair. NaN where either image has no data.
+        """
+        columns = np.arange(self.shape[1], dtype=np.float32) - disparity
+        inside = np.isfinite(columns) & (columns >= 0) & (columns <= self.shape[1] - 1)
+        row = np.arange(self.shape[0])[:, None]
+        seen = self._right_seen[row, np.where(inside, columns, 0).round().astype(np.intp)]
+        known = np.where(inside & seen, disparity, np.float32(np.nan))
+        x, y = np.moveaxis(self.pixels, 2, 0)
+        restored = cv2.remap(
+            known, np.ascontiguousarray(x), np.ascontiguousarray(y), cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_CONSTANT, borderValue=(math.nan,) * 4,
+        )  # fmt: skip
+        return np.asarray(restored, np.float32)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.float32]:
+        """Return where each pixel of the raw left image is in the rectified one, (H, W, 2)."""
+        height, width = self.shape
+        grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2, dtype=np.float64)
+        undistort: Any = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
+        camera = self.left
+        points = undistort(
+            grid.reshape(-1, 1, 2), camera.matrix, camera.distortion,
+            R=camera.rotation, P=camera.projection,
+        )  # fmt: skip
+        return np.asarray(points, np.float32).reshape(height, width, 2)
+
+    @cached_property
+    def _maps(self) -> tuple[Maps, Maps]:
+        build: Any = (
+            cv2.fisheye.initUndistortRectifyMap if self.fisheye else cv2.initUndistortRectifyMap
         )
-    baseline_m, focal_px = camera.baseline_m, camera.focal_px
-    if not _LEAST_BASELINE_M <= baseline_m <= _MOST_BASELINE_M:
+        size = self.shape[1], self.shape[0]
+        maps = [
+            build(each.matrix, each.distortion, each.rotation, each.projection, size, cv2.CV_32FC1)
+            for each in (self.left, self.right)
+        ]
+        return tuple(maps[0]), tuple(maps[1])
+
+    @cached_property
+    def _right_seen(self) -> NDArray[np.bool_]:
+        """Return which pixels of the rectified right image have data."""
+        (x, y), (height, width) = self._maps[1], self.shape
+        return np.asarray((x > -1) & (x < width) & (y > -1) & (y < height))
+
+    def __getstate__(self) -> dict[str, Any]:  # without the maps, which are large
+        names = ("left", "right", "shape", "fisheye")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What calibration files say about a stereo camera.
+
+    Parameters
+    ----------
+    camera : CameraConfig
+        The rectified camera. Its baseline is 1 where the files have none.
+    rectification : Rectification or None
+        For raw images; None where the files describe rectified images only.
+    relative : bool
+        Whether the files have no baseline, so that depth is known up to a factor.
+    notes : tuple of str
+        What a user should know of how the files were read, a sentence each.
+    """
+
+    camera: CameraConfig
+    rectification: Rectification | None = None
+    relative: bool = False
+    notes: tuple[str, ...] = ()
+
+    def with_baseline(self, baseline_m: float) -> Calibration:
+        """Return the calibration with another distance of the cameras [m]."""
+        return replace(self, camera=replace(self.camera, baseline_m=baseline_m), relative=False)
+
+    def fitted(self, shape: tuple[int, int]) -> Calibration:
+        """Return the calibration for images of a shape (H, W), with notes of what is doubtful.
+
+        Images of the recorded aspect ratio were scaled; others were cut from the middle.
+        """
+        (height, width), camera = shape, self.camera
+        recorded = camera.image_height_px or round(camera.image_width_px * height / width)
+        scales = width / camera.image_width_px, height / recorded
+        notes = self.notes
+        cut_px = 0.0, 0.0
+        scale = scales[0]
+        if abs(scales[1] / scale - 1) > _ASPECT_ERROR:
+            scale = max(scales)
+            cut_px = (camera.image_width_px * scale - width) / 2, (recorded * scale - height) / 2
+            what = "a part from the middle" if scale == 1 else f"cut after scaling by {scale:.3g}"
+            notes = (*notes,
+                f"the calibration is for {camera.image_width_px}x{recorded} px, the images have "
+                f"{width}x{height} px, of another aspect ratio: taken as {what}, with "
+                f"{cut_px[0]:.0f} px cropped at the left and {cut_px[1]:.0f} px at the top; metres "
+                "are wrong if they were cropped or stretched otherwise",
+            )  # fmt: skip
+        rectification = self.rectification
+        if rectification is not None and (scale, *cut_px) != (1, 0, 0):
+            left, right = (
+                each.moved(scale, *cut_px) for each in (rectification.left, rectification.right)
+            )
+            rectification = Rectification(left, right, shape, rectification.fisheye)
+        scaled = camera.scaled_to(round(camera.image_width_px * scale))
+        centre = scaled.principal_px
+        if centre is not None:
+            centre = centre[0] - cut_px[0], centre[1] - cut_px[1]
+        fitted = replace(scaled, image_width_px=width, image_height_px=height, principal_px=centre)
+        notes = (*notes, *camera_doubts(fitted, relative=self.relative))
+        return replace(self, camera=fitted, rectification=rectification, notes=notes)
+
+
+def camera_doubts(camera: CameraConfig, *, relative: bool = False) -> list[str]:
+    """Return what speaks against a camera, a sentence each."""
+    width, baseline_m, focal_px = camera.image_width_px, camera.baseline_m, camera.focal_px
+    doubts = []
+    if not relative and not _LEAST_BASELINE_M <= baseline_m <= _MOST_BASELINE_M:
         doubts.append(
             f"a baseline of {baseline_m:g} m is doubtful: it must be in metres, and the squares of "
             f"a calibration board too; if the unit was millimetres, it is {baseline_m / 1000:g} m"
         )
-    if not _LEAST_FOCAL <= focal_px / camera.image_width_px <= _MOST_FOCAL:
+    if not _LEAST_FOCAL <= focal_px / width <= _MOST_FOCAL:
         doubts.append(
-            f"a focal length of {focal_px:g} px is doubtful for images {camera.image_width_px} px "
+            f"a focal length of {focal_px:g} px is doubtful for images {width} px "
             "wide: it must be in pixels of these images, not in millimetres"
         )
     if camera.principal_px is not None:
-        scaled = camera.scaled_to(width)
-        x = camera.principal_px[0] if scaled.principal_px is None else scaled.principal_px[0]
-        off_px = x - (width - 1) / 2
-        if abs(off_px) > _FAR_OFF_CENTRE * width:
+        height = camera.image_height_px or 2 * camera.principal_px[1] + 1
+        right_px, down_px = (
+            at - (side - 1) / 2
+            for at, side in zip(camera.principal_px, (width, height), strict=True)
+        )
+        if max(abs(right_px) / width, abs(down_px) / height) > _FAR_OFF_CENTRE:
             doubts.append(
-                f"the principal point of the calibration is {abs(off_px):.0f} px from the middle "
-                "of the images: it seems to be for another size, or the images were cropped"
+                "the principal point of the calibration is far from the middle of the images: it "
+                "seems to be for another size, or the images were cropped, by "
+                f"{abs(2 * right_px):.0f} px {'on the left' if right_px < 0 else 'on the right'} "
+                f"and {abs(2 * down_px):.0f} px {'at the top' if down_px < 0 else 'at the bottom'}"
             )
     return doubts
-
-
-def read_calibration(path: str | Path, *, image_width_px: int | None = None) -> CameraConfig:
-    """Read a calibration file of any known kind, recognised by its content.
-
-    `image_width_px` is for files that do not record the width. OpenCV's files keep the unit of the
-    board's squares: metres are expected.
-    """
-    text = read_bytes(path).decode("utf-8-sig", errors="replace")  # Windows editors mark it
-    try:
-        return _reader(text)(text, image_width_px)
-    except (ValueError, KeyError, IndexError, ZeroDivisionError, SystemError, cv2.error) as exc:
-        # SystemError: from OpenCV's parser of YAML
-        raise SourceError(
-            f"{path} is not a calibration file that can be used: it is neither a Middlebury "
-            "calib.txt, nor a K.txt (nine numbers, then the baseline in metres), nor OpenCV YAML, "
-            "XML or JSON with Q, or P1 and P2, nor a calib.txt or calib_cam_to_cam.txt of KITTI, "
-            "nor the camera_info of a right camera from ROS"
-        ) from exc
-    except UsageError as exc:
-        raise UsageError(f"{path}: {exc}") from exc
-
-
-def _reader(text: str) -> Callable[[str, int | None], CameraConfig]:
-    if re.search(r"^\s*cam0\s*=", text, re.MULTILINE):
-        return _middlebury
-    if re.search(r"^projection_matrix\s*:", text, re.MULTILINE):
-        return _ros
-    if text.lstrip().startswith(("%YAML", "<", "{")):
-        return _opencv
-    return _kitti if re.search(r"^P(2|_rect_02)\s*:", text, re.MULTILINE) else _foundation
-
-
-def _camera(left: Matrix, baseline_m: float, doffs_px: float, size: _Size) -> CameraConfig:
-    """Return the camera of a matrix K or P."""
-    width, height = size
-    if width is None:
-        raise UsageError("the file does not record the width of its images; give image_width_px")
-    return CameraConfig(
-        baseline_m=baseline_m,
-        focal_px=float(left[0, 0]),
-        image_width_px=width,
-        doffs_px=doffs_px,
-        principal_px=(float(left[0, 2]), float(left[1, 2])),
-        image_height_px=height,
-    )
-
-
-def _projected(left: Matrix, right: Matrix, size: _Size) -> CameraConfig:
-    """Return the camera of two matrices P: P[0, 3] = -f * x of the camera."""
-    baseline_m = abs(float(left[0, 3] - right[0, 3]) / float(left[0, 0]))
-    return _camera(left, baseline_m, float(right[0, 2] - left[0, 2]), size)
-
-
-def _numbers(text: str) -> Matrix:
-    return np.array([float(word) for word in re.split(r"[\s\[\];,]+", text) if word])
-
-
-def _middlebury(text: str, width: int | None) -> CameraConfig:
-    """Z = baseline * f / (d + doffs), with the baseline in millimetres."""
-    fields = dict(re.findall(r"^\s*(\w+)\s*=\s*(.+?)\s*$", text, re.MULTILINE))
-    left = _numbers(fields["cam0"]).reshape(3, 3)
-    right = _numbers(fields["cam1" if "cam1" in fields else "cam0"]).reshape(3, 3)
-    size = tuple(int(fields[name]) if name in fields else None for name in ("width", "height"))
-    doffs_px = float(fields.get("doffs", right[0, 2] - left[0, 2]))
-    return _camera(left, float(fields["baseline"]) / 1000, doffs_px, (size[0] or width, size[1]))
-
-
-def _foundation(text: str, width: int | None) -> CameraConfig:
-    *matrix, baseline_m = _numbers(text)
-    return _camera(np.reshape(matrix, (3, 3)), baseline_m, 0.0, (width, None))
-
-
-def _kitti(text: str, width: int | None) -> CameraConfig:
-    fields = dict(re.findall(r"^(\w+)\s*:\s*(.+?)\s*$", text, re.MULTILINE))
-    names = ("P_rect_02", "P_rect_03") if "P_rect_02" in fields else ("P2", "P3")
-    left, right = (_numbers(fields[name]).reshape(3, 4) for name in names)
-    size = _numbers(fields["S_rect_02"]).astype(int).tolist() if "S_rect_02" in fields else None
-    return _projected(left, right, tuple(size) if size else (width, None))
-
-
-def _ros(text: str, width: int | None) -> CameraConfig:
-    text = re.sub(r"\A(%YAML.*|---)?\s*(---\s*)?", "", text)
-    storage = cv2.FileStorage(
-        f"%YAML:1.0\n---\n{text}", flags=cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY
-    )
-    data = storage.getNode("projection_matrix").getNode("data")
-    right = np.array([data.at(i).real() for i in range(data.size())]).reshape(3, 4)
-    if right[0, 3] == 0:
-        raise UsageError(
-            "the baseline is missing: this is the left camera; give the file of the right camera, "
-            "whose projection_matrix has it"
-        )
-    left = right.copy()
-    left[0, 3] = 0
-    recorded, height = _storage_size(storage)
-    return _projected(left, right, (recorded or width, height))
-
-
-def _opencv(text: str, width: int | None) -> CameraConfig:
-    storage = cv2.FileStorage(text, flags=cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-    recorded, height = _storage_size(storage)
-    size = recorded or width, height
-    q, left, right = (storage.getNode(name).mat() for name in ("Q", "P1", "P2"))
-    if left is not None and right is not None:
-        return _projected(left, right, size)
-    if q is None:
-        raise KeyError("Q")
-    # [X Y Z W] = Q [x y d 1]: W = -d / Tx + (cx - cx') / Tx and Z = f, so Z / W = f B / (d + doffs)
-    # with B = |Tx| and doffs = cx' - cx.
-    left = np.array([[q[2, 3], 0, -q[0, 3]], [0, q[2, 3], -q[1, 3]], [0, 0, 1]])
-    return _camera(left, abs(1 / float(q[3, 2])), float(q[3, 3] / q[3, 2]), size)
-
-
-def _storage_size(storage: cv2.FileStorage) -> _Size:
-    """Return width and height where the file has them under one of the names that tools write."""
-    for names in (("image_width", "image_height"), ("width", "height")):
-        nodes = [storage.getNode(name) for name in names]
-        if nodes[0].isInt():
-            return int(nodes[0].real()), int(nodes[1].real()) if nodes[1].isInt() else None
-    size = storage.getNode("image_size")
-    if size.isSeq() and size.size() == 2:
-        return int(size.at(0).real()), int(size.at(1).real())
-    return None, None
