@@ -110,6 +110,10 @@ class RawCamera:
     rotation: Matrix
     projection: Matrix
 
+    def __post_init__(self) -> None:
+        for name in ("matrix", "distortion", "rotation", "projection"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
+
     def moved(self, scale: float, left_px: float, top_px: float) -> RawCamera:
         """Return the camera of images that were scaled and then cropped at the left and top."""
         half = (scale - 1) / 2  # pixels are counted from the middle of the first one

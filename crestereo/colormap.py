@@ -74,9 +74,12 @@ def colorize_depth(depth: DepthMap, *, max_distance_m: float, colormap: str = "m
 
 
 def robust_range(
-    values: NDArray[np.float32], percentiles: tuple[float, float] = (2.0, 98.0)
+    values: NDArray[np.float32],
+    percentiles: tuple[float, float] = (2.0, 98.0),
+    *,
+    least: float = 1.0,
 ) -> tuple[float, float]:
-    """Measure the range of a map without its outliers."""
+    """Measure the range of a map without its outliers, widened to `least`."""
     # Every nth row and column: every nth pixel could be the same few columns of each row.
     step = max(1, math.isqrt(values.size // _RANGE_SAMPLES))
     sample = values[::step, ::step]
@@ -84,7 +87,7 @@ def robust_range(
     if known.size == 0:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(known, percentiles))
-    missing = max(0.0, 1.0 - (high - low))
+    missing = max(0.0, least - (high - low))
     return low - missing / 2, high + missing / 2
 
 

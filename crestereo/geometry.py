@@ -5,6 +5,9 @@ Axes are OpenCV's: x right, y down, z forward, the origin in the left camera.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,9 +40,17 @@ def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMa
 
 
 def point_cloud(
-    depth: DepthMap, image: BGRImage, camera: CameraConfig, *, max_depth_m: float | None = None
+    depth: DepthMap,
+    image: BGRImage,
+    camera: CameraConfig,
+    *,
+    max_depth_m: float | None = None,
+    pixels: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return points (N, 3) [m] of known depth and RGB colours."""
+    """Return points (N, 3) [m] of known depth and RGB colours.
+
+    `pixels` (H, W, 2): where each pixel is in the rectified image, for a map of a raw one.
+    """
     height, width = depth.shape
     if image.shape[:2] != (height, width):
         raise UsageError(
@@ -50,13 +61,49 @@ def point_cloud(
     known = np.isfinite(depth)
     if max_depth_m is not None:
         known &= depth <= max_depth_m
-    rows, columns = np.nonzero(known)
+    rows, columns = np.nonzero(known) if pixels is None else pixels[known].T[::-1]
     z = depth[known]
     points = np.empty((z.size, 3), np.float32)
     points[:, 0] = (columns - centre_x) * z / scaled.focal_px
     points[:, 1] = (rows - centre_y) * z / scaled.focal_px
     points[:, 2] = z
     return points, np.ascontiguousarray(image[known][:, ::-1])
+
+
+def baseline_of_length(
+    disparity: DisparityMap,
+    camera: CameraConfig,
+    ends: Sequence[tuple[int, int]],
+    length_m: float,
+    *,
+    pixels: NDArray[np.float32] | None = None,
+) -> float:
+    """Return the baseline [m] with which two points (row, column) are `length_m` apart.
+
+    Each is the median of its neighbourhood. `pixels` as in `point_cloud`.
+
+    Raises
+    ------
+    UsageError
+        A point is outside of the map, or its disparity is unknown.
+    """
+    depth = disparity_to_depth(disparity, replace(camera, baseline_m=1.0))
+    height, width = depth.shape
+    places = []
+    for row, column in ends:
+        part = np.zeros(depth.shape, np.bool_)
+        if 0 <= row < height and 0 <= column < width:
+            part[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = True
+        values = np.where(part, depth, np.float32(np.nan))
+        image = np.zeros((height, width, 3), np.uint8)
+        points, _ = point_cloud(values, image, camera, pixels=pixels)
+        if not len(points):
+            raise UsageError(
+                f"there is no depth at row {row}, column {column} of the {width}x{height} px map; "
+                "choose another point for the known length"
+            )
+        places.append(np.median(points, axis=0))
+    return length_m / float(np.linalg.norm(places[0] - places[1]))
 
 
 def fill_from_background(disparity: DisparityMap) -> DisparityMap:

@@ -37,12 +37,15 @@ class StereoPair:
         Name in messages and file names.
     time_s : float
         Time in its video [s]; 0 for still images.
+    focal_px : float or None
+        Focal length [px] that the camera recorded, for example in EXIF data.
     """
 
     left: BGRImage
     right: BGRImage
     name: str = ""
     time_s: float = 0.0
+    focal_px: float | None = None
 
     def exchanged(self) -> StereoPair:
         """Return the pair with left and right exchanged."""

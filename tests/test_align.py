@@ -19,7 +19,7 @@ SIZE = (200, 320)
 
 
 def settings(**changes: object) -> ImageSettings:
-    return ImageSettings(**{"baseline_m": 0.1, "focal_px": 300.0, **changes})  # type: ignore[arg-type]
+    return ImageSettings(**changes)  # type: ignore[arg-type]
 
 
 def views() -> tuple[BGRImage, BGRImage]:
@@ -64,7 +64,7 @@ def notes_of(aligner: Aligner, pairs: list[StereoPair], disparity_px: float = 20
 
 def test_a_dark_beginning_is_reported_and_then_what_was_found() -> None:
     # given a video that fades in, of cameras that differ in height
-    aligner = Aligner(settings(), [dark(), dark()])
+    aligner = Aligner(settings(baseline_m=0.1, focal_px=300.0), [dark(), dark()])
     # when dark pairs come, and later one that shows something
     first, second = aligner(dark()), aligner(dark())
     notes = notes_of(aligner, [pair(14)] * (align.RETRY_AFTER + 1))
@@ -78,7 +78,7 @@ def test_a_dark_beginning_is_reported_and_then_what_was_found() -> None:
 def test_a_near_thing_at_the_beginning_does_not_move_what_comes_later() -> None:
     # given a video whose first pair shows near things only, within the network's range
     near = near_pair(60)
-    assert "range shifted" in Aligner(settings(), still=True)(near).note
+    assert "range shifted" in Aligner(settings(), [near], still=True)(near).note
     ready = Aligner(settings(), [near])(near)
     # then its pairs are not moved towards each other
     assert "range shifted" not in ready.note
@@ -161,7 +161,7 @@ def test_turned_and_mirrored_right_images_are_named_and_undone() -> None:
     for changed, word in ((right[:, ::-1], "mirrored"), (right[::-1, ::-1], "upside down")):
         given = StereoPair(left, np.ascontiguousarray(changed), "toy")
         # when they are aligned
-        ready = Aligner(settings(), still=True)(given)
+        ready = Aligner(settings(), [given], still=True)(given)
         # then the note names it, and the network gets the right image as it should be
         assert ready.note.startswith("WARNING")
         assert word in ready.note
@@ -174,7 +174,8 @@ def test_a_scene_deeper_than_the_networks_range_is_reported() -> None:
     left, right = views()
     deep = right.copy()
     deep[120:, :-125] = right[120:, 125:]
-    ready = Aligner(settings(), still=True)(StereoPair(left, deep, "toy"))
+    given = StereoPair(left, deep, "toy")
+    ready = Aligner(settings(), [given], still=True)(given)
     # then the note says that parts are beyond the network's range
     assert "beyond the network's range" in ready.note
 
@@ -185,7 +186,9 @@ def test_swapped_stills_are_exchanged_unless_forbidden() -> None:
     left, right = stage.view(False)[0], stage.view(True)[0]
     swapped = StereoPair(right, left, "toy")
     # when it is aligned with and without permission to exchange
-    ready, kept = (Aligner(settings(swap=swap), still=True)(swapped) for swap in (None, False))
+    ready, kept = (
+        Aligner(settings(swap=swap), [swapped], still=True)(swapped) for swap in (None, False)
+    )
     # then it is exchanged and said, or kept
     assert "are exchanged" in ready.note
     assert ready.original.left is left
@@ -202,7 +205,7 @@ def test_a_step_that_fails_is_reported_and_ends_nothing(
 
     monkeypatch.setattr(align, "check_pair", failing)
     # when a pair is aligned
-    ready = Aligner(settings(), still=True)(pair())
+    ready = Aligner(settings(), [pair()], still=True)(pair())
     # then the pair goes on as it came, and one sentence says so
     np.testing.assert_array_equal(ready.aligned.left, ready.original.left)
     assert "could not be checked" in capsys.readouterr().err

@@ -134,9 +134,13 @@ def test_yes_and_no_flags_of_the_unified_script() -> None:
         (["--colormap", "mauve"], "mauve"),
         (["--threads", "100000"], "threads must be from 1 to 1024, not 100000"),
         (["--threads", "0"], "threads must be from 1 to 1024"),
-        (["--baseline", "0.1"], "both a baseline"),
+        (["--focal-length", "700"], "needs a baseline"),
+        (["--fov", "180"], "from 0 to 170"),
+        (["--fov", "60", "--focal-length", "700"], "give one of"),
+        (["--fov", "60", "--known-length", "1,2,3"], "ROW,COL,ROW,COL,METRES"),
+        (["--fov", "60", "--known-length", "1,2,1,2,1"], "two points apart"),
         (["--baseline", "nan", "--focal-length", "700"], "not a number up to 1,000,000"),
-        (["--baseline", "-1", "--focal-length", "700"], "above zero"),
+        (["--baseline", "-1", "--focal-length", "700"], "must be above 0"),
         (["a", "b", "c"], "unrecognized arguments: c"),
         (["--output-dir", str(ROOT / "LICENSE")], "is a file"),
     ],
@@ -151,10 +155,11 @@ def test_a_calibration_file_takes_the_place_of_the_numbers(tmp_path: Path) -> No
         flags("--calibration", str(tmp_path / "calib.txt"))
     file = tmp_path / "K.txt"
     file.write_text("700 0 320 0 700 240 0 0 1\n0.12\n")
-    with pytest.raises(UsageError, match="not both"):
+    with pytest.raises(UsageError, match="give one of"):
         flags("--calibration", str(file), "--baseline", "1", "--focal-length", "1")
-    camera = flags("--calibration", str(file)).camera_for(640)
-    assert camera is not None
+    found = flags("--calibration", str(file)).calibration_for((480, 640))
+    assert found is not None
+    camera = found.camera
     assert (camera.baseline_m, camera.focal_px, camera.image_width_px) == (0.12, 700.0, 640)
 
 

@@ -12,7 +12,7 @@ import pytest
 from crestereo.alignment import AlignedPair
 from crestereo.app import run_image as run_image_module
 from crestereo.app import run_video as run_video_module
-from crestereo.app.align import ReadyPair
+from crestereo.app.align import Aligner, ReadyPair
 from crestereo.app.run_image import run_image
 from crestereo.app.run_video import run_video
 from crestereo.app.settings import ImageSettings, TwoVideosSettings, VideoSettings
@@ -42,13 +42,10 @@ def shifted_pair(shift: int) -> StereoPair:
     return StereoPair(wide[:, 20:140], wide[:, 20 + shift : 140 + shift], "toy")
 
 
-class Shifting:
+class Shifting(Aligner):
     """An aligner that moves the right image by 10 px."""
 
     note = "moved by 10 px"
-
-    def __init__(self, *args: object, **options: object) -> None:
-        """Ignore the settings."""
 
     def __call__(self, pair: StereoPair) -> ReadyPair:
         return ReadyPair(pair, _Shifted(pair.left, np.roll(pair.right, -10, axis=1)), self.note)
@@ -186,6 +183,7 @@ def test_another_offset_of_recordings_is_a_usage_error(sync: str) -> None:
 def test_the_camera_belongs_to_the_width_of_the_pictures(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.avi", size=(128, 64))
     width = open_video(parse_video(str(path)), 64).size[0]
-    camera = image_settings(tmp_path, baseline_m=0.1, focal_px=100).camera_for(width)
-    assert camera is not None
+    found = image_settings(tmp_path, baseline_m=0.1, focal_px=100).calibration_for((96, width))
+    assert found is not None
+    camera = found.camera
     assert (camera.focal_px, camera.image_width_px) == (100, 128)

@@ -62,14 +62,19 @@ def test_a_vertical_offset_is_mended_and_can_be_left(tmp_path: Path, model: Path
 CAMERA = ("--baseline", "0.1", "--focal-length", "300")
 
 
-def test_metres_of_a_warped_pair_are_called_approximate(tmp_path: Path, model: Path) -> None:
+def test_metres_of_a_pair_that_is_not_rectified_are_withheld(tmp_path: Path, model: Path) -> None:
     saved_pair(tmp_path, (14, 0))
-    done = run_script(
+    command = (
         IMAGE, "a_left.png", "a_right.png", "--model-path", model, "--no-window", "--json", *CAMERA,
-        cwd=tmp_path,
     )  # fmt: skip
-    assert "metres are only approximate" in done.stderr
-    assert "constant" in json.loads(done.stdout)["doubt"]
+    done = run_script(*command, cwd=tmp_path)
+    assert "14.0 px off their rows" in done.stderr
+    assert json.loads(done.stdout)["relative"]
+    done = run_script(*command, "--trust-calibration", cwd=tmp_path)
+    assert "metres are kept as asked" in done.stderr
+    record = json.loads(done.stdout)
+    assert record["depth_m"] == pytest.approx([1.5, 1.5], rel=0.01)  # rows alone were moved
+    assert "approximate" in record["doubt"]
 
 
 def test_metres_of_a_pair_that_was_only_shifted_are_exact(tmp_path: Path, model: Path) -> None:
@@ -156,13 +161,16 @@ def test_two_videos_are_brought_in_step(tmp_path: Path, model: Path) -> None:
     assert json.loads(done.stdout)["frames"] == 50
 
 
-def test_metres_of_warped_videos_are_called_approximate(tmp_path: Path, model: Path) -> None:
+def test_metres_of_videos_that_are_not_rectified_are_withheld(tmp_path: Path, model: Path) -> None:
     left, right = (Stage(3, SIZE).view(eye)[0] for eye in (False, True))
     write_clip(tmp_path / "c_left.avi", [left] * 3)
     write_clip(tmp_path / "c_right.avi", [np.roll(right, 14, axis=0)] * 3)
     done = separate(tmp_path, model, *CAMERA)
+    assert done.stderr.count("px off their rows") == 1
+    assert json.loads(done.stdout)["relative"]
+    done = separate(tmp_path, model, *CAMERA, "--trust-calibration")
     assert done.stderr.count("metres are only approximate") == 1
-    assert "constant" in json.loads(done.stdout)["doubt"]
+    assert not json.loads(done.stdout)["relative"]
 
 
 @pytest.mark.parametrize("layout", ["sbs_full", "tb_half"])

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from crestereo.app.checkpoint import restore
+from crestereo.app.prompts import seconds
 from crestereo.app.run_video import run_video
-from crestereo.app.settings import VideoSettings, seconds
+from crestereo.app.settings import VideoSettings
 from crestereo.app.sources import parse_video
 from crestereo.app.stereo_video import OneVideo, TwoVideos
 from crestereo.app.video import open_video

@@ -21,7 +21,7 @@ from crestereo.alignment.epipolar import (
 )
 from crestereo.alignment.matches import Matches, WorkingCopies, dense_range, match_copies
 from crestereo.preprocess import check_images
-from crestereo.types import BGRImage
+from crestereo.types import BGRImage, StereoPair
 
 REFERENCE_WIDTH_PX = 640  # tolerances in pixels are those of an image this wide
 LEAST_WIDTH_PX = 400  # in narrower images features are not located more precisely
@@ -108,10 +108,30 @@ class _Fit(NamedTuple):
     positive: float  # share that agrees and has a positive disparity
 
 
-def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> PairCheck:
+class RowsCheck(NamedTuple):
+    """Matches of pairs that should be rectified [px]."""
+
+    apart_px: float  # median absolute vertical disparity
+    disparities: NDArray[np.float64]
+
+
+def check_rows(pairs: Iterable[StereoPair]) -> RowsCheck | None:
+    """Return how far matches of rectified pairs are from their rows; None where there are few."""
+    copies = [WorkingCopies.of(pair.left, pair.right) for pair in pairs]
+    found = [each for each in map(match_copies, copies) if not too_few(each)]
+    if not found:
+        return None
+    columns, rows = np.concatenate([each.left - each.right for each in found]).T
+    return RowsCheck(float(np.median(np.abs(rows))), columns)
+
+
+def check_pair(
+    left: BGRImage, right: BGRImage, *, turned: bool = False, rows_only: bool = False
+) -> PairCheck:
     """Check whether two images are a stereo pair; estimate its geometry.
 
     `turned`: try mirrored, upside-down and turned images too before calling a pair unrelated.
+    `rows_only`: correct rows only, as a calibration needs it, which gives columns their meaning.
     """
     check_images(left, right)
     copies = WorkingCopies.of(left, right)
@@ -139,7 +159,7 @@ def check_pair(left: BGRImage, right: BGRImage, *, turned: bool = False) -> Pair
         found, AlignmentModel(), copies.shape
     ):
         verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
-    return _described(found, copies, verdict, model)
+    return _described(found, copies, verdict, model, rows_only=rows_only)
 
 
 def too_few(found: Matches) -> bool:
@@ -207,15 +227,23 @@ def _fits(
 
 
 def _described(
-    found: Matches, copies: WorkingCopies, verdict: Verdict, fitted: AlignmentModel | None = None
+    found: Matches,
+    copies: WorkingCopies,
+    verdict: Verdict,
+    fitted: AlignmentModel | None = None,
+    *,
+    rows_only: bool = False,
 ) -> PairCheck:
     light = float(np.mean(copies.right) - np.mean(copies.left))
     check = PairCheck(verdict, len(found), light, copies.shape)
     if fitted is None:
         return check
     shape, model = copies.shape, fitted
-    if verdict is not Verdict.ALIGNED:
-        model = _residual_model(found, shape) if verdict is Verdict.RECTIFIED else AlignmentModel()
+    upright = model.orientation is Orientation.UPRIGHT
+    if verdict is Verdict.RECTIFIED or (verdict is Verdict.ALIGNED and rows_only and upright):
+        model = _residual_model(found, shape)
+    elif verdict is not Verdict.ALIGNED:
+        model = AlignmentModel()
     before = np.abs(found.left - found.right)[:, 1]
     rows = np.abs(_offsets(found, model, shape)[:, 1])
     _, roll, zoom, *_, left_roll, _ = fitted.theta

@@ -5,12 +5,14 @@ A video keeps its alignment until rows or disparities of its pairs disagree with
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from crestereo.alignment import (
     AlignedPair,
@@ -26,6 +28,8 @@ from crestereo.alignment import (
 )
 from crestereo.alignment.check import (
     NEGATIVE_SHARE,
+    RowsCheck,
+    check_rows,
     disparity_range,
     median_rows_px,
     too_few,
@@ -33,8 +37,9 @@ from crestereo.alignment.check import (
 )
 from crestereo.alignment.matches import WorkingCopies, match_copies
 from crestereo.app.script import debug, warn
-from crestereo.app.settings import AUTO, ImageSettings, UnifiedVideoSettings
-from crestereo.types import BGRImage, DisparityResult, StereoPair
+from crestereo.app.settings import AUTO, RECTIFIED, ImageSettings, UnifiedVideoSettings
+from crestereo.camera import Calibration, CameraConfig, Rectification
+from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 
 CHECKED_PAIRS = 3  # the one with the most matches decides
 RETRY_AFTER = 25  # frames, where the pairs so far did not show an alignment
@@ -49,9 +54,13 @@ NEAR_ZERO_SHARE = 0.005  # of the width
 NEAR_REACH = 0.95  # of the reach
 FALLEN = 0.9  # share of the confidence after the last check
 OBSERVED_AFTER = 3  # pairs: with threads, those in between may not have their result yet
+MOST_ROWS_PX = 1.0  # median vertical disparity, at a width of 640 px, of a calibration that fits
+MOST_ROWS_SHARE = 0.03  # of the disparity: depth is wrong by about as much
+MOST_BEHIND = 0.1  # share of the matches that may lie behind the cameras
+FITS_BETTER = 0.8  # share of the rows apart that images keep when they are rectified already
 NOT_METRIC = (
-    "metres are only approximate: the images are not rectified as the calibration expects, and "
-    "aligning them leaves a constant in all disparities unknown"
+    "metres are only approximate: rows or orientation of the images are not those that the "
+    "calibration expects"
 )
 MOVED = "cameras or scene moved: alignment or disparity range re-estimated"
 
@@ -77,22 +86,99 @@ class ReadyPair:
     note: str = ""  # what was done
     doubt: str = ""  # what cannot be relied on because of it
     number: int = 0  # of the pair in its run
+    rectification: Rectification | None = None  # between the original and the aligned pair
+
+    def restore(self, disparity: DisparityMap) -> DisparityMap:
+        """Map a disparity of the aligned pair to the original left image."""
+        restored = self.aligned.restore(disparity)
+        return restored if self.rectification is None else self.rectification.restore(restored)
+
+    @property
+    def pixels(self) -> NDArray[np.float32] | None:
+        """Return where the pixels of the original left image are in the rectified one."""
+        return None if self.rectification is None else self.rectification.pixels
+
+
+def fit_calibration(
+    given: Calibration, pairs: Sequence[StereoPair], *, trusted: bool, order_known: bool
+) -> tuple[Calibration | None, list[str]]:
+    """Return a calibration as it applies to pairs, None where they contradict it, and remarks.
+
+    It comes without a rectification where the images are rectified already.
+    `order_known`: left and right will not be exchanged.
+    """
+    shape, found = pairs[0].left.shape[:2], given
+    seen = as_given = check_rows(pairs)
+    remarks: list[str] = []
+    if given.rectification is not None:
+        rectify = given.rectification.apply
+        seen = check_rows(StereoPair(*rectify(pair.left, pair.right)) for pair in pairs)
+        rows = [math.inf if each is None else each.apart_px for each in (as_given, seen)]
+        if rows[0] <= min(MOST_ROWS_PX * unit_px(shape), FITS_BETTER * rows[1]):
+            found, seen = replace(given, rectification=None), as_given
+            remarks.append("the images are rectified already: not rectified by the calibration")
+        else:
+            before, after = ("unknown" if r == math.inf else f"{r:.1f} px" for r in rows)
+            remarks.append(f"rectified by the calibration: vertical disparity {before} -> {after}")
+    if seen is not None and not (order_known or found.rectification):
+        seen = seen._replace(disparities=seen.disparities * np.sign(np.median(seen.disparities)))
+    contradiction = "" if seen is None else _contradiction(found.camera, seen, shape)
+    if not contradiction:
+        return found, remarks
+    if trusted:
+        return found, [*remarks, f"WARNING: {contradiction}; metres are kept as asked"]
+    lost = "true proportions" if given.relative else "metres"
+    advice = f"no {lost}, which --trust-calibration gives all the same"
+    return None, [f"WARNING: {contradiction}: it is for other images or another rig; {advice}"]
+
+
+def _contradiction(camera: CameraConfig, seen: RowsCheck, shape: tuple[int, ...]) -> str:
+    """Return how matches of rectified pairs contradict a camera."""
+    unit = unit_px((shape[0], shape[1]))
+    depths_px = seen.disparities + camera.doffs_px
+    share = seen.apart_px / max(float(np.median(np.abs(depths_px))), 1e-6)
+    if seen.apart_px > MOST_ROWS_PX * unit and share > MOST_ROWS_SHARE:
+        return (
+            f"the images are not rectified as the calibration expects: matches are "
+            f"{seen.apart_px:.1f} px off their rows, {100 * share:.0f} % of their disparity"
+        )
+    behind = float((depths_px < -unit).mean())
+    if behind > MOST_BEHIND:
+        return (
+            f"with the calibration {100 * behind:.0f} % of the matches lie behind the cameras "
+            f"(disparities down to {np.percentile(seen.disparities, 5):.0f} px)"
+        )
+    return ""
+
+
+def representatives(pairs: Sequence[StereoPair]) -> Sequence[StereoPair]:
+    """Return a few of the pairs at the beginning of a video, spread over it."""
+    return pairs[:: max(1, len(pairs) // CHECKED_PAIRS)][:CHECKED_PAIRS]
 
 
 class Aligner:
     """Alignment of one image pair (`still`) or of all pairs of a video, called in one thread.
 
-    The pairs of `beginning` decide, by default the first pair that comes.
+    The pairs of `beginning` decide.
+
+    Attributes
+    ----------
+    calibration : Calibration or None
+        As it applies to the original images of the pairs; None where none is set or they
+        contradict it.
+    remarks : list of str
+        What is to be said about it.
     """
 
     def __init__(
-        self, settings: ImageSettings, beginning: Sequence[StereoPair] = (), *, still: bool = False
+        self, settings: ImageSettings, beginning: Sequence[StereoPair], *, still: bool = False
     ) -> None:
         self._settings = settings
         self._still = still
         self._beginning = [self._ordered(pair) for pair in beginning]
+        self.calibration, self.remarks = self._calibrate(representatives(self._beginning))
         self._bars = Bars()
-        if settings.align == AUTO and self._beginning:
+        if settings.align == AUTO and self._rectification is None:
             views = [[p.left for p in self._beginning], [p.right for p in self._beginning]]
             self._bars = advise("bars", lambda: find_bars(*views), Bars())
         self._plan: AlignmentPlan | None = None
@@ -118,19 +204,24 @@ class Aligner:
         original = self._ordered(pair)
         if self._settings.align != AUTO:
             return ReadyPair(original, AlignedPair(original.left, original.right))
+        rectified = self._rectified(original)
+        back = None if rectified is original else self._rectification
+        if self._settings.output_grid == RECTIFIED:
+            original, back = rectified, None
         if self._wait <= 0 or (self._suspected and self._rest <= 0):
-            self._decide(original)
+            self._decide(rectified)
         self._wait -= 1
         self._rest -= 1
         if self._swapped:
-            original = original.exchanged()
-        views = self._cropped(original)
+            original = rectified = original.exchanged()
+        views = self._cropped(rectified)
         if self._plan is None:
-            return ReadyPair(original, AlignedPair(*views, bars=self._bars), self._note)
+            aligned = AlignedPair(*views, bars=self._bars)
+            return ReadyPair(original, aligned, self._note, rectification=back)
         aligned = AlignedPair(*self._plan.apply(*views), self._plan, self._bars)
         warped = self._plan.check.verdict is Verdict.ALIGNED  # a shift alone is undone exactly
-        metric = self._settings.calibration is not None or self._settings.baseline_m is not None
-        return ReadyPair(original, aligned, self._note, NOT_METRIC if warped and metric else "")
+        doubt = NOT_METRIC if warped and self.calibration is not None else ""
+        return ReadyPair(original, aligned, self._note, doubt, rectification=back)
 
     def observe(self, ready: ReadyPair, result: DisparityResult) -> None:
         """Ask for a check where a result contradicts the alignment; called from any thread."""
@@ -163,6 +254,47 @@ class Aligner:
         unified = isinstance(self._settings, UnifiedVideoSettings)
         return pair.exchanged() if self._settings.swap is True and not unified else pair
 
+    def _calibrate(self, pairs: Sequence[StereoPair]) -> tuple[Calibration | None, list[str]]:
+        height, width = pairs[0].left.shape[:2]
+        recorded_px = pairs[0].focal_px
+        calibration = self._settings.calibration_for((height, width), recorded_px)
+        if calibration is None:
+            return None, []
+        notes = [f"WARNING: {note}" for note in calibration.notes]
+        if self._settings.align != AUTO:  # assume a rectified pair
+            return replace(calibration, rectification=None), notes
+        trusted = self._settings.trust_calibration
+        order_known = not self._still or self._settings.swap is not None
+        found: tuple[Calibration | None, list[str]] = calibration, []
+        found = advise(
+            "calibration",
+            lambda: fit_calibration(calibration, pairs, trusted=trusted, order_known=order_known),
+            found,
+        )
+        fitted, remarks = found
+        if self._settings.lens_is_set:
+            return fitted, [*notes, *remarks]
+        if fitted is None and calibration.relative:  # nobody asked: two phones are never rectified
+            return None, []
+        said = f"focal length of {recorded_px:.0f} px from the EXIF data of the left image"
+        return fitted, [said, *remarks]
+
+    @property
+    def camera(self) -> CameraConfig | None:
+        """Return the camera that gives metres, None where nothing does."""
+        found = self.calibration
+        return None if found is None or found.relative else found.camera
+
+    @property
+    def _rectification(self) -> Rectification | None:
+        return None if self.calibration is None else self.calibration.rectification
+
+    def _rectified(self, pair: StereoPair) -> StereoPair:
+        if self._rectification is None:
+            return pair
+        left, right = self._rectification.apply(pair.left, pair.right)
+        return replace(pair, left=left, right=right)
+
     def _cropped(self, pair: StereoPair) -> tuple[BGRImage, BGRImage]:
         return self._bars.crop(pair.left), self._bars.crop(pair.right)
 
@@ -180,11 +312,9 @@ class Aligner:
         self._wait = self._rest if self._misfits else min(2 * self._rest, CHECK_EVERY)
 
     def _begin(self, pair: StereoPair) -> None:
-        pairs = self._beginning or [pair]
+        pairs = [self._rectified(p) for p in representatives(self._beginning)] or [pair]
         self._beginning = []
-        step = max(1, len(pairs) // CHECKED_PAIRS)
-        pairs = pairs[::step][:CHECKED_PAIRS]
-        checks = [(check_pair(*self._cropped(p), turned=True), p) for p in pairs]
+        checks = [(self._checked(p), p) for p in pairs]
         check, checked = max(checks, key=lambda c: (c[0].usable, c[0].matches))
         if check.usable:
             self._wait = 1  # it may come from later pairs
@@ -193,8 +323,12 @@ class Aligner:
         nothing: list[str] = []
         remarks = advise("left/right order", lambda: self._check_order(checked, check), nothing)
         if self._swapped:
-            check = check_pair(*self._cropped(checked.exchanged()), turned=True)
+            check = self._checked(checked.exchanged())
         self._take(check, remarks)
+
+    def _checked(self, pair: StereoPair) -> PairCheck:
+        rows_only = self.calibration is not None
+        return check_pair(*self._cropped(pair), turned=True, rows_only=rows_only)
 
     def _check_again(self, pair: StereoPair, plan: AlignmentPlan) -> None:
         """Replace an alignment that misfits repeatedly, and a range that does not hold."""
@@ -203,7 +337,7 @@ class Aligner:
         found = match_copies(copies)
         rows_px = 0.0 if too_few(found) else median_rows_px(found, copies.shape)
         if rows_px > MISFIT_PX:
-            check = check_pair(left, right, turned=True)
+            check = check_pair(left, right, turned=True, rows_only=self.calibration is not None)
             if check.usable and check.residual_px < BETTER * rows_px * unit_px(check.shape):
                 self._misfits += 1
                 if self._misfits >= MISFITS:
@@ -241,7 +375,8 @@ class Aligner:
 
     def _check_order(self, pair: StereoPair, check: PairCheck) -> list[str]:
         """Detect swapped views; those of a still image are exchanged."""
-        if self._settings.swap is not None or isinstance(self._settings, UnifiedVideoSettings):
+        told = self._settings.swap is not None or self._rectification is not None
+        if told or isinstance(self._settings, UnifiedVideoSettings):
             return []
         finding = detect_swap(*self._cropped(pair), check=check)
         if not finding.swapped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import stat
 import time
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ MAX_BYTES = 200_000_000
 MAX_FILE_BYTES = 2_000_000_000
 ASPECT_TOLERANCE = 0.02
 
+FILM_MM = math.hypot(36, 24)
+"""Diagonal of 35 mm film, by which CIPA DCG-001 compares focal lengths."""
+
 FORBIDDEN = 403
 _MP_ENTRIES = 0xB002
 _CHUNK_BYTES = 1 << 16
@@ -43,11 +47,14 @@ class ImageFile:
         The image, or the left view of a stereo file.
     right : RawImage, optional
         Right view of a file that holds both.
+    focal_mm : float, optional
+        Focal length [mm] of a camera for 35 mm film that sees as much, from the EXIF data.
     """
 
     source: Source
     left: RawImage
     right: RawImage | None = None
+    focal_mm: float | None = None
 
 
 def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
@@ -74,12 +81,13 @@ def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
         if view.damaged:
             warn(f"{source}: {view.damaged}")
     if len(views) > 1 or not both_views:
-        return ImageFile(source, *views)
+        right = views[1] if len(views) > 1 else None
+        return ImageFile(source, views[0], right, _focal_mm(data))
     layout = _layout_of(source, data, views[0])
     if layout is None:
-        return ImageFile(source, views[0])
-    halves = split_frame(to_bgr8(views[0])[0], layout)
-    return ImageFile(source, *(RawImage(half) for half in halves))
+        return ImageFile(source, views[0], focal_mm=_focal_mm(data))
+    left_half, right_half = split_frame(to_bgr8(views[0])[0], layout)
+    return ImageFile(source, RawImage(left_half), RawImage(right_half))
 
 
 def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
@@ -107,7 +115,23 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
         )
     if (h1, w1) != (h2, w2):
         say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the right one is resized")
-    return StereoPair(views[0], resize_image(views[1], (h1, w1)), name)
+    focal_px = None if left.focal_mm is None else left.focal_mm / FILM_MM * math.hypot(h1, w1)
+    return StereoPair(views[0], resize_image(views[1], (h1, w1)), name, focal_px=focal_px)
+
+
+def _focal_mm(data: bytes) -> float | None:
+    """Return the 35 mm equivalent of the focal length in EXIF data, None where it is not there."""
+    if b"Exif" not in data[: 1 << 16] and b"eXIf" not in data[: 1 << 16]:
+        return None
+    from PIL import ExifTags, Image  # noqa: PLC0415  slow to import
+
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            details = file.getexif().get_ifd(ExifTags.IFD.Exif)
+            value = float(details.get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
+    except (OSError, LookupError, AttributeError, SyntaxError, ValueError, TypeError):
+        return None  # damaged
+    return value if value > 0 else None
 
 
 def _layout_of(source: Source, data: bytes, image: RawImage) -> Layout | None:

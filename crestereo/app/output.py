@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from crestereo.app.align import Aligner, ReadyPair
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG, View, side_by_side
 from crestereo.app.script import say, warn
@@ -26,7 +28,7 @@ from crestereo.camera import CameraConfig
 from crestereo.colormap import robust_range
 from crestereo.errors import CREStereoError
 from crestereo.formats import write_bytes, write_depth_png, write_image, write_pfm, write_ply
-from crestereo.geometry import point_cloud
+from crestereo.geometry import baseline_of_length, disparity_to_depth, point_cloud
 from crestereo.types import BGRImage, DepthMap, DisparityMap, StereoPair
 
 if TYPE_CHECKING:
@@ -143,16 +145,18 @@ def save_maps(
     disparity: DisparityMap,
     depth: DepthMap | None,
     camera: CameraConfig | None,
+    *,
+    pixels: NDArray[np.float32] | None = None,
 ) -> list[Path]:
     """Write the data of an estimation; return the paths.
 
-    Disparity (H, W) [px] always; depth [m] and a point cloud with the colours of the left image
-    where there is a camera.
+    Disparity (H, W) [px] always, depth [m] where it is known, and where there is a camera a point
+    cloud with the colours of the left image. `pixels` as in `point_cloud`.
     """
     paths = [names.path("disparity.pfm")]
     write_pfm(paths[0], disparity)
-    if depth is not None and camera is not None:
-        paths += [names.path("depth_mm.png"), names.path("points.ply")]
+    if depth is not None:
+        paths.append(names.path("depth_mm.png"))
         too_far = float(np.mean(depth > MAX_PNG_DEPTH_M))  # False where unknown
         if too_far > 0:
             warn(
@@ -160,9 +164,12 @@ def save_maps(
                 f"{paths[1].name} can hold; they are unknown there"
             )
         write_depth_png(paths[1], depth)
-        points, colors = point_cloud(depth, left, camera)
+    if camera is not None:
+        paths.append(names.path("points.ply"))
+        distance = disparity_to_depth(disparity, camera) if depth is None else depth
+        points, colors = point_cloud(distance, left, camera, pixels=pixels)
         step = max(1, -(-len(points) // _MAX_CLOUD_POINTS))
-        write_ply(paths[2], points[::step], colors[::step])
+        write_ply(paths[-1], points[::step], colors[::step])
     return paths
 
 
@@ -226,15 +233,30 @@ def save_record(path: Path, record: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def report_camera(settings: ImageSettings, shape: tuple[int, ...]) -> None:
-    """Print the camera that `max_distance` assumes, and doubts about a set one."""
-    for doubt in settings.doubts((shape[0], shape[1])):
-        warn(f"WARNING: {doubt}")
-    if settings.max_distance is not None and settings.camera_for(1) is None:
+def report_camera(settings: ImageSettings, aligner: Aligner) -> None:
+    """Print how a calibration fits the images, and the camera that `max_distance` assumes."""
+    for remark in aligner.remarks:
+        (warn if remark.startswith("WARNING") else say)(remark)
+    if aligner.calibration is not None and aligner.calibration.relative:
+        say("the distance of the cameras is unknown: points are in multiples of it")
+    if settings.max_distance is not None and aligner.camera is None:
         say(
             f"max_distance assumes cameras {1000 * ASSUMED_BASELINE_M:.0f} mm apart with a field "
             f"of view of {ASSUMED_FOV_DEG:.0f} degrees; set yours for metres"
         )
+
+
+def measure_baseline(
+    disparity: DisparityMap, settings: ImageSettings, aligner: Aligner, ready: ReadyPair
+) -> None:
+    """Give a calibration the baseline that a known length in a first map implies."""
+    if settings.length is None or aligner.calibration is None:
+        return
+    *ends, length_m = settings.length
+    camera = aligner.calibration.camera
+    baseline_m = baseline_of_length(disparity, camera, ends, length_m, pixels=ready.pixels)
+    aligner.calibration = aligner.calibration.with_baseline(baseline_m)
+    say(f"baseline by the known length: {baseline_m:.4g} m")
 
 
 def report_files(paths: Sequence[str]) -> None:
@@ -368,4 +390,4 @@ def range_sentence(record: dict[str, Any]) -> str:
 def _range(values: DisparityMap) -> list[float] | None:
     if not np.isfinite(values).any():
         return None
-    return [round(value, 4) for value in robust_range(values)]
+    return [round(value, 4) for value in robust_range(values, least=0)]

@@ -1,4 +1,4 @@
-"""Ask at the terminal: texts, defaults, again after a wrong answer."""
+"""Ask at the terminal, again after a wrong answer; parse numbers."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ SECOND_IMAGE = "Image2 : "
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout, where the samples are."""
+
+MAX_NUMBER = 1e6
+"""Largest number a setting takes: farther than any camera sees, longer than any focal length."""
 
 Answer = TypeVar("Answer")
 
@@ -160,3 +163,38 @@ def _read_answer(prompt: str) -> str | None:
 
 def _at_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
+
+
+def whole_number(text: str) -> int:
+    """Parse a whole number."""
+    try:
+        return int(text)
+    except ValueError as exc:
+        raise UsageError(f"{text!r} is not a whole number") from exc
+
+
+def number(text: str) -> float:
+    """Parse a number up to `MAX_NUMBER`, with point or comma."""
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError as exc:
+        raise UsageError(f"{text!r} is not a number") from exc
+    if not abs(value) <= MAX_NUMBER:  # NaN too
+        raise UsageError(f"{text[:40]!r} is not a number up to {MAX_NUMBER:,.0f}")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Parse a time: seconds, M:SS or H:MM:SS."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+([.,]\d+)?", text):
+        raise UsageError(f"{text!r} is not a time; give seconds, M:SS or H:MM:SS")
+    parts = [number(part) for part in text.split(":")]
+    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
+
+
+def two_numbers(text: str) -> tuple[int, int]:
+    """Parse a size, for example 2560x720."""
+    found = re.fullmatch(r"(\d{1,5})[xX*](\d{1,5})", text)
+    if found is None:
+        raise UsageError(f"{text!r} is not a size; write two numbers as 2560x720")
+    return int(found[1]), int(found[2])

@@ -14,6 +14,7 @@ from crestereo.app.output import (
     ViewSaver,
     claim_names,
     map_record,
+    measure_baseline,
     model_record,
     range_sentence,
     report_camera,
@@ -34,6 +35,7 @@ from crestereo.app.render import (
 from crestereo.app.script import answer, say, summary, warn
 from crestereo.app.settings import ImageSettings
 from crestereo.app.window import Controls, open_window, watch
+from crestereo.camera import Calibration
 from crestereo.formats import to_bgr8
 from crestereo.similarity import compare
 from crestereo.types import DisparityResult, StereoPair
@@ -61,6 +63,7 @@ class _Done:
     ready: ReadyPair
     result: DisparityResult
     painted: Painted
+    calibration: Calibration | None
 
 
 def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -> None:
@@ -71,10 +74,11 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
     CREStereoError
         The estimation fails or its result cannot be written.
     """
-    report_camera(settings, pair.left.shape)
+    aligner = Aligner(settings, [pair], still=True)
+    report_camera(settings, aligner)
     views: Mailbox[View] = Mailbox()
     steps: list[Callable[[Any], Any]] = [
-        partial(_estimate, estimator=estimator, settings=settings, views=views),
+        partial(_estimate, aligner, estimator=estimator, settings=settings, views=views),
         partial(_save, estimator=estimator, settings=settings),
     ]
     pipeline: Pipeline[dict[str, Any]] = Pipeline([pair], steps, cancel=estimator.cancel)
@@ -112,22 +116,27 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
 
 
 def _estimate(
-    pair: StereoPair, estimator: CREStereo, settings: ImageSettings, views: Mailbox[View]
+    aligner: Aligner,
+    pair: StereoPair,
+    estimator: CREStereo,
+    settings: ImageSettings,
+    views: Mailbox[View],
 ) -> _Done:
-    ready = Aligner(settings, still=True)(pair)
+    ready = aligner(pair)
     result = estimator.estimate(ready.aligned.left, ready.aligned.right)
-    result = replace(result, disparity=ready.aligned.restore(result.disparity))
-    left = ready.original.left
-    camera = settings.camera_for(left.shape[1])
-    painted = Painter(settings.colormap, camera, settings.max_distance).paint(result.disparity)
-    views.put(result_view(left, result.disparity, painted))
-    return _Done(ready, result, painted)
+    result = replace(result, disparity=ready.restore(result.disparity))
+    measure_baseline(result.disparity, settings, aligner, ready)
+    painter = Painter(settings.colormap, aligner.camera, settings.max_distance)
+    painted = painter.paint(result.disparity)
+    views.put(result_view(ready.original.left, result.disparity, painted))
+    return _Done(ready, result, painted, aligner.calibration)
 
 
 def _save(done: _Done, estimator: CREStereo, settings: ImageSettings) -> dict[str, Any]:
     """Write the files and return the record."""
     ready, disparity, painted = done.ready, done.result.disparity, done.painted
     left = ready.original.left
+    camera = None if done.calibration is None else done.calibration.camera
     record = {
         "name": ready.original.name,
         **model_record(estimator),
@@ -145,9 +154,7 @@ def _save(done: _Done, estimator: CREStereo, settings: ImageSettings) -> dict[st
             files = [
                 save_image(names.path("depth.png"), side_by_side(left, painted.colored)),
                 save_image(names.path("depth_only.png"), painted.colored),
-                *save_maps(
-                    names, left, disparity, painted.depth, settings.camera_for(left.shape[1])
-                ),
+                *save_maps(names, left, disparity, painted.depth, camera, pixels=ready.pixels),
             ]
             record["files"] = [str(path) for path in (*files, names.path("run.json"))]
             save_record(names.path("run.json"), record)

@@ -23,6 +23,7 @@ from crestereo.app.output import (
     claim_names,
     find_names,
     is_complete,
+    measure_baseline,
     model_record,
     report_camera,
     report_files,
@@ -65,7 +66,6 @@ class _Progress:
 
 def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings) -> None:
     """Estimate the pairs of a video, save the result, and show it where there is a screen."""
-    report_camera(settings, stream.first.left.shape)
     section = Section.of(stream, settings)
     if settings.resume and is_complete(settings.output_dir, stream.name, _ENDINGS):
         say(f"{stream.name} is complete in {settings.output_dir}: nothing to resume")
@@ -179,7 +179,14 @@ class VideoRun:
         stream = section.stream
         self.estimator, self.settings = estimator, settings
         self.progress = _Progress()
-        self.camera = settings.camera_for(stream.first.left.shape[1])
+        beginning = stream.beginning or [stream.first]
+        self._aligner = Aligner(settings, beginning)
+        report_camera(settings, self._aligner)
+        if settings.length is not None:
+            ready = Aligner(settings, beginning)(stream.first)
+            result = estimator.estimate(ready.aligned.left, ready.aligned.right)
+            measure_baseline(ready.restore(result.disparity), settings, self._aligner, ready)
+        self.camera = self._aligner.camera
         players = settings.view == "sbs-depth"  # which take the depth as it is, in grey
         self._painter = Painter(
             "gray" if players else settings.colormap,
@@ -189,7 +196,6 @@ class VideoRun:
         )
         wanted = settings.steady == ON or (settings.steady == AUTO and not stream.live)
         self._steady = Steady(settings.model_shape) if wanted else None
-        self._aligner = Aligner(settings, stream.beginning)
         self.recorder = Recorder(settings, stream.name, stream.fps / section.every)
         self._files: _Files | None = None
         if settings.save:
@@ -326,7 +332,7 @@ class VideoRun:
     def _draw(
         self, ready: ReadyPair, result: DisparityResult, state: bytes | None, *, shown: bool
     ) -> View:
-        left, disparity = ready.original.left, ready.aligned.restore(result.disparity)
+        left, disparity = ready.original.left, ready.restore(result.disparity)
         drawing = self._painter.colors, None if self._steady is None else self._steady.state
         if self._steady is not None:
             disparity = self._steady.update(left, disparity)

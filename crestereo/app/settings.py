@@ -9,26 +9,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import math
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_type_hints
 
+from crestereo.app.prompts import MAX_NUMBER, number, seconds, two_numbers, whole_number
 from crestereo.app.script import reserve_stdout
-from crestereo.app.sources import expand_home, nearest_existing
+from crestereo.app.sources import check_output_dir, expand_home
 from crestereo.errors import SourceError, UsageError
 from crestereo.models import VERSIONS, check_iters, check_model_shape, parse_model_shape
 from crestereo.session import DEVICES, check_threads
 
 if TYPE_CHECKING:
-    from crestereo.camera import CameraConfig
+    from crestereo.camera import Calibration
 
 AUTO, ON, OFF = "auto", "on", "off"
-MAX_NUMBER = 1e6
-"""Largest number a setting takes: farther than any camera sees, longer than any focal length."""
+RAW, RECTIFIED = "raw", "rectified"
+MAX_FOV_DEG = 170  # of a rectified image
 
 LAYOUTS = (
     "auto",
@@ -44,49 +43,6 @@ VIEWS = ("side", "depth", "overlay", "sbs-depth")
 DEPTH_FRAMES = (OFF, "png16", "ffv1", "npz")
 
 AnySettings = TypeVar("AnySettings", bound="CommonSettings")
-
-
-def whole_number(text: str) -> int:
-    """Parse a whole number."""
-    try:
-        return int(text)
-    except ValueError as exc:
-        raise UsageError(f"{text!r} is not a whole number") from exc
-
-
-def number(text: str) -> float:
-    """Parse a number up to `MAX_NUMBER`, with point or comma."""
-    try:
-        value = float(text.replace(",", "."))
-    except ValueError as exc:
-        raise UsageError(f"{text!r} is not a number") from exc
-    if not abs(value) <= MAX_NUMBER:  # NaN too
-        raise UsageError(f"{text[:40]!r} is not a number up to {MAX_NUMBER:,.0f}")
-    return value
-
-
-def board_shape(text: str) -> tuple[int, int]:
-    """Parse rows and columns of a calibration board."""
-    found = re.fullmatch(r"(\d+)[xX*](\d+)", text)
-    if not found:
-        raise UsageError(f"{text!r} is not rows and columns; write them as 6x9")
-    return int(found[1]), int(found[2])
-
-
-def seconds(text: str) -> float:
-    """Parse a time: seconds, M:SS or H:MM:SS."""
-    if not re.fullmatch(r"(\d+:){0,2}\d+([.,]\d+)?", text):
-        raise UsageError(f"{text!r} is not a time; give seconds, M:SS or H:MM:SS")
-    parts = [number(part) for part in text.split(":")]
-    return sum(part * 60.0**power for power, part in enumerate(reversed(parts)))
-
-
-def width_by_height(text: str) -> tuple[int, int]:
-    """Parse the size of a camera's frames, as cameras are specified."""
-    found = re.fullmatch(r"(\d{1,5})[xX](\d{1,5})", text)
-    if found is None:
-        raise UsageError(f"{text!r} is not a size; give width x height, as 2560x720")
-    return int(found[1]), int(found[2])
 
 
 def setting(default: Any, help_text: str, **how: Any) -> Any:
@@ -147,10 +103,30 @@ class ImageSettings(CommonSettings):
     focal_px: float | None = setting(
         None, "focal length [px]", metavar="PX", type=number, flags=("--focal-length",)
     )
+    fov_deg: float | None = setting(
+        None,
+        "horizontal field of view [degrees], instead of the focal length",
+        metavar="DEGREES",
+        type=number,
+        flags=("--fov",),
+    )
     calibration: str | None = setting(
         None,
-        "calibration file: Middlebury, K.txt, OpenCV, KITTI or ROS, instead of the two numbers",
+        "calibration file of the two cameras, or LEFT,RIGHT; kinds: docs/usage.md",
         metavar="FILE",
+    )
+    trust_calibration: bool = setting(
+        False, "give metres even where the images contradict the calibration"
+    )
+    output_grid: str = setting(
+        RAW,
+        "image that the results belong to where a calibration rectifies: raw or rectified",
+        choices=(RAW, RECTIFIED),
+    )
+    known_length: str | None = setting(
+        None,
+        "two points of the left image and their distance, which gives metres without a baseline",
+        metavar="ROW,COL,ROW,COL,METRES",
     )
     output_dir: str = setting("output", "folder of the results", metavar="DIR")
     overwrite: bool = setting(False, "replace results of an earlier run")
@@ -173,41 +149,83 @@ class ImageSettings(CommonSettings):
         _check_colormap(self.colormap)
         self._check_camera()
         check_threads(self.threads)
-        _check_output_dir(self.output_dir)
+        check_output_dir(self.output_dir)
 
-    def camera_for(self, width_px: int) -> CameraConfig | None:
-        """Return the camera of images `width_px` wide, None where none is set."""
-        if self.calibration is None and self.baseline_m is None:
-            return None
-        from crestereo.camera import CameraConfig, read_calibration  # noqa: PLC0415  slow to import
+    def calibration_for(
+        self, shape: tuple[int, int], recorded_focal_px: float | None = None
+    ) -> Calibration | None:
+        """Return the calibration of images of a shape (H, W), None where none is known.
 
+        `recorded_focal_px`: what their camera recorded, for want of a setting.
+        """
+        from crestereo.camera import Calibration, CameraConfig  # noqa: PLC0415  slow to import
+
+        width = shape[1]
         if self.calibration is not None:
-            camera = read_calibration(self.calibration, image_width_px=width_px)
-            return camera.scaled_to(width_px)
-        return CameraConfig(float(self.baseline_m or 0), float(self.focal_px or 0), width_px)
+            from crestereo.camera_files import read_calibration  # noqa: PLC0415  slow to import
 
-    def doubts(self, shape: tuple[int, int]) -> list[str]:
-        """Return sentences against the camera for images of a shape (H, W)."""
-        from crestereo.camera import camera_doubts, read_calibration  # noqa: PLC0415  slow to import
-
-        if self.calibration is None:
-            camera = self.camera_for(shape[1])
+            found = read_calibration(self.calibration, image_shape=shape)
         else:
-            camera = read_calibration(self.calibration, image_width_px=shape[1])
-        return [] if camera is None else camera_doubts(camera, shape)
+            focal_px = self.focal_px or recorded_focal_px
+            if self.fov_deg is not None:
+                focal_px = width / 2 / math.tan(math.radians(self.fov_deg) / 2)
+            if focal_px is None:
+                self.check_scale()
+                return None
+            found = Calibration(CameraConfig(1.0, focal_px, width), relative=True)
+        if self.baseline_m is not None:
+            found = found.with_baseline(self.baseline_m)
+        return found.fitted(shape)
+
+    @property
+    def length(self) -> tuple[tuple[int, int], tuple[int, int], float] | None:
+        """Return two points (row, column) and their distance [m] of `known_length`."""
+        if self.known_length is None:
+            return None
+        try:
+            *places, length_m = (number(part) for part in self.known_length.split(","))
+            row, column, other_row, other_column = (int(place) for place in places)
+        except ValueError as exc:
+            raise UsageError(
+                f"known_length must be ROW,COL,ROW,COL,METRES, not {self.known_length!r}"
+            ) from exc
+        if (row, column) == (other_row, other_column) or length_m <= 0:
+            raise UsageError(f"known_length needs two points apart, not {self.known_length!r}")
+        return (row, column), (other_row, other_column), length_m
 
     def _check_camera(self) -> None:
-        given = [value is not None for value in (self.baseline_m, self.focal_px)]
-        if any(given) != all(given):
-            raise UsageError(
-                "a camera needs both a baseline [m] and a focal length [px]; give both or neither"
-            )
-        if self.calibration is not None and any(given):
-            raise UsageError("give a calibration file, or baseline and focal length, not both")
-        if self.calibration is not None and not Path(self.calibration).is_file():
-            raise SourceError(f"there is no calibration file {self.calibration}; check the path")
-        if all(given):
-            self.camera_for(1)  # checks the values
+        """Check what describes the cameras."""
+        for name in ("baseline_m", "focal_px"):
+            if (value := getattr(self, name)) is not None and not 0 < value <= MAX_NUMBER:
+                raise UsageError(f"{name} must be above 0, not {value!r}")
+        if self.fov_deg is not None and not 0 < self.fov_deg < MAX_FOV_DEG:
+            raise UsageError(f"fov_deg must be from 0 to {MAX_FOV_DEG}, not {self.fov_deg!r}")
+        lenses = sum(v is not None for v in (self.focal_px, self.fov_deg, self.calibration))
+        scales = (self.baseline_m is not None) + (self.length is not None)
+        if lenses > 1:
+            raise UsageError("give one of a calibration file, a focal length and a field of view")
+        if scales > 1:
+            raise UsageError("give a baseline or a known length, not both")
+        if self.focal_px is not None and not scales:
+            raise UsageError("a focal length needs a baseline [m] too, or a known length")
+        if self.calibration is not None:
+            missing = [name for name in self._calibration_files() if not Path(name).is_file()]
+            if missing:
+                raise SourceError(f"there is no calibration file {missing[0]}; check the path")
+
+    @property
+    def lens_is_set(self) -> bool:
+        """Return whether a setting gives a focal length."""
+        return any(v is not None for v in (self.focal_px, self.fov_deg, self.calibration))
+
+    def check_scale(self) -> None:
+        """Check that what gives a scale comes with a focal length."""
+        if (self.baseline_m is not None or self.length is not None) and not self.lens_is_set:
+            raise UsageError("metres need a focal length, a field of view or a calibration too")
+
+    def _calibration_files(self) -> list[str]:
+        text = self.calibration or ""
+        return [text] if Path(text).is_file() or "," not in text else text.split(",")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +264,7 @@ class VideoSettings(ImageSettings):
         choices=(AUTO, ON, OFF),
     )  # fmt: skip
     camera_size: tuple[int, int] | None = setting(
-        None, "width x height asked of a camera [px]", metavar="WxH", type=width_by_height
+        None, "width x height asked of a camera [px]", metavar="WxH", type=two_numbers
     )
     camera_fps: float | None = setting(
         None, "frames per second asked of a camera", metavar="FPS", type=number
@@ -261,6 +279,7 @@ class VideoSettings(ImageSettings):
             raise UsageError(f"crf must be a whole number from 0 to 51, not {self.crf!r}")
         if self.every < 1:
             raise UsageError(f"every must be 1 or more, not {self.every!r}")
+        self.check_scale()  # images may record a focal length, videos do not
         begin_s, end_s = self.start or 0.0, math.inf if self.end is None else self.end
         if not 0 <= begin_s < end_s:
             raise UsageError(f"start ({begin_s:g} s) must be before end ({end_s:g} s), from 0 on")
@@ -319,7 +338,7 @@ class CalibrateSettings(CommonSettings):
         "rows x columns: inner corners of a chessboard, squares of a ChArUco board, tags of an "
         "AprilGrid",
         metavar="RxC",
-        type=board_shape,
+        type=two_numbers,
     )
     square_mm: float = setting(
         25.0, "side of a square or a tag, as measured [mm]", metavar="MM", type=number
@@ -342,7 +361,7 @@ class CalibrateSettings(CommonSettings):
         for name in ("output", "print_board"):
             if isinstance(path := getattr(self, name), str):
                 object.__setattr__(self, name, expand_home(path))
-        _check_output_dir(str(Path(self.print_board or self.output).absolute().parent))
+        check_output_dir(str(Path(self.print_board or self.output).absolute().parent))
 
 
 def read_settings(
@@ -444,18 +463,6 @@ def _check_choices(settings: CommonSettings) -> None:
         choices, value = item.metadata.get("choices"), getattr(settings, item.name)
         if choices and value not in choices:
             raise UsageError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
-
-
-def _check_output_dir(folder: str) -> None:
-    """Raise UsageError before the work where the output folder cannot be written."""
-    try:
-        existing = nearest_existing(Path(folder))
-    except OSError as exc:  # for example a name that is too long
-        raise UsageError(f"{folder[:80]} is no valid folder: {exc.strerror}") from exc
-    if not existing.is_dir():
-        raise UsageError(f"{existing} is a file; choose a folder for the output")
-    if not os.access(existing, os.W_OK):
-        raise UsageError(f"{existing} is not writable; choose another folder for the output")
 
 
 def _check_colormap(name: str) -> None:

@@ -5,13 +5,14 @@ Checked when the answer is given; `crestereo.app.images` and `crestereo.app.vide
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from crestereo.errors import SourceError
+from crestereo.errors import SourceError, UsageError
 
 _STREAM_SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms")
 _MAX_CAMERA = 99
@@ -172,3 +173,15 @@ def _checked_file(text: str) -> str:
         reason = getattr(exc, "strerror", None) or exc
         raise SourceError(f"{text[:80]} is no valid path: {reason}") from exc
     return text
+
+
+def check_output_dir(folder: str) -> None:
+    """Raise UsageError before the work where the output folder cannot be written."""
+    try:
+        existing = nearest_existing(Path(folder))
+    except OSError as exc:  # for example a name that is too long
+        raise UsageError(f"{folder[:80]} is no valid folder: {exc.strerror}") from exc
+    if not existing.is_dir():
+        raise UsageError(f"{existing} is a file; choose a folder for the output")
+    if not os.access(existing, os.W_OK):
+        raise UsageError(f"{existing} is not writable; choose another folder for the output")
