@@ -93,11 +93,6 @@ class ReadyPair:
         restored = self.aligned.restore(disparity)
         return restored if self.rectification is None else self.rectification.restore(restored)
 
-    @property
-    def pixels(self) -> NDArray[np.float32] | None:
-        """Return where the pixels of the original left image are in the rectified one."""
-        return None if self.rectification is None else self.rectification.pixels
-
 
 def fit_calibration(
     given: Calibration, pairs: Sequence[StereoPair], *, trusted: bool, order_known: bool
@@ -284,6 +279,12 @@ class Aligner:
         """Return the camera that gives metres, None where nothing does."""
         found = self.calibration
         return None if found is None or found.relative else found.camera
+
+    @property
+    def pixels(self) -> NDArray[np.float32] | None:
+        """Return where the pixels of an original left image are in the rectified one."""
+        rectification, raw = self._rectification, self._settings.output_grid != RECTIFIED
+        return None if rectification is None or not raw else rectification.pixels
 
     @property
     def _rectification(self) -> Rectification | None:

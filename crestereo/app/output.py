@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.app.align import Aligner, ReadyPair
+from crestereo.app.align import Aligner
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG, View, side_by_side
 from crestereo.app.script import say, warn
@@ -246,15 +246,13 @@ def report_camera(settings: ImageSettings, aligner: Aligner) -> None:
         )
 
 
-def measure_baseline(
-    disparity: DisparityMap, settings: ImageSettings, aligner: Aligner, ready: ReadyPair
-) -> None:
+def measure_baseline(disparity: DisparityMap, settings: ImageSettings, aligner: Aligner) -> None:
     """Give a calibration the baseline that a known length in a first map implies."""
     if settings.length is None or aligner.calibration is None:
         return
     *ends, length_m = settings.length
     camera = aligner.calibration.camera
-    baseline_m = baseline_of_length(disparity, camera, ends, length_m, pixels=ready.pixels)
+    baseline_m = baseline_of_length(disparity, camera, ends, length_m, pixels=aligner.pixels)
     aligner.calibration = aligner.calibration.with_baseline(baseline_m)
     say(f"baseline by the known length: {baseline_m:.4g} m")
 
@@ -279,8 +277,14 @@ class ViewSaver:
     Files are written in threads, as a point cloud takes longer than a key may.
     """
 
-    def __init__(self, folder: str | Path, name: str, camera: CameraConfig | None = None) -> None:
-        self._folder, self._name, self._camera = folder, name, camera
+    def __init__(
+        self,
+        folder: str | Path,
+        name: str,
+        camera: CameraConfig | None = None,
+        pixels: NDArray[np.float32] | None = None,
+    ) -> None:
+        self._folder, self._name, self._camera, self._pixels = folder, name, camera, pixels
         self._threads: list[threading.Thread] = []
 
     def __call__(self, view: View) -> None:
@@ -302,7 +306,9 @@ class ViewSaver:
             if pair is not None and disparity is not None:
                 paths.append(save_image(names.path("left.png"), pair.left))
                 paths.append(save_image(names.path("right.png"), pair.right))
-                paths += save_maps(names, pair.left, disparity, view.depth, self._camera)
+                paths += save_maps(
+                    names, pair.left, disparity, view.depth, self._camera, pixels=self._pixels
+                )
             report_files([str(path) for path in paths])
         except CREStereoError as exc:  # the window stays open
             warn(f"{exc}")

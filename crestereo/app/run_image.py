@@ -35,7 +35,6 @@ from crestereo.app.render import (
 from crestereo.app.script import answer, say, summary, warn
 from crestereo.app.settings import ImageSettings
 from crestereo.app.window import Controls, open_window, watch
-from crestereo.camera import Calibration
 from crestereo.formats import to_bgr8
 from crestereo.similarity import compare
 from crestereo.types import DisparityResult, StereoPair
@@ -63,7 +62,7 @@ class _Done:
     ready: ReadyPair
     result: DisparityResult
     painted: Painted
-    calibration: Calibration | None
+    aligner: Aligner
 
 
 def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -> None:
@@ -125,18 +124,19 @@ def _estimate(
     ready = aligner(pair)
     result = estimator.estimate(ready.aligned.left, ready.aligned.right)
     result = replace(result, disparity=ready.restore(result.disparity))
-    measure_baseline(result.disparity, settings, aligner, ready)
+    measure_baseline(result.disparity, settings, aligner)
     painter = Painter(settings.colormap, aligner.camera, settings.max_distance)
     painted = painter.paint(result.disparity)
     views.put(result_view(ready.original.left, result.disparity, painted))
-    return _Done(ready, result, painted, aligner.calibration)
+    return _Done(ready, result, painted, aligner)
 
 
 def _save(done: _Done, estimator: CREStereo, settings: ImageSettings) -> dict[str, Any]:
     """Write the files and return the record."""
     ready, disparity, painted = done.ready, done.result.disparity, done.painted
     left = ready.original.left
-    camera = None if done.calibration is None else done.calibration.camera
+    calibration, pixels = done.aligner.calibration, done.aligner.pixels
+    camera = None if calibration is None else calibration.camera
     record = {
         "name": ready.original.name,
         **model_record(estimator),
@@ -154,7 +154,7 @@ def _save(done: _Done, estimator: CREStereo, settings: ImageSettings) -> dict[st
             files = [
                 save_image(names.path("depth.png"), side_by_side(left, painted.colored)),
                 save_image(names.path("depth_only.png"), painted.colored),
-                *save_maps(names, left, disparity, painted.depth, camera, pixels=ready.pixels),
+                *save_maps(names, left, disparity, painted.depth, camera, pixels=pixels),
             ]
             record["files"] = [str(path) for path in (*files, names.path("run.json"))]
             save_record(names.path("run.json"), record)

@@ -185,7 +185,7 @@ class VideoRun:
         if settings.length is not None:
             ready = Aligner(settings, beginning)(stream.first)
             result = estimator.estimate(ready.aligned.left, ready.aligned.right)
-            measure_baseline(ready.restore(result.disparity), settings, self._aligner, ready)
+            measure_baseline(ready.restore(result.disparity), settings, self._aligner)
         self.camera = self._aligner.camera
         players = settings.view == "sbs-depth"  # which take the depth as it is, in grey
         self._painter = Painter(
@@ -258,7 +258,7 @@ class VideoRun:
                 self.close(complete=complete)
 
         stream = self.section.stream
-        saver = ViewSaver(self.settings.output_dir, stream.name, self.camera)
+        saver = ViewSaver(self.settings.output_dir, stream.name, self.camera, self._aligner.pixels)
         controls = Controls(
             player.next_view, saver, rest, self.recorder.toggle, words=player.words,
             frame_s=self.section.every / stream.fps,
