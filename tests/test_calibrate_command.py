@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from crestereo import camera
 from crestereo.boards import Board
+from crestereo.camera_files import read_calibration
 from tests.app_helpers import ROOT, environment, save
 from tools.lib.board_views import make_rig, render_views
 
@@ -45,7 +45,7 @@ def test_two_folders_become_a_calibration(folders: Path) -> None:
     done = calibrate(*sources, *ARGUMENTS, "--output", path)
     assert done.returncode == 0, done.stderr
     assert f"{COUNT} pairs searched" in done.stdout
-    found = camera.read_calibration(path)
+    found = read_calibration(path).camera
     assert found.baseline_m == pytest.approx(RIG.baseline_m, rel=0.005)
     file = cv2.FileStorage(str(path), flags=cv2.FILE_STORAGE_READ)
     focal = file.getNode("K1").mat()[0, 0]

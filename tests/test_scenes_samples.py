@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.camera import read_calibration
+from crestereo.camera_files import read_calibration
 from crestereo.errors import UsageError
 from crestereo.formats import read_image, read_pfm
 from tools import render_samples
@@ -52,7 +52,7 @@ def test_shipped_truth_maps_right_to_left(name: str) -> None:
 
 def test_shipped_calibration_gives_the_depth_of_the_composed_table() -> None:
     """The table's calibration is read back as 80 mm and the focal length of 58 degrees."""
-    camera = read_calibration(SAMPLES / "table_calib.txt")
+    camera = read_calibration(SAMPLES / "table_calib.txt").camera
     assert camera.baseline_m == pytest.approx(0.08)
     assert camera.focal_px == pytest.approx(640 / np.tan(np.radians(29)), abs=1e-2)
     assert camera.image_width_px == 1280
@@ -95,7 +95,7 @@ def test_tool_writes_a_still_with_truth_and_calibration(
     right = read_image(tmp_path / "table_right.png")
     assert ground_truth.shape == (90, 160)
     assert warping_error(left, right, ground_truth) < 4
-    assert read_calibration(tmp_path / "table_calib.txt").image_width_px == 160
+    assert read_calibration(tmp_path / "table_calib.txt").camera.image_width_px == 160
     assert read_image(tmp_path / "two_phones_right.jpg").shape == (90, 160, 3)
 
 
