@@ -37,8 +37,7 @@ FLOORS = (
     {"run_image", "run_video", "run_calibrate"},
     {"stereo_video", "video_writer", "window", "output", "checkpoint"},
     {"align", "video", "images", "download", "settings", "prompts"},
-    {"sites"},
-    {"http", "sources", "pipeline", "render", "script"},
+    {"web", "sources", "pipeline", "render", "script"},
 )
 
 # Slow to import, or optional.

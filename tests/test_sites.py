@@ -10,7 +10,7 @@ import pytest
 from crestereo.app import commands
 from crestereo.app import video as openers
 from crestereo.app.settings import TwoVideosSettings, UnifiedVideoSettings
-from crestereo.app.sites import SiteStream, find_streams, open_with_cap_from_youtube, rank_streams
+from crestereo.app.web import SiteStream, find_streams, open_with_cap_from_youtube, rank_streams
 from crestereo.errors import SourceError
 from tests.app_helpers import BLOCK, write_video
 from tests.tiny_models import lite_model

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from crestereo.app import video as openers
-from crestereo.app.sites import SiteStream
 from crestereo.app.sources import Kind, Source, parse_video
 from crestereo.app.stereo_video import OneVideo, TwoVideos
 from crestereo.app.video import Video, open_video
+from crestereo.app.web import SiteStream
 from crestereo.errors import SourceError
 from crestereo.layouts import Layout, split_frame
 from tests.app_helpers import damage_frames, frame_number, save, texture, write_video
@@ -369,7 +369,7 @@ GREYS = [np.full((64, 64, 3), 10 * n, np.uint8) for n in range(6)]
 @pytest.fixture
 def cameras(monkeypatch: pytest.MonkeyPatch) -> dict[int, Capture]:
     """Let cameras 0 and 1 play images."""
-    found = {0: Capture(5 * GREYS), 1: Capture([GREYS[0], None, None, *GREYS[1:4]])}
+    found = {0: Capture(50 * GREYS), 1: Capture([GREYS[0], None, None, *GREYS[1:4]])}
     monkeypatch.setattr(cv2, "VideoCapture", found.__getitem__)
     return found
 

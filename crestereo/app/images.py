@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from crestereo.app import http
+from crestereo.app import web
 from crestereo.app.align import advise
 from crestereo.app.pipeline import TimeoutExceeded, call_within
 from crestereo.app.script import say, warn
@@ -70,7 +70,7 @@ def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
     """
     try:
         data = _load(source)
-    except http.StatusError as exc:
+    except web.StatusError as exc:
         image = _load_as_browser(source.text) if exc.code == FORBIDDEN else None
         if image is None:
             raise
@@ -200,7 +200,7 @@ def _too_large(name: object, limit: int) -> SourceError:
 
 def _fetch(url: str) -> bytes:
     end = time.monotonic() + TIMEOUT_S
-    with http.get(url, {"Accept": "image/*,*/*;q=0.5"}, read_s=TIMEOUT_S) as response:
+    with web.get(url, {"Accept": "image/*,*/*;q=0.5"}, read_s=TIMEOUT_S) as response:
         kind = response.headers.get("Content-Type", "").lower()
         if kind.startswith("text/") and not kind.startswith("text/plain"):
             raise SourceError(f"{url} is a web page, not an image; give the image's address")

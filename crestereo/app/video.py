@@ -26,11 +26,11 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from crestereo.app import http
+from crestereo.app import web
 from crestereo.app.pipeline import ClosedError, Pipeline, TimeoutExceeded, call_within
 from crestereo.app.script import notify, warn
-from crestereo.app.sites import find_streams, open_with_cap_from_youtube
 from crestereo.app.sources import Kind, Source, first_of_sequence
+from crestereo.app.web import find_streams, open_with_cap_from_youtube
 from crestereo.errors import SourceError
 from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
@@ -368,10 +368,10 @@ def open_video(
 
 
 def _open_recording(source: Source, target_height: int, cookies_from_browser: str | None) -> Video:
-    web = source.kind is Kind.WEB
-    if web and not _is_video(source.text):
+    remote = source.kind is Kind.WEB
+    if remote and not _is_video(source.text):
         return _open_site(source, target_height, cookies_from_browser)
-    return _open_container(source, http.encoded(source.text) if web else source.text)
+    return _open_container(source, web.encoded(source.text) if remote else source.text)
 
 
 def _open_camera(source: Source, size: tuple[int, int] | None, fps: float | None) -> Video:
@@ -432,7 +432,7 @@ def _open_container(
     except TimeoutExceeded as exc:
         raise SourceError(f"{source} gave no frame within {2 * TIMEOUT_S:g} s; {advice}") from exc
     except (av.error.FFmpegError, OSError, ValueError) as exc:
-        reason = http.one_line(getattr(exc, "strerror", None) or exc)
+        reason = web.one_line(getattr(exc, "strerror", None) or exc)
         raise SourceError(f"cannot open {source}: {reason}; {advice}") from exc
     video.reopen = lambda: _open_container(source, location, headers)
     return video
@@ -442,9 +442,9 @@ def _is_video(url: str) -> bool:
     """Return whether an address is a video, or raise SourceError."""
     named = PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES
     try:
-        with http.get(url, read_s=TIMEOUT_S) as response:
+        with web.get(url, read_s=TIMEOUT_S) as response:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    except http.StatusError as exc:
+    except web.StatusError as exc:
         if exc.code == 401 and "@" in urlsplit(url).netloc:
             return True  # FFmpeg knows digest authentication too
         if named:
