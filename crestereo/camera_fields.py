@@ -66,8 +66,8 @@ _TEXTS = "fisheye", "model", "scale"
 _SIDE = r"(?:cam(?:era)?)?(left|right|[lr012])(?:cam(?:era)?)?"
 _ANCESTOR = re.compile(r"(?:cam(?:era)?|sensor)?([lr012])|.*(left|right).*")
 _ZED_SIZES = {
-    "2K": (2208, 1242), "FHD": (1920, 1080), "FHD1200": (1920, 1200), "HD": (1280, 720),
-    "HD1200": (1920, 1200), "SVGA": (960, 600), "VGA": (672, 376),
+    "4K": (3840, 2160), "QHDPLUS": (3200, 1800), "2K": (2208, 1242), "FHD1200": (1920, 1200),
+    "FHD": (1920, 1080), "HD": (1280, 720), "SVGA": (960, 600), "VGA": (672, 376),
 }  # fmt: skip
 _MOST_BYTES = 10_000_000
 
@@ -160,7 +160,7 @@ def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
         raise ValueError("no names")
     if "cameraData" in tree:
         return _depthai(tree)
-    if any(str(name).startswith("LEFT_CAM_") for name in tree):
+    if any(str(name).upper().startswith("LEFT_CAM_") for name in tree):
         return _zed(tree, image_shape)
     for left, right in (("P_rect_02", "P_rect_03"), ("P2", "P3"), ("P_rect_00", "P_rect_01")):
         if left in tree and right in tree:  # KITTI
@@ -172,34 +172,39 @@ def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
 
 
 def _zed(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
-    """Return the cameras of the resolution that fits the images best.
-
-    Their programs pass T = (baseline, TY, TZ) to stereoRectify, where -T has the same effect.
-    """
-    names = [name[9:] for name in tree if name.startswith("LEFT_CAM_")]
+    """Return the cameras of the resolution that fits the images best."""
+    sections: dict[str, dict[str, str]] = {
+        name.upper(): dict(section) for name, section in tree.items()
+    }
+    names = [name[9:] for name in sections if name.startswith("LEFT_CAM_")]
     known = [name for name in names if name in _ZED_SIZES]
     if not known:
-        raise UsageError(f"unknown resolutions of a ZED camera: {', '.join(names)}")
+        raise UsageError(f"a ZED camera with unknown resolutions: {', '.join(names)}")
     height, width = image_shape or _ZED_SIZES[known[0]][::-1]
 
-    def misfit(name: str) -> tuple[float, float]:
-        w, h = _ZED_SIZES[name]
-        return abs(w / h - width / height) > 0.01, abs(np.log(w / width))
+    def misfit(name: str) -> tuple[bool, float]:
+        full = _ZED_SIZES[name]
+        return abs(full[0] / full[1] - width / height) > 0.01, abs(np.log(full[0] / width))
 
     chosen = min(known, key=misfit)
-    stereo = tree["STEREO"]
+    stereo = sections["STEREO"]
 
     def value(name: str) -> float:
-        return float(stereo.get(f"{name}_{chosen}".lower(), stereo.get(name.lower(), 0)))
+        shared = stereo.get(name.lower(), "0")
+        return float(stereo.get(f"{name}_{chosen}".lower(), shared))
 
-    if "baseline" not in stereo:
-        raise UsageError("the baseline is missing in [STEREO]")
+    sides = [
+        {**sections[f"{side}_CAM_{chosen}"], **sections.get(f"{side}_DISTO", {})}
+        for side in ("LEFT", "RIGHT")
+    ]
+    fisheye = "k4" in sides[0] and "p1" not in sides[0]
     return {
-        "left": tree[f"LEFT_CAM_{chosen}"],
-        "right": tree[f"RIGHT_CAM_{chosen}"],
+        "left": sides[0],
+        "right": sides[1],
         "size": list(_ZED_SIZES[chosen]),
+        "model": "fisheye" if fisheye else "pinhole",
         "R": [value("RX"), value("CV"), value("RZ")],
-        "T": [-value(name) / 1000 for name in ("Baseline", "TY", "TZ")],
+        "T": [-float(stereo["baseline"]) / 1000, value("TY") / 1000, value("TZ") / 1000],
     }
 
 

@@ -9,7 +9,7 @@ Sources of the formats:
 - EuRoC: https://projects.asl.ethz.ch/datasets/doku.php?id=kmavvisualinertialdatasets
 - Kalibr: https://github.com/ethz-asl/kalibr/wiki/yaml-formats
 - ORB-SLAM3: https://github.com/UZ-SLAMLab/ORB_SLAM3/blob/master/Calibration_Tutorial.pdf
-- ZED: https://github.com/stereolabs/zed-open-capture/blob/master/examples/include/calibration.hpp
+- ZED: https://github.com/stereolabs/zed-opencv-calibration (millimetres)
 - DepthAI: https://docs.luxonis.com/hardware/platform/depth/calibration/ (centimetres)
 - RealSense: https://github.com/IntelRealSense/librealsense/wiki/Projection-in-RealSense-SDK-2.0
 - stereodemo: https://github.com/nburrus/stereodemo
@@ -246,6 +246,8 @@ def _transform(fields: Fields) -> Matrix | None:
         values = _get(fields, name, 1)
         if values is not None:
             return _motion(values) if name == "RT" else np.linalg.inv(_motion(values))
+    if ("pose", None) in fields:
+        raise UsageError("this is one camera; give the files of the left and the right one")
     poses = _both(fields, "pose", _motion)  # from the camera to the body
     if poses is not None:
         return np.asarray(np.linalg.inv(poses[1]) @ poses[0])
@@ -308,6 +310,8 @@ def _calibration(fields: Fields, image_shape: tuple[int, int] | None, name: str)
         if height is None:
             raise UsageError("the file does not record the height of its images; give image_shape")
         pair, rectification = _rectified(pair, pair.matrices, (height, width), fisheye)
+    elif not pair.projections and pair.distortions and np.any(pair.distortions[0]):
+        notes.append(f"{name} has no relative pose of two cameras: the images must be rectified")
     left, right = pair.rectified
     baseline_m = _baseline(fields, pair, float(left[0, 0]))
     camera = CameraConfig(
@@ -341,7 +345,8 @@ def _rectified(
     if pair.transform is not None and not (rotations and projections):
         (k1, k2), (d1, d2) = matrices, distortions
         model = FISHEYE if fisheye else len(d1)
-        rig = Rig(shape, model, (k1, d1), (k2, d2), pair.transform[:3, :3], pair.transform[:3, 3:])
+        turn, shift = (pair.transform[:3, part].copy() for part in (slice(3), slice(3, 4)))
+        rig = Rig(shape, model, (k1, d1), (k2, d2), turn, shift)
         r1, r2, p1, p2, _ = rig.rectification()
         rotations, projections = (r1, r2), projections or (p1, p2)
     if rotations is None or projections is None:
