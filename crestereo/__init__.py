@@ -23,7 +23,8 @@ from crestereo.errors import (
 from crestereo.models import ModelSpec
 
 if TYPE_CHECKING:
-    from crestereo.camera import CameraConfig
+    from crestereo.camera import Calibration, CameraConfig
+    from crestereo.camera_files import read_calibration
     from crestereo.estimator import CREStereo
     from crestereo.types import DisparityResult, StereoPair
 
@@ -32,6 +33,7 @@ __version__ = "2.0.0"
 __all__ = [
     "CREStereo",
     "CREStereoError",
+    "Calibration",
     "CameraConfig",
     "Cancelled",
     "DisparityResult",
@@ -46,14 +48,17 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "__version__",
+    "read_calibration",
 ]
 
 # These import OpenCV and numpy, which would delay the first prompt of a script.
 _LATE = {
     "CREStereo": ".estimator",
+    "Calibration": ".camera",
     "CameraConfig": ".camera",
     "DisparityResult": ".types",
     "StereoPair": ".types",
+    "read_calibration": ".camera_files",
 }
 
 

@@ -18,11 +18,13 @@ def test_the_export_list_is_the_public_face():
     assert sorted(crestereo.__all__) == crestereo.__all__
     assert set(crestereo.__all__) == {
         "CREStereo",
+        "Calibration",
         "CameraConfig",
         "DisparityResult",
         "ModelSpec",
         "StereoPair",
         "__version__",
+        "read_calibration",
         *(
             name
             for name, value in vars(errors).items()
