@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
+import tokenize
 import zipfile
 from collections.abc import Iterator, Sequence
 from configparser import ConfigParser
@@ -31,13 +33,13 @@ COEFFICIENTS = "k1", "k2", "p1", "p2", "k3", "k4", "k5", "k6"
 DAMAGE = (
     ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SystemError, EOFError,
     RecursionError, NotImplementedError, zipfile.BadZipFile, zipfile.LargeZipFile, IniError,
-    SyntaxError, yaml.YAMLError, cv2.error,
+    SyntaxError, tokenize.TokenError, yaml.YAMLError, cv2.error,
 )  # fmt: skip
 # Name -> aliases, in lower case without punctuation; a side may precede or follow each.
 _MATRICES = {
     "K": "k m mtx matrix cameramatrix intrinsic intrinsics intrinsicmatrix intrinsicsmatrix cam",
     "D": "d dist disto distcoeffs distcoeff distcoefs distortion distortioncoefficients "
-    "distortioncoeffs distortioncoeff distortioncoef coeffs coefficients kc",
+    "distortioncoeffs distortioncoeff distortioncoef distcoef coeffs coefficients kc",
     "R": "r rot rotation rotationmatrix",
     "T": "t trans translation translationvector",
     "RT": "tcncnm1 rt",
@@ -79,9 +81,15 @@ def read_fields(paths: Sequence[str | Path], image_shape: tuple[int, int] | None
     if len(trees) == 2 and not any(side for each in named for _, side, _ in each):
         named = [list(_named({"left": trees[0], "right": trees[1]}))]
     found = [each for names in named for each in names]
-    first = 0 if any(side == "0" for _, side, _ in found) else 1
-    sides = {"": None, "l": 0, "r": 1, str(first): 0, str(first + 1): 1}
-    return {(name, sides[side]): value for name, side, value in found if side in sides}
+    fields: Fields = {}
+    for name, side, value in found:
+        used = {other for each, other, _ in found if each == name} & {"0", "2"}
+        used = used or {other for _, other, _ in found} & {"0"}
+        first = 0 if "0" in used else 1
+        sides = {"": None, "l": 0, "r": 1, str(first): 0, str(first + 1): 1}
+        if side in sides:
+            fields[name, sides[side]] = value
+    return fields
 
 
 # --- syntax -------------------------------------------------------------------------------------
@@ -117,7 +125,8 @@ def _text_tree(text: str) -> Tree:
     # As OpenCV writes and reads it: "%YAML:1.0", and no space after a colon.
     text = re.sub(r"^%.*$", "", text.replace("\t", "  "), flags=re.MULTILINE)
     text = re.sub(r"^(\s*[\w.]+):(?=[^\s:])", r"\1: ", text, flags=re.MULTILINE)
-    return next(iter(yaml.load_all(text, Loader=yaml.BaseLoader)))  # scalars stay text
+    loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # scalars stay text
+    return next(iter(yaml.load_all(text, Loader=loader)), None)
 
 
 def _numbers(words: Sequence[Any]) -> Matrix | None:
@@ -279,8 +288,9 @@ def _named(tree: Tree) -> Iterator[tuple[str, str, Any]]:
 
 
 def _leaves(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if isinstance(tree, dict) and "data" in tree and "cols" in tree:
-        data, count = _flat(tree["data"]), int(tree["rows"]) * int(tree["cols"])
+    if isinstance(tree, dict) and "data" in tree and {"cols", "sizes"} & set(tree):
+        sizes = _flat(tree["sizes"]) if "sizes" in tree else [tree["rows"], tree["cols"]]
+        data, count = _flat(tree["data"]), math.prod(map(int, sizes))
         if len(data) != count:
             raise UsageError(f"{'.'.join(path)} has {len(data)} numbers in place of {count}")
         yield path, data
@@ -306,13 +316,13 @@ def _value(name: str, path: str, words: list[Any]) -> Any:
     """Return the numbers or the text of a field, None for text where a matrix may be."""
     if name in _TEXTS:
         return re.sub(r"[^a-z0-9]", "", str(words[0]).lower())
-    numbers = _numbers(words)
-    if numbers is None:
-        if name in _MATRICES and not any(_numbers([word]) is not None for word in words):
-            return None
-        raise UsageError(f"{path} has text in place of a number")
-    if not np.isfinite(numbers).all():
-        raise UsageError(f"{path} has a number that is not finite")
+    if name in _MATRICES and all(_numbers([word]) is None for word in words):
+        return None
+    for word in words:
+        number = _numbers([word])
+        if number is None or not np.isfinite(number[0]):
+            raise UsageError(f"{path} has {str(word)[:20]!r} in place of a number")
+    numbers = np.array([float(word) for word in words])
     if name in _SCALARS:
         return float(numbers[0])
     if len(numbers) not in _COUNTS[name]:
