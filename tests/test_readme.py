@@ -274,7 +274,7 @@ def test_every_setting_is_in_the_table_with_its_flag() -> None:
         assert {flag for flag in missing if flag not in shown} <= ALIASES
 
 
-ALIASES = {"--baseline", "--focal-length", "--sync-offset", "--save", "--no-save"}
+ALIASES = {"--baseline", "--focal-length", "--fov", "--sync-offset", "--save", "--no-save"}
 """Other names of a flag, and the positive form of one that is on by default."""
 
 

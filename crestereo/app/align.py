@@ -123,7 +123,7 @@ def fit_calibration(
     if trusted:
         return found, [*remarks, f"WARNING: {contradiction}; metres are kept as asked"]
     lost = "true proportions" if given.relative else "metres"
-    advice = f"no {lost}, which --trust-calibration gives all the same"
+    advice = f"no {lost}, which --trust-calibration keeps"
     return None, [f"WARNING: {contradiction}: it is for other images or another rig; {advice}"]
 
 
