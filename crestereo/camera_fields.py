@@ -1,4 +1,4 @@
-"""Find names and values of the field in calibration files of any syntax.
+"""Find known names and values in calibration files of any syntax.
 
 A file becomes a tree, whatever its syntax; the names that tools use are looked up in one table.
 """
@@ -75,7 +75,7 @@ _MOST_BYTES = 10_000_000
 
 
 def read_fields(paths: Sequence[str | Path], image_shape: tuple[int, int] | None) -> Fields:
-    """Return the known values of one file, of both cameras' files, or of complementary ones."""
+    """Return the known values of one file or two."""
     trees = [_special(_tree(path), image_shape) for path in paths]
     named = [list(_named(tree)) for tree in trees]
     if len(trees) == 2 and not any(side for each in named for _, side, _ in each):
@@ -138,7 +138,7 @@ def _numbers(words: Sequence[Any]) -> Matrix | None:
 
 
 def _matrix_tree(values: Matrix) -> Tree:
-    """Return the tree of nameless numbers: K, with or without the baseline [m], or Q."""
+    """Return the tree of nameless numbers: K, K and baseline, or Q."""
     flat = values.ravel()
     if len(flat) == 16:
         return {"Q": flat}
@@ -164,7 +164,7 @@ def _xml_tree(element: ElementTree.Element) -> Tree:
 
 
 def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
-    """Return the tree of a tool with the names and units of the table."""
+    """Return the tree with the names and units of the table."""
     if not isinstance(tree, dict):
         raise ValueError("no names")
     if "cameraData" in tree:
@@ -218,7 +218,7 @@ def _zed(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
 
 
 def _depthai(tree: Tree) -> Tree:
-    """Return the left and the right camera, and the way between their sockets."""
+    """Return both cameras, and the way between their sockets."""
     data = tree["cameraData"]
     pairs = data.items() if isinstance(data, dict) else data
     cameras = {int(socket): camera for socket, camera in pairs}
@@ -313,7 +313,7 @@ def _flat(value: Any) -> list[Any]:
 
 
 def _value(name: str, path: str, words: list[Any]) -> Any:
-    """Return the numbers or the text of a field, None for text where a matrix may be."""
+    """Return the value of a field, None for text where numbers belong."""
     if name in _TEXTS:
         return re.sub(r"[^a-z0-9]", "", str(words[0]).lower())
     if name in _MATRICES and all(_numbers([word]) is None for word in words):

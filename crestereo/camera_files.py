@@ -59,7 +59,7 @@ _MOST_PX = 100_000
 def read_calibration(
     paths: str | Path | Sequence[str | Path], *, image_shape: tuple[int, int] | None = None
 ) -> Calibration:
-    """Read the calibration of a stereo camera from one file, or from those of both cameras.
+    """Read the calibration of a stereo camera from one file or two.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def _files(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Matrices of the left and the right camera, None where the files have none."""
+    """Matrices of both cameras, None where the files have none."""
 
     matrices: Both | None  # K1, K2
     distortions: Both | None
@@ -126,7 +126,7 @@ class _Pair:
 
     @property
     def shift(self) -> Matrix:
-        """Return where the left camera is in the right one, in x and y [m]; 0 where unknown."""
+        """Return x and y of the left camera, seen from the right."""
         if self.projections is not None:
             p1, p2 = self.projections
             return np.asarray((p2[:2, 3] - p1[:2, 3]) / p1[0, 0])
@@ -241,7 +241,7 @@ def _motion(values: Matrix) -> Matrix:
 
 
 def _transform(fields: Fields) -> Matrix | None:
-    """Return the way from the left to the right camera, (4, 4), of any notation."""
+    """Return the way from the left to the right camera, (4, 4)."""
     for name in ("RT", "inverse RT"):
         values = _get(fields, name, 1)
         if values is not None:
@@ -326,7 +326,7 @@ def _calibration(fields: Fields, image_shape: tuple[int, int] | None, name: str)
 
 
 def _is_fisheye(fields: Fields) -> bool:
-    """Return whether the lens model is that of cv2.fisheye; refuse models that OpenCV lacks."""
+    """Return whether lenses are of cv2.fisheye; refuse models unknown to OpenCV."""
     models = {value for (name, _), value in fields.items() if name == "model"}
     distorted = any(np.any(value) for (name, _), value in fields.items() if name == "D")
     for model in models:
@@ -339,7 +339,7 @@ def _is_fisheye(fields: Fields) -> bool:
 def _rectified(
     pair: _Pair, matrices: Both, shape: tuple[int, int], fisheye: bool
 ) -> tuple[_Pair, Rectification | None]:
-    """Complete R1, R2, P1 and P2; return None where they change nothing or stay unknown."""
+    """Complete R1, R2, P1, P2; return None where they change nothing."""
     distortions = pair.distortions or (np.zeros(4), np.zeros(4))
     rotations, projections = pair.rotations, pair.projections
     if pair.transform is not None and not (rotations and projections):
@@ -388,7 +388,7 @@ def _baseline(fields: Fields, pair: _Pair, focal_px: float) -> float | None:
 def _size(
     fields: Fields, cameras: Both, image_shape: tuple[int, int] | None
 ) -> tuple[tuple[int, int | None], str]:
-    """Return width and height of the file's images, and half a sentence where they are a guess."""
+    """Return the size of the file's images, and a remark."""
     recorded = []
     for at, name in enumerate(("width", "height")):
         sizes = {value for (each, _), value in fields.items() if each == name}
@@ -412,7 +412,7 @@ def _size(
 
 
 def _ratio(matrix: Matrix, image_shape: tuple[int, int]) -> float:
-    """Return the size of the images in sizes of those that a camera matrix is for."""
+    """Return the size of the images over that of a camera matrix."""
     middles = 2 * matrix[1, 2] + 1, 2 * matrix[0, 2] + 1
     for ratio in _RATIOS:
         found = [middle * ratio / side for middle, side in zip(middles, image_shape, strict=True)]

@@ -78,7 +78,9 @@ def baseline_of_length(
     *,
     pixels: NDArray[np.float32] | None = None,
 ) -> float:
-    """Return the baseline [m] with which two points (row, column) are `length_m` apart.
+    """Return the baseline [m] that a known length implies.
+
+    With it the points `ends` (row, column) of the map are `length_m` apart.
 
     Each is the median of its neighbourhood. `pixels` as in `point_cloud`.
 

@@ -116,7 +116,7 @@ class RowsCheck(NamedTuple):
 
 
 def check_rows(pairs: Iterable[StereoPair]) -> RowsCheck | None:
-    """Return how far matches of rectified pairs are from their rows; None where there are few."""
+    """Return how far matches are from their rows; None for few."""
     copies = [WorkingCopies.of(pair.left, pair.right) for pair in pairs]
     found = [each for each in map(match_copies, copies) if not too_few(each)]
     if not found:

@@ -120,7 +120,7 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
 
 
 def _focal_mm(data: bytes) -> float | None:
-    """Return the 35 mm equivalent of the focal length in EXIF data, None where it is not there."""
+    """Return the 35 mm equivalent focal length of EXIF data, or None."""
     if b"Exif" not in data[: 1 << 16] and b"eXIf" not in data[: 1 << 16]:
         return None
     from PIL import ExifTags, Image  # noqa: PLC0415  slow to import

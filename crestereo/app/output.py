@@ -234,7 +234,7 @@ def save_record(path: Path, record: dict[str, Any]) -> None:
 
 
 def report_camera(settings: ImageSettings, aligner: Aligner) -> None:
-    """Print how a calibration fits the images, and the camera that `max_distance` assumes."""
+    """Print how a calibration fits, and what `max_distance` assumes."""
     for remark in aligner.remarks:
         (warn if remark.startswith("WARNING") else say)(remark)
     if aligner.calibration is not None and aligner.calibration.relative:
@@ -247,7 +247,7 @@ def report_camera(settings: ImageSettings, aligner: Aligner) -> None:
 
 
 def measure_baseline(disparity: DisparityMap, settings: ImageSettings, aligner: Aligner) -> None:
-    """Give a calibration the baseline that a known length in a first map implies."""
+    """Set the baseline that a known length in a map implies."""
     if settings.length is None or aligner.calibration is None:
         return
     *ends, length_m = settings.length

@@ -154,7 +154,7 @@ class ImageSettings(CommonSettings):
     def calibration_for(
         self, shape: tuple[int, int], recorded_focal_px: float | None = None
     ) -> Calibration | None:
-        """Return the calibration of images of a shape (H, W), None where none is known.
+        """Return the calibration of images (H, W), None where none is known.
 
         `recorded_focal_px`: what their camera recorded, for want of a setting.
         """
