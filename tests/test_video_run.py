@@ -13,7 +13,7 @@ import pytest
 from crestereo.alignment import AlignedPair, PairCheck, Verdict, plan_alignment
 from crestereo.app import run_video as video_run
 from crestereo.app import script
-from crestereo.app.align import ReadyPair
+from crestereo.app.align import Aligner, ReadyPair
 from crestereo.app.run_video import run_video
 from crestereo.errors import Cancelled, ModelError
 from crestereo.estimator import CREStereo
@@ -31,7 +31,7 @@ def test_what_is_done_to_the_pairs_is_said_again_when_it_changes(
     check = PairCheck(Verdict.RECTIFIED, 0, 0.0, (96, 128))
     planned = plan_alignment(check)
 
-    class Telling:
+    class Telling(Aligner):
         def __call__(self, pair: StereoPair) -> ReadyPair:
             note, doubt = next(found)
             plan = planned if note == "aligned" else None
@@ -45,7 +45,7 @@ def test_what_is_done_to_the_pairs_is_said_again_when_it_changes(
     settings = video_settings(tmp_path, warm_start=True)
     run_video(still_video(tmp_path), estimator, settings)
     estimator.priors.clear()
-    monkeypatch.setattr(video_run, "Aligner", lambda *args: Telling())
+    monkeypatch.setattr(video_run, "Aligner", Telling)
     run_video(still_video(tmp_path), estimator, settings)
     # then both findings are said once, with the doubt, and the old map starts nothing
     out, err = capsys.readouterr()
