@@ -81,15 +81,9 @@ def read_fields(paths: Sequence[str | Path], image_shape: tuple[int, int] | None
     if len(trees) == 2 and not any(side for each in named for _, side, _ in each):
         named = [list(_named({"left": trees[0], "right": trees[1]}))]
     found = [each for names in named for each in names]
-    fields: Fields = {}
-    for name, side, value in found:
-        used = {other for each, other, _ in found if each == name} & {"0", "2"}
-        used = used or {other for _, other, _ in found} & {"0"}
-        first = 0 if "0" in used else 1
-        sides = {"": None, "l": 0, "r": 1, str(first): 0, str(first + 1): 1}
-        if side in sides:
-            fields[name, sides[side]] = value
-    return fields
+    first = 0 if any(side == "0" for _, side, _ in found) else 1
+    sides = {"": None, "l": 0, "r": 1, str(first): 0, str(first + 1): 1}
+    return {(name, sides[side]): value for name, side, value in found if side in sides}
 
 
 # --- syntax -------------------------------------------------------------------------------------

@@ -310,8 +310,8 @@ def _calibration(fields: Fields, image_shape: tuple[int, int] | None, name: str)
         if height is None:
             raise UsageError("the file does not record the height of its images; give image_shape")
         pair, rectification = _rectified(pair, pair.matrices, (height, width), fisheye)
-    elif not pair.projections and pair.distortions and np.any(pair.distortions[0]):
-        notes.append(f"{name} has no relative pose of two cameras: the images must be rectified")
+    if rectification is None and pair.distortions and np.any(pair.distortions[0]):
+        notes.append(f"{name} lacks what raw images need (K, D, R, T of both): rectify them before")
     left, right = pair.rectified
     baseline_m = _baseline(fields, pair, float(left[0, 0]))
     camera = CameraConfig(

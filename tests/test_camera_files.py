@@ -65,7 +65,7 @@ NAMES = {
     "camera": {"K1": "cameraMatrix1", "D1": "distCoef1", "K2": "cameraMatrix2", "D2": "distCoef2"},
     "sides": {"K1": "mtx_left", "D1": "dist_left", "K2": "mtx_right", "D2": "dist_right"},
     "letters": {"K1": "mtxL", "D1": "distL", "K2": "mtxR", "D2": "distR"},
-    "zero": {"K1": "K_0", "D1": "D_0", "K2": "K_1", "D2": "D_1"},
+    "zero": {f"{name}{i}": f"{name}_{i - 1}" for name in "KDRP" for i in (1, 2)},
 }  # fmt: skip
 
 
@@ -135,6 +135,7 @@ def kalibr(folder, model="radtan", rig=SIDES):
             "T_cam_imu": (np.linalg.inv(BODY)).tolist(), "rostopic": f"/cam{number}/image_raw",
         }  # fmt: skip
     chain["cam1"]["T_cn_cnm1"] = RT.tolist()
+    chain["cam2"] = {**chain["cam0"], "T_cn_cnm1": BODY.tolist()}  # a third one
     return text(folder / "camchain.yaml", yaml.safe_dump(chain))
 
 
