@@ -84,6 +84,7 @@ class CameraConfig:
 
 
 _LEAST_BASELINE_M, _MOST_BASELINE_M = 0.001, 5.0
+_MOST_CM = 40.0  # a larger number is in millimetres
 _LEAST_FOCAL, _MOST_FOCAL = 0.3, 10.0  # widths of the image: 118 and 6 degrees wide
 _ASPECT_ERROR = 0.01
 _FAR_OFF_CENTRE = 0.2  # share of the width
@@ -268,9 +269,11 @@ def camera_doubts(camera: CameraConfig, *, relative: bool = False) -> list[str]:
     width, baseline_m, focal_px = camera.image_width_px, camera.baseline_m, camera.focal_px
     doubts = []
     if not relative and not _LEAST_BASELINE_M <= baseline_m <= _MOST_BASELINE_M:
+        unit, size = ("centimetres", 100) if baseline_m < _MOST_CM else ("millimetres", 1000)
+        likely = f"; if the unit was {unit}, it is {baseline_m / size:g} m"
         doubts.append(
             f"a baseline of {baseline_m:g} m is doubtful: it must be in metres, and the squares of "
-            f"a calibration board too; if the unit was millimetres, it is {baseline_m / 1000:g} m"
+            f"a calibration board too{likely if baseline_m > 1 else ''}"
         )
     if not _LEAST_FOCAL <= focal_px / width <= _MOST_FOCAL:
         doubts.append(

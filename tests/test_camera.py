@@ -36,6 +36,7 @@ def test_offsets_must_be_finite():
     [
         ({}, None),
         ({"baseline_m": 80.0}, "80 m is doubtful.*millimetres, it is 0.08 m"),
+        ({"baseline_m": 8.0}, "8 m is doubtful.*centimetres, it is 0.08 m"),
         ({"baseline_m": 0.0005}, "baseline of 0.0005 m"),
         ({"focal_px": 4.2}, "not in millimetres"),
         ({"principal_px": (159.5, 119.5)}, "another size"),
