@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from crestereo.types import BGRImage, DisparityMap
 
-NEW_SHARE = 0.35
-"""Share of the new frame where it agrees with the last one."""
+NEW_SHARE, REST_SHARE = 0.35, 0.2
+"""Share of the new frame where it agrees with the last one, and where the image is at rest."""
 AGREE_PX, JUMP_PX = 0.5, 1.5
 """Change up to which both agree, and from which the new frame counts alone."""
 HOLD_FRAMES, HOLD_STEP_PX, REST_FRAMES = 20, 0.3, 10
@@ -71,8 +71,10 @@ class Steady:
         carried, held, rest = (cv2.remap(m, x, y, interpolation=cv2.INTER_LINEAR) for m in last[1:])
         edge = cv2.dilate(carried, np.ones((5, 5))) - found > JUMP_PX
         match[edge & (still == 0)] = 0  # what a moving thing uncovers has no past
-        rest = np.where(still > 0, rest + 1, 0).astype(np.float32)
-        correction, held = _correct(found - carried, match, rest, held)
+        # noise interrupts the rest for a frame, a thing that moves for more
+        rest = np.where(still > 0, np.minimum(rest + 1, 2 * REST_FRAMES), rest / 2)
+        rest = rest.astype(np.float32)
+        correction, held = _correct(found - carried, match, rest * still, held)
         self.state = grey, found + correction, held, rest
         return disparity + cv2.resize(correction, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -96,8 +98,9 @@ class Steady:
         match = np.clip(2 - change / limit, 0, 1)
         match[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = 0
         rest = np.abs(cv2.blur(cv2.subtract(before, grey, dtype=cv2.CV_32F), (5, 5)))
-        still = cv2.erode((rest < limit / 2).astype(np.float32), np.ones((9, 9)))
-        if not _camera_rests(grey, rest < limit / 2):
+        quiet = rest < 1.2 + 3 * min(float(np.median(change[::4, ::4])), 1.6)
+        still = cv2.erode(quiet.astype(np.float32), np.ones((9, 9)))
+        if not _camera_rests(grey, quiet):
             still[:] = 0
         x, y = (np.where(still > 0, at, to) for at, to in ((columns, x), (rows, y)))
         match = cv2.erode(match, np.ones((3, 3)))
@@ -130,8 +133,9 @@ def _correct(change: Plane, match: Plane, rest: Plane, held: Plane) -> tuple[Pla
     change -= np.where(rest > 0, 0, drift)
     size = np.abs(change)
     agree = match * np.clip((JUMP_PX - size) / (JUMP_PX - AGREE_PX), 0, 1)
-    correction = -(1 - NEW_SHARE) * agree * change
+    share = np.where(rest > REST_FRAMES, REST_SHARE, NEW_SHARE)
+    correction = -(1 - share) * agree * change
     jump = (size > AGREE_PX) & (rest > REST_FRAMES)
     held = np.where(jump, held + 1, 0).astype(np.float32)
-    slow = -np.sign(change) * np.maximum(size - HOLD_STEP_PX, (1 - NEW_SHARE) * size)
+    slow = -np.sign(change) * np.maximum(size - HOLD_STEP_PX, (1 - share) * size)
     return np.where(jump & (held <= HOLD_FRAMES), slow, correction).astype(np.float32), held
