@@ -33,6 +33,11 @@ MODELS = {4: cv2.CALIB_FIX_K3, 5: 0, 8: cv2.CALIB_RATIONAL_MODEL, FISHEYE: 0}
 MAX_ROWS = 0.0015  # vertical disparity (95 %) of a good calibration, of the image width
 MAX_FOCAL_SPREAD = 0.02  # between fits to different parts of the views
 LEAST_COVERED = 0.25  # of the area of an image
+MAX_OFFSET_S, STEP_S = 5.0, 0.005
+SPEED_S = 0.05  # before and after a time, between which a speed is measured
+MIN_TRACK = 20  # images that show the board
+LEAST_SHARED_S = 3.0
+CORRELATED = 0.8
 _QUICK = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-5
 _THOROUGH = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-8
 _FISHEYE_FLAGS = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # from 5.0 on
@@ -198,6 +203,45 @@ def covered_cells(points: Sequence[Values], shape: tuple[int, int]) -> Values:
         cv2.fillConvexPoly(area, scaled.round().astype(np.int32), color=1)
         cells |= area.reshape(_GRID, 8, _GRID, 8).mean(axis=(1, 3)) > 0.2
     return cells
+
+
+def board_centre(ids: Values, corners: Values, board_points: Values) -> Values | None:
+    """Return where the centre of a partly visible board is in an image, (2,)."""
+    homography, _ = cv2.findHomography(board_points[ids, :2], corners, method=0)
+    if homography is None:
+        return None
+    centre = board_points[:, :2].mean(axis=0, dtype=np.float64).reshape(1, 1, 2)
+    return np.asarray(cv2.perspectiveTransform(centre, homography)).reshape(2)
+
+
+def track_offset_s(left: Values, right: Values) -> float:
+    """Return how much later the right recording of a moving board was started [s].
+
+    Tracks are (N, 3): time [s], and x and y of the board's centre. NaN where their speeds do not
+    correlate, as of a board at rest.
+    """
+    if min(len(left), len(right)) < MIN_TRACK:
+        return np.nan
+    times = np.arange(left[0, 0], left[-1, 0], STEP_S)
+    speeds = _speed(left, times)
+    offsets = np.arange(-MAX_OFFSET_S, MAX_OFFSET_S + STEP_S, STEP_S)
+    scores = np.full(len(offsets), -1.0)
+    for i, offset in enumerate(offsets):
+        shared = (times - offset >= right[0, 0]) & (times - offset <= right[-1, 0])
+        if shared.sum() * STEP_S >= LEAST_SHARED_S:
+            a, b = speeds[shared], _speed(right, times[shared] - offset)
+            size = float(np.linalg.norm(a) * np.linalg.norm(b))
+            scores[i] = float((a * b).sum()) / size if size > 0 else -1.0
+    best = int(scores.argmax())
+    return float(offsets[best]) if scores[best] >= CORRELATED else np.nan
+
+
+def _speed(track: Values, times: Values) -> Values:
+    """Return the speed of a track at some times, (N, 2)."""
+    around = [times - SPEED_S, times + SPEED_S]
+    columns = [[np.interp(t, track[:, 0], track[:, k]) for t in around] for k in (1, 2)]
+    speeds = np.stack([after - before for before, after in columns], axis=1)
+    return np.asarray(speeds - speeds.mean(axis=0))
 
 
 def calibrate_stereo(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from crestereo.boards import Board
@@ -47,6 +48,9 @@ def test_two_folders_become_a_calibration(folders: Path) -> None:
     assert f"{COUNT} pairs searched" in done.stdout
     found = read_calibration(path).camera
     assert found.baseline_m == pytest.approx(RIG.baseline_m, rel=0.005)
+    for ending in ("coverage", "rectified"):
+        image = cv2.imdecode(np.fromfile(folders / f"rig_{ending}.png", np.uint8), cv2.IMREAD_COLOR)
+        assert image.shape == (480, 1280, 3)
     file = cv2.FileStorage(str(path), flags=cv2.FILE_STORAGE_READ)
     focal = file.getNode("K1").mat()[0, 0]
     assert focal == pytest.approx(RIG.left.matrix[0, 0], rel=0.005)

@@ -14,6 +14,7 @@ from crestereo.calibration import (
     View,
     calibrate_stereo,
     good_views,
+    track_offset_s,
     write_calibration,
 )
 from crestereo.errors import UsageError
@@ -121,3 +122,20 @@ def test_a_printed_board_has_its_size() -> None:
     assert "/MediaBox [0 0 841.8898 595.2756]" in pdf  # A4 in points
     sides = {line.split()[2] for line in pdf.splitlines() if line.endswith(" re")}
     assert sides == {"56.6929"}  # 20 mm
+
+
+@pytest.mark.parametrize("offset_s", [0.0, 0.73, -1.21])
+def test_the_offset_of_two_recordings_is_that_of_the_board(offset_s: float) -> None:
+    """The left camera sees at t what the right one sees at t - offset."""
+
+    def track(times, start_s, scale):
+        t = times + start_s
+        x = 300 + 100 * np.sin(1.7 * t) + 40 * np.sin(4.1 * t + 1)
+        y = 200 + 60 * np.sin(2.3 * t + 2)
+        return np.stack([times, scale * x - 50, scale * y + 10], axis=1)
+
+    left = track(np.arange(0, 15, 1 / 30), 0.0, 1.0)
+    right = track(np.arange(0, 15, 1 / 24), offset_s, 0.9)
+    assert track_offset_s(left, right) == pytest.approx(offset_s, abs=0.01)
+    still = left * [1, 0, 0]
+    assert np.isnan(track_offset_s(still, right))

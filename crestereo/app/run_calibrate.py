@@ -17,29 +17,36 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from crestereo.app.images import open_image
+from crestereo.app.output import save_image
 from crestereo.app.script import say, summary, warn
-from crestereo.app.settings import CalibrateSettings
+from crestereo.app.settings import OFF, CalibrateSettings
 from crestereo.app.sources import parse_image, parse_video
 from crestereo.app.stereo_video import OneVideo, PairStream, TwoVideos
 from crestereo.app.video import Video, open_video
 from crestereo.boards import Board, board_pdf, board_png
 from crestereo.calibration import (
+    FISHEYE,
     StereoCalibration,
     View,
+    board_centre,
     calibrate_stereo,
+    covered_cells,
     good_views,
     model_name,
     same_order,
+    track_offset_s,
     write_calibration,
 )
 from crestereo.errors import SourceError, UsageError
-from crestereo.formats import to_bgr8, write_bytes
+from crestereo.formats import decode_image, to_bgr8, write_bytes
 from crestereo.layouts import parse_layout, split_frame
+from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage, StereoPair
 
 MOST_VIEWS = 80  # more do not improve a fit
 LIVE_VIEWS = 60  # found by cameras before the fit
 WINDOW_S = 0.3  # of a video, of which the sharpest pair is searched
+TRACKED_S, TRACKED_PX = 20.0, 640  # time and width in which the offset is measured
 SAVE_S = 5.0  # between two copies of the points found so far
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 
@@ -158,8 +165,14 @@ def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
     )
     if len(views) > MOST_VIEWS:
         views = [views[i] for i in np.linspace(0, len(views) - 1, MOST_VIEWS).astype(int)]
+    if views:
+        coverage = save_image(_named(path, "_coverage.png"), _coverage(views, findings.shape))
+        say(f"saved {coverage} (where the board was in both images)")
     found = calibrate_stereo(views, board.points, findings.shape, say)
     _report(found)
+    if findings.example[0] > 0:
+        lines = save_image(_named(path, "_rectified.png"), _rectified(found, findings))
+        say(f"saved {lines} (a rectified pair: a point is on the same line in both images)")
     if found.problems:
         raise UsageError(f"no calibration was written: {'; '.join(found.problems)}")
     write_calibration(path, found.rig)
@@ -238,7 +251,32 @@ def _pairs(
 
 
 def _offset_s(left: Video, right: Video, settings: CalibrateSettings) -> float:
-    return 0.0
+    """Return how much later the right video was started, by the track of the moving board."""
+    if settings.sync == OFF or left.live or right.live:
+        return 0.0
+    say("estimating the time offset of the two videos by the moving board")
+    board = Board(settings.board, *settings.board_shape, settings.square_mm / 1000)
+    offset_s = track_offset_s(_track(left, board), _track(right, board))
+    if np.isnan(offset_s):
+        say("sync: the board moves too little to measure an offset, using 0 s")
+        return 0.0
+    say(f"sync: the right video was started {offset_s:+.3f} s later than the left one")
+    return offset_s
+
+
+def _track(video: Video, board: Board) -> Values:
+    """Return time and centre of the board in the beginning of a video, (N, 3)."""
+    found = []
+    for frame in video.frames():
+        if frame.time_s > TRACKED_S:
+            break
+        height, width = frame.image.shape[:2]
+        small = resize_image(frame.image, (round(height * TRACKED_PX / width), TRACKED_PX))
+        seen = board.find(small if width > TRACKED_PX else frame.image)
+        centre = None if seen is None else board_centre(*seen, board.points)
+        if centre is not None:
+            found.append([frame.time_s, *centre])
+    return np.array(found).reshape(-1, 3)
 
 
 def _sharpest(stream: PairStream, step: int) -> Iterator[StereoPair]:
@@ -318,6 +356,44 @@ def _report(found: StereoCalibration) -> None:
         f"the board covered {100 * found.covered[0]:.0f} % of the left and "
         f"{100 * found.covered[1]:.0f} % of the right image"
     )
+
+
+def _coverage(views: Sequence[View], shape: tuple[int, int]) -> BGRImage:
+    """Return both images with the points of all views and the cells that they cover."""
+    sides = []
+    for points in ([view.left for view in views], [view.right for view in views]):
+        cells = np.where(covered_cells(points, shape), 70, 25).astype(np.uint8)
+        grey = cv2.resize(cells, shape[::-1], interpolation=cv2.INTER_NEAREST)
+        image = np.repeat(grey[..., None], 3, axis=2)
+        for number, each in enumerate(points):
+            hue = np.array([[[number * 180 // len(points), 200, 255]]], np.uint8)
+            colour = cv2.cvtColor(hue, code=cv2.COLOR_HSV2BGR)[0, 0].tolist()
+            for x, y in each.round().astype(int):
+                cv2.circle(image, (int(x), int(y)), 2, colour, thickness=-1)
+        sides.append(image)
+    return np.hstack(sides)
+
+
+def _rectified(found: StereoCalibration, findings: Findings) -> BGRImage:
+    """Return a rectified pair of the board with lines along its rows."""
+    both = to_bgr8(decode_image(findings.example[1].tobytes(), findings.path))[0]
+    rig, width = found.rig, findings.shape[1]
+    maps = cv2.fisheye if rig.model == FISHEYE else cv2
+    r1, r2, p1, p2, _ = rig.rectification()
+    sides = []
+    for image, camera, turn, projection in (
+        (both[:, :width], rig.left, r1, p1),
+        (both[:, width:], rig.right, r2, p2),
+    ):
+        x, y = maps.initUndistortRectifyMap(
+            *camera, turn, projection, findings.shape[::-1], cv2.CV_32FC1
+        )
+        turned = cv2.remap(image, x, y, interpolation=cv2.INTER_LINEAR)
+        sides.append(np.asarray(turned, np.uint8))
+    image = np.hstack(sides)
+    for row in range(0, image.shape[0], image.shape[0] // 16):
+        image[row] = 0, 255, 0
+    return image
 
 
 def _record(found: StereoCalibration, path: Path) -> dict[str, Any]:
