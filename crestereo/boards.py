@@ -29,6 +29,17 @@ _DPI = 300
 
 
 @dataclass(frozen=True)
+class View:
+    """Points of the board that both cameras see: indices (N,), pixels (N, 2) each."""
+
+    ids: Values
+    left: Values
+    right: Values
+    name: str = ""
+    sharpness: float = 1.0
+
+
+@dataclass(frozen=True)
 class Board:
     """Calibration board.
 
@@ -215,6 +226,41 @@ def _subpixel(grey: Values, corners: Values, window: int) -> Values:
     criteria = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 0.001
     cv2.cornerSubPix(grey, corners, winSize=(window, window), zeroZone=(-1, -1), criteria=criteria)
     return corners
+
+
+def find_view(board: Board, left: BGRImage, right: BGRImage, name: str = "") -> View | None:
+    """Find the points of a board that both images show, None where they are too few."""
+    seen = board.find(left)
+    other = None if seen is None else board.find(right)
+    if seen is None or other is None:
+        return None
+    ids, a, b = np.intersect1d(seen[0], other[0], return_indices=True)
+    if len(ids) < min(LEAST_POINTS, len(board.points)):
+        return None
+    points = seen[1][a], other[1][b]
+    if board.kind == "chessboard":
+        points = points[0], _same_order(*points)
+    sharpness = min(_sharpness(*side) for side in zip((left, right), points, strict=True))
+    return View(ids, *points, name, sharpness)
+
+
+def _same_order(left: Values, right: Values) -> Values:
+    """Return the right corners of a chessboard in the order of the left ones.
+
+    A board that looks the same upside down may be numbered from either end.
+    """
+    centred = left - left.mean(axis=0)
+    orders = right, right[::-1]
+    return min(orders, key=lambda each: float(np.abs(each - each.mean(axis=0) - centred).sum()))
+
+
+def _sharpness(image: BGRImage, points: Values) -> float:
+    """Return the mean gradient of the board's part of an image, relative to its contrast."""
+    (x0, y0), (x1, y1) = points.min(axis=0).astype(int), points.max(axis=0).astype(int) + 1
+    grey = cv2.cvtColor(image[max(y0, 0) : y1, max(x0, 0) : x1], code=cv2.COLOR_BGR2GRAY)
+    low, high = np.percentile(grey, [5, 95])
+    steps = np.abs(np.diff(grey.astype(np.float32), axis=1))
+    return float(np.percentile(steps, 99.5) / max(high - low, 1.0))
 
 
 def draw_board(board: Board, per_metre: float, margin_m: float = 0.0) -> NDArray[np.uint8]:

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crestereo.boards import View
 from crestereo.errors import UsageError
 from crestereo.formats import write_bytes
 
@@ -42,17 +43,6 @@ _QUICK = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-5
 _THOROUGH = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-8
 _FISHEYE_FLAGS = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # from 5.0 on
 _GRID = 8  # cells along each side, of which the covered ones are counted
-
-
-@dataclass(frozen=True)
-class View:
-    """Points of the board that both cameras see: indices (N,), pixels (N, 2) each."""
-
-    ids: Values
-    left: Values
-    right: Values
-    name: str = ""
-    sharpness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -161,16 +151,6 @@ class StereoCalibration:
         if self.rig.translation[0, 0] > 0:
             found.append("the first camera is to the right of the second one: exchange the two")
         return found
-
-
-def same_order(left: Values, right: Values) -> Values:
-    """Return the right corners of a chessboard in the order of the left ones.
-
-    A board that looks the same upside down may be numbered from either end.
-    """
-    centred = left - left.mean(axis=0)
-    orders = right, right[::-1]
-    return min(orders, key=lambda each: float(np.abs(each - each.mean(axis=0) - centred).sum()))
 
 
 def good_views(views: Sequence[View], width_px: int) -> list[View]:
@@ -285,7 +265,7 @@ def calibrate_stereo(
     report(f"fitting {model_name(model)} to {len(views)} views")
     rig, table = _fit_consistent(views, board_points, shape, model)
     chosen = [view for view, error in zip(views, table, strict=True) if error.used]
-    rows = np.abs(np.concatenate([_rectified_rows(rig, view) for view in chosen]))
+    rows = np.abs(np.concatenate([rectified_rows(rig, view) for view in chosen]))
     if not len(rows):
         raise UsageError("no point of the board is in both rectified images: check the order")
     squares = [error.left_px**2 + error.right_px**2 for error in table if error.used]
@@ -454,11 +434,11 @@ def _errors(rig: Rig, view: View, board_points: Values) -> tuple[float, float, f
     points, pose = board_points[view.ids], _pose(rig, view, board_points)
     apart = [rig.projected(points, pose, side) - (view.left, view.right)[side] for side in (0, 1)]
     left, right = (float(np.sqrt(np.mean(np.sum(each**2, axis=1)))) for each in apart)
-    rows = _rectified_rows(rig, view)
+    rows = rectified_rows(rig, view)
     return left, right, float(np.sqrt(np.mean(rows**2))) if len(rows) else 0.0
 
 
-def _rectified_rows(rig: Rig, view: View) -> Values:
+def rectified_rows(rig: Rig, view: View) -> Values:
     """Return the vertical disparities [px] of the points inside the rectified images."""
     r1, r2, p1, p2, _ = rig.rectification()
     left = rig.undistorted(view.left, 0, R=r1, P=p1)

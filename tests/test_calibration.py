@@ -8,10 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.boards import Board, board_pdf, board_png, draw_board
+from crestereo.boards import Board, View, board_pdf, board_png, draw_board
 from crestereo.calibration import (
     FISHEYE,
-    View,
     calibrate_stereo,
     good_views,
     track_offset_s,

@@ -6,10 +6,10 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -23,17 +23,15 @@ from crestereo.app.settings import OFF, CalibrateSettings
 from crestereo.app.sources import parse_image, parse_video
 from crestereo.app.stereo_video import OneVideo, PairStream, TwoVideos
 from crestereo.app.video import Video, open_video
-from crestereo.boards import Board, board_pdf, board_png
+from crestereo.boards import Board, View, board_pdf, board_png, find_view
 from crestereo.calibration import (
     FISHEYE,
     StereoCalibration,
-    View,
     board_centre,
     calibrate_stereo,
     covered_cells,
     good_views,
     model_name,
-    same_order,
     track_offset_s,
     write_calibration,
 )
@@ -45,12 +43,15 @@ from crestereo.types import BGRImage, StereoPair
 
 MOST_VIEWS = 80  # more do not improve a fit
 LIVE_VIEWS = 60  # found by cameras before the fit
-WINDOW_S = 0.3  # of a video, of which the sharpest pair is searched
+WINDOW_S = 0.3  # of a video, of which the stillest pair is searched
+STILL = 0.0005  # of the image width: motion from frame to frame of a board that is held still
 TRACKED_S, TRACKED_PX = 20.0, 640  # time and width in which the offset is measured
 SAVE_S = 5.0  # between two copies of the points found so far
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 
 Values = NDArray[Any]
+SearchedPair: TypeAlias = tuple[StereoPair, BGRImage | None]
+"""A pair, and the left image before it where the cameras are not synchronized."""
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Findings:
     shape: tuple[int, int] = (0, 0)
     views: list[View] = field(default_factory=list)
     example: tuple[float, Values] = (0.0, np.zeros(0, np.uint8))  # area, JPEG of a pair
+    moving: int = 0  # pairs left out because the board moved
     saved_s: float = 0.0
 
     def save(self) -> None:
@@ -100,8 +102,8 @@ class Findings:
         if self.done:
             say(f"{self.done} pairs were searched before, {len(self.views)} show the board")
 
-    def add(self, pair: StereoPair, board: Board) -> None:
-        """Search the board in a pair."""
+    def add(self, pair: StereoPair, before: BGRImage | None, board: Board) -> None:
+        """Search the board in a pair; leave out one that moves between unsynchronized frames."""
         self.done += 1
         shape = pair.left.shape[:2]
         if self.shape not in ((0, 0), shape):
@@ -110,31 +112,29 @@ class Findings:
                 f"{self.shape[1]}x{self.shape[0]} px; calibrate images of one size"
             )
         self.shape = shape
-        left = board.find(pair.left)
-        right = None if left is None else board.find(pair.right)
-        if left is None or right is None:
+        view = find_view(board, pair.left, pair.right, pair.name)
+        if view is None:
             return
-        ids, a, b = np.intersect1d(left[0], right[0], return_indices=True)
-        if len(ids) < min(12, len(board.points)):
+        if before is not None and _moves(board, view, before):
+            self.moving += 1
             return
-        points = left[1][a], right[1][b]
-        if board.kind == "chessboard":
-            points = points[0], same_order(*points)
-        sides = zip((pair.left, pair.right), points, strict=True)
-        self.views.append(View(ids, *points, pair.name, min(_sharpness(*side) for side in sides)))
-        area = float(np.ptp(points[0], axis=0).prod())
+        self.views.append(view)
+        area = float(np.ptp(view.left, axis=0).prod())
         if area > self.example[0]:
             both = cv2.imencode(".jpg", np.hstack([pair.left, pair.right]))[1]
             self.example = area, np.asarray(both)
 
 
-def _sharpness(image: BGRImage, points: Values) -> float:
-    """Return the mean gradient of the board's part of an image, relative to its contrast."""
-    (x0, y0), (x1, y1) = points.min(axis=0).astype(int), points.max(axis=0).astype(int) + 1
-    grey = cv2.cvtColor(image[max(y0, 0) : y1, max(x0, 0) : x1], code=cv2.COLOR_BGR2GRAY)
-    low, high = np.percentile(grey, [5, 95])
-    steps = np.abs(np.diff(grey.astype(np.float32), axis=1))
-    return float(np.percentile(steps, 99.5) / max(high - low, 1.0))
+def _moves(board: Board, view: View, before: BGRImage) -> bool:
+    """Return whether the board is elsewhere in the image before."""
+    earlier = board.find(before)
+    if earlier is None:
+        return True
+    _, a, b = np.intersect1d(view.ids, earlier[0], return_indices=True)
+    if not len(a):
+        return True
+    apart_px = np.abs(view.left[a] - earlier[1][b]).mean()
+    return bool(apart_px > STILL * before.shape[1])
 
 
 def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
@@ -163,6 +163,10 @@ def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
         f"{findings.done} pairs searched: {len(findings.views)} show the board in both images, "
         f"{len(views)} of them sharp and at different poses"
     )
+    if findings.moving:
+        say(
+            f"{findings.moving} more were left out: the board moved, and the cameras differ in time"
+        )
     if len(views) > MOST_VIEWS:
         views = [views[i] for i in np.linspace(0, len(views) - 1, MOST_VIEWS).astype(int)]
     if views:
@@ -218,8 +222,8 @@ def _search(
     with tqdm(
         total=count, initial=findings.done, unit=" pairs", disable=not sys.stderr.isatty()
     ) as bar:
-        for pair in rest:
-            findings.add(pair, board)
+        for pair, before in rest:
+            findings.add(pair, before, board)
             bar.update()
             bar.set_postfix_str(f"{len(findings.views)} with the board", refresh=False)
             if time.monotonic() - findings.saved_s > SAVE_S:
@@ -230,7 +234,7 @@ def _search(
 
 def _pairs(
     sources: Sequence[str], settings: CalibrateSettings
-) -> tuple[int | None, bool, Iterator[StereoPair]]:
+) -> tuple[int | None, bool, Iterator[SearchedPair]]:
     """Return how many pairs there are, whether they are live, and the pairs."""
     folders = [Path(source).is_dir() for source in sources]
     if all(folders):
@@ -247,7 +251,7 @@ def _pairs(
         stream = TwoVideos(left, right, left.name, offset_s=_offset_s(left, right, settings))
     step = max(1, round(WINDOW_S * stream.fps))
     count = None if stream.live or stream.count is None else -(-stream.count // step)
-    return count, stream.live, _sharpest(stream, step)
+    return count, stream.live, _stillest(stream, step)
 
 
 def _offset_s(left: Video, right: Video, settings: CalibrateSettings) -> float:
@@ -279,16 +283,25 @@ def _track(video: Video, board: Board) -> Values:
     return np.array(found).reshape(-1, 3)
 
 
-def _sharpest(stream: PairStream, step: int) -> Iterator[StereoPair]:
-    """Yield the sharpest pair of each window of a video."""
+def _stillest(stream: PairStream, step: int) -> Iterator[SearchedPair]:
+    """Yield the pair of each window of a video in which the least moves."""
     pairs = iter(stream)
-    while window := list(islice(pairs, step)):
-        best = max(window, key=lambda pair: min(map(_detail, (pair.left, pair.right))))
-        yield StereoPair(best.left, best.right, f"{best.time_s:.2f} s", best.time_s)
+    window = list(islice(pairs, step + 1))
+    while len(window) > 1:
+        motions = [max(map(_change, a, b)) for a, b in pairwise(map(_views, window))]
+        best = int(np.argmin(motions))
+        pair = replace(window[best + 1], name=f"{window[best + 1].time_s:.2f} s")
+        apart = isinstance(stream, TwoVideos)
+        yield pair, window[best].left if apart else None
+        window = [window[-1], *islice(pairs, step)]
 
 
-def _detail(image: BGRImage) -> float:
-    return float(np.abs(np.diff(image[::4, :, 1].astype(np.int16), axis=1)).mean())
+def _views(pair: StereoPair) -> tuple[BGRImage, BGRImage]:
+    return pair.left, pair.right
+
+
+def _change(image: BGRImage, other: BGRImage) -> float:
+    return float(cv2.absdiff(image[::2, ::2, 1], other[::2, ::2, 1]).mean())
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -323,7 +336,7 @@ def _without_side(stem: str) -> str:
 
 def _image_pairs(
     names: Sequence[tuple[Path, ...]], settings: CalibrateSettings
-) -> Iterator[StereoPair]:
+) -> Iterator[SearchedPair]:
     layout = parse_layout(settings.layout)
     for paths in names:
         opened = [open_image(parse_image(str(path)), both_views=False) for path in paths]
@@ -331,7 +344,7 @@ def _image_pairs(
         views = images if len(images) == 2 else split_frame(images[0], layout)
         if views[0].shape != views[1].shape:
             raise SourceError(f"{paths[0]} and {paths[-1]} differ in size; give images of one size")
-        yield StereoPair(*views, paths[0].name)
+        yield StereoPair(*views, paths[0].name), None
 
 
 def _report(found: StereoCalibration) -> None:

@@ -157,3 +157,23 @@ def render_views(
             render(rig.left, texture, turn, shift),
             render(rig.right, texture, rig.rotation @ turn, rig.rotation @ shift + rig.translation),
         )
+
+
+def moving_poses(
+    rig: Rig, board: Board, seconds: float, fps: float, *, begin_s: float = 0.0, seed: int = 0
+) -> Iterator[tuple[Values, Values]]:
+    """Yield poses of a hand-held board: half a second of motion, half a second of rest, and again.
+
+    The hand trembles by half a millimetre.
+    """
+    held = list(poses(rig, board, int(seconds + begin_s) + 2, seed))
+    turns = [cv2.Rodrigues(turn)[0] for turn, _ in held]
+    phases = np.random.default_rng(seed).uniform(0, 2 * np.pi, 3)[:, None]
+    for frame in range(round(seconds * fps)):
+        time_s = begin_s + frame / fps
+        k, passed = int(time_s), 2 * (time_s % 1)
+        share = 1.0 if passed > 1 else passed**2 * (3 - 2 * passed)
+        turn = (1 - share) * turns[k] + share * turns[k + 1]
+        shift = (1 - share) * held[k][1] + share * held[k + 1][1]
+        tremor = 0.0005 * np.sin(2 * np.pi * time_s * np.array([[1.1], [1.7], [2.3]]) + phases)
+        yield cv2.Rodrigues(turn)[0], shift + tremor
