@@ -102,6 +102,14 @@ class Rig:
         camera = (self.left, self.right)[side]
         return np.asarray(project(flat, cv2.Rodrigues(turn)[0], shift, *camera)[0]).reshape(-1, 2)
 
+    def rectified_rows(self, left: Values, right: Values) -> Values:
+        """Return the vertical disparities [px] of points inside both rectified images."""
+        r1, r2, p1, p2, _ = self.rectification()
+        left, right = self.undistorted(left, 0, R=r1, P=p1), self.undistorted(right, 1, R=r2, P=p2)
+        both = np.stack([left, right])
+        inside = ((both >= 0) & (both < self.shape[::-1])).all(axis=(0, 2))
+        return np.asarray((left - right)[inside, 1])
+
 
 @dataclass(frozen=True)
 class ViewError:
@@ -185,6 +193,17 @@ def covered_cells(points: Sequence[Values], shape: tuple[int, int]) -> Values:
     return cells
 
 
+def tilt_deg(view: View, board_points: Values, shape: tuple[int, int]) -> Values:
+    """Return how the board is tilted [degrees], right and down, before the lens is known."""
+    focal = 0.8 * max(shape)
+    matrix = np.array([[focal, 0, shape[1] / 2], [0, focal, shape[0] / 2], [0, 0, 1]])
+    turn = cv2.solvePnP(board_points[view.ids], view.left, matrix, None)[1]
+    normal = cv2.Rodrigues(turn)[0][:, 2]
+    normal = normal * np.sign(normal[2])
+    size = max(float(np.linalg.norm(normal[:2])), 1e-9)
+    return np.asarray(-normal[:2] / size * np.degrees(np.arctan2(size, normal[2])))
+
+
 def board_centre(ids: Values, corners: Values, board_points: Values) -> Values | None:
     """Return where the centre of a partly visible board is in an image, (2,)."""
     homography, _ = cv2.findHomography(board_points[ids, :2], corners, method=0)
@@ -265,7 +284,7 @@ def calibrate_stereo(
     report(f"fitting {model_name(model)} to {len(views)} views")
     rig, table = _fit_consistent(views, board_points, shape, model)
     chosen = [view for view, error in zip(views, table, strict=True) if error.used]
-    rows = np.abs(np.concatenate([rectified_rows(rig, view) for view in chosen]))
+    rows = np.abs(np.concatenate([rig.rectified_rows(view.left, view.right) for view in chosen]))
     if not len(rows):
         raise UsageError("no point of the board is in both rectified images: check the order")
     squares = [error.left_px**2 + error.right_px**2 for error in table if error.used]
@@ -434,22 +453,12 @@ def _errors(rig: Rig, view: View, board_points: Values) -> tuple[float, float, f
     points, pose = board_points[view.ids], _pose(rig, view, board_points)
     apart = [rig.projected(points, pose, side) - (view.left, view.right)[side] for side in (0, 1)]
     left, right = (float(np.sqrt(np.mean(np.sum(each**2, axis=1)))) for each in apart)
-    rows = rectified_rows(rig, view)
+    rows = rig.rectified_rows(view.left, view.right)
     return left, right, float(np.sqrt(np.mean(rows**2))) if len(rows) else 0.0
 
 
-def rectified_rows(rig: Rig, view: View) -> Values:
-    """Return the vertical disparities [px] of the points inside the rectified images."""
-    r1, r2, p1, p2, _ = rig.rectification()
-    left = rig.undistorted(view.left, 0, R=r1, P=p1)
-    right = rig.undistorted(view.right, 1, R=r2, P=p2)
-    size = np.array(rig.shape[::-1])
-    inside = ((left >= 0) & (left < size) & (right >= 0) & (right < size)).all(axis=1)
-    return np.asarray((left - right)[inside, 1])
-
-
-def write_calibration(path: Path, rig: Rig) -> None:
-    """Write a rig as OpenCV YAML, translation in metres."""
+def write_calibration(path: Path, rig: Rig, *, relative: bool = False) -> None:
+    """Write a rig as OpenCV YAML, translation in metres; `relative`: in baselines."""
     height, width = rig.shape
     names = "K1", "D1", "K2", "D2", "R", "T", "R1", "R2", "P1", "P2", "Q"
     values = *rig.left, *rig.right, rig.rotation, rig.translation, *rig.rectification()
@@ -461,4 +470,6 @@ def write_calibration(path: Path, rig: Rig) -> None:
         file.write(name, value)
     if rig.model == FISHEYE:
         file.write("fisheye", 1)
+    if relative:
+        file.write("scale", "relative")
     write_bytes(path, file.releaseAndGetString().encode())

@@ -35,7 +35,7 @@ LONG_DOCSTRINGS = {  # files whose first lines are still longer
 FLOORS = (
     {"commands"},
     {"run_image", "run_video", "run_calibrate"},
-    {"stereo_video", "video_writer", "window", "output", "checkpoint"},
+    {"stereo_video", "calibration_pairs", "video_writer", "window", "output", "checkpoint"},
     {"align", "video", "images", "download", "settings", "prompts"},
     {"web", "sources", "pipeline", "render", "script"},
 )

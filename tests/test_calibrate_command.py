@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ from crestereo.boards import Board
 from crestereo.camera_files import read_calibration
 from tests.app_helpers import ROOT, environment, save
 from tools.lib.board_views import make_rig, render_views
+from tools.lib.moving_scene import Stage
 
-RIG = make_rig()
+RIG = make_rig((240, 320))
 COUNT = 10
 ARGUMENTS = "--square-mm", "20", "--board-shape", "6x9"
 
@@ -48,26 +50,61 @@ def test_two_folders_become_a_calibration(folders: Path) -> None:
     assert f"{COUNT} pairs searched" in done.stdout
     found = read_calibration(path).camera
     assert found.baseline_m == pytest.approx(RIG.baseline_m, rel=0.005)
-    for ending in ("coverage", "rectified"):
+    for ending, width in (("coverage", 880), ("rectified", 640)):
         image = cv2.imdecode(np.fromfile(folders / f"rig_{ending}.png", np.uint8), cv2.IMREAD_COLOR)
-        assert image.shape == (480, 1280, 3)
+        assert image.shape == (240, width, 3)
     file = cv2.FileStorage(str(path), flags=cv2.FILE_STORAGE_READ)
     focal = file.getNode("K1").mat()[0, 0]
     assert focal == pytest.approx(RIG.left.matrix[0, 0], rel=0.005)
 
     refused = calibrate(*sources, *ARGUMENTS, "--output", path)
     assert (refused.returncode, "exists already" in refused.stderr) == (2, True)
-    again = calibrate(*sources, *ARGUMENTS, "--output", path, "--overwrite")
-    assert f"{COUNT} pairs were searched before" in again.stdout
-    assert again.returncode == 0
 
 
-def test_a_wrong_board_is_refused_with_the_reason(folders: Path) -> None:
-    path = folders / "wrong.yml"
-    done = calibrate(folders / "left", folders / "right", "--board-shape", "5x8", "--output", path)
-    assert done.returncode == 2
+def few(folders: Path, tmp_path: Path) -> list[Path]:
+    for side in ("left", "right"):
+        (tmp_path / side).mkdir()
+        for path in sorted((folders / side).iterdir())[:3]:
+            shutil.copy(path, tmp_path / side)
+    return [tmp_path / "left", tmp_path / "right"]
+
+
+def test_too_few_views_are_refused_and_not_searched_twice(folders: Path, tmp_path: Path) -> None:
+    path = tmp_path / "rig.yml"
+    arguments = (*few(folders, tmp_path), *ARGUMENTS, "--output", path)
+    done = calibrate(*arguments)
+    assert (done.returncode, path.exists()) == (2, False)
+    assert "3 different views show the board in both images; 8 are needed" in done.stderr
+    assert "3 pairs were searched before, 3 show the board" in calibrate(*arguments).stdout
+
+
+def test_a_wrong_board_is_refused_with_the_reason(folders: Path, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yml"
+    done = calibrate(*few(folders, tmp_path), "--board-shape", "5x8", "--output", path)
+    assert (done.returncode, path.exists()) == (2, False)
     assert "check its kind and size" in done.stderr
-    assert not path.exists()
+
+
+def test_scenes_without_a_board_give_rotation_and_relative_scale(tmp_path: Path) -> None:
+    """The right images are turned by 2 degrees and enlarged by 3 %."""
+    (tmp_path / "left").mkdir()
+    (tmp_path / "right").mkdir()
+    turned = cv2.getRotationMatrix2D((159.5, 119.5), -2, 1.03)
+    for number in range(5):
+        stage = Stage(number, (240, 320))
+        right = cv2.warpAffine(stage.view(right=True)[0], turned, (320, 240))
+        save(tmp_path / "left" / f"{number}.png", stage.view(right=False)[0])
+        save(tmp_path / "right" / f"{number}.png", right)
+    path = tmp_path / "rig.yml"
+    done = calibrate("--self-calibrate", tmp_path / "left", tmp_path / "right", "--output", path)
+    assert done.returncode == 0, done.stderr
+    assert "depth stays relative" in done.stdout
+    file = cv2.FileStorage(str(path), flags=cv2.FILE_STORAGE_READ)
+    assert file.getNode("scale").string() == "relative"
+    k1, k2, rotation = (file.getNode(name).mat() for name in ("K1", "K2", "R"))
+    assert k2[0, 0] / k1[0, 0] == pytest.approx(1.03, abs=0.003)
+    roll = np.degrees(cv2.Rodrigues(rotation)[0])[2, 0]
+    assert roll == pytest.approx(2, abs=0.1)
 
 
 def test_a_board_is_printed(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from crestereo import calibration
 from crestereo.boards import Board, View, find_view
 from crestereo.calibration import calibrate_stereo, good_views
 from crestereo.errors import SourceError
-from crestereo.formats import read_image
+from crestereo.formats import decode_image, read_image, to_bgr8
 from crestereo.types import BGRImage
 from tools.lib.board_views import Rig, make_rig, project, render_views
 from tools.lib.cli import run_tool
@@ -54,8 +54,8 @@ def unchanged(image: BGRImage) -> BGRImage:
 
 def compressed(image: BGRImage) -> BGRImage:
     """Return an image after JPEG of quality 50."""
-    data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
-    return np.asarray(cv2.imdecode(data, flags=cv2.IMREAD_COLOR), np.uint8)
+    data = cv2.imencode(".jpg", image, params=[cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    return to_bgr8(decode_image(data.tobytes(), "JPEG"))[0]
 
 
 def blurred(image: BGRImage) -> BGRImage:
@@ -165,7 +165,7 @@ def sample_rows(folder: Path) -> str:
     shape = read_image(names[0]).shape[:2]
     found = calibrate_stereo(good_views(seen, shape[1]), board.points, shape)
     rms_px, theirs = reference(seen, board, shape)
-    rows = np.abs(np.concatenate([calibration.rectified_rows(theirs, view) for view in seen]))
+    rows = np.abs(np.concatenate([theirs.rectified_rows(view.left, view.right) for view in seen]))
     return markdown_table(
         (
             "OpenCV's sample images", "views", "reprojection px", "rows px (95 %)", "focal px",

@@ -2,56 +2,51 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import islice, pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from crestereo.app.images import open_image
+from crestereo.alignment import SwapFinding, detect_swap, find_matches
+from crestereo.app.align import advise
+from crestereo.app.calibration_pairs import board_pairs, spread_pairs
 from crestereo.app.output import save_image
-from crestereo.app.script import say, summary, warn
-from crestereo.app.settings import OFF, CalibrateSettings
-from crestereo.app.sources import parse_image, parse_video
-from crestereo.app.stereo_video import OneVideo, PairStream, TwoVideos
-from crestereo.app.video import Video, open_video
+from crestereo.app.script import say, summary
+from crestereo.app.settings import CalibrateSettings
 from crestereo.boards import Board, View, board_pdf, board_png, find_view
 from crestereo.calibration import (
     FISHEYE,
+    Rig,
     StereoCalibration,
-    board_centre,
     calibrate_stereo,
     covered_cells,
     good_views,
     model_name,
-    track_offset_s,
+    tilt_deg,
     write_calibration,
 )
 from crestereo.errors import SourceError, UsageError
 from crestereo.formats import decode_image, to_bgr8, write_bytes
-from crestereo.layouts import parse_layout, split_frame
-from crestereo.preprocess import resize_image
+from crestereo.self_calibration import SelfCalibration, self_calibrate
 from crestereo.types import BGRImage, StereoPair
 
 MOST_VIEWS = 80  # more do not improve a fit
 LIVE_VIEWS = 60  # found by cameras before the fit
-WINDOW_S = 0.3  # of a video, of which the stillest pair is searched
+MATCHED_PAIRS = 32  # of a calibration without a board
 STILL = 0.0005  # of the image width: motion from frame to frame of a board that is held still
-TRACKED_S, TRACKED_PX = 20.0, 640  # time and width in which the offset is measured
+MOST_TILT_DEG = 70
+_UNKNOWN_ORDER = SwapFinding(None, 0.5)
 SAVE_S = 5.0  # between two copies of the points found so far
-_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 
 Values = NDArray[Any]
-SearchedPair: TypeAlias = tuple[StereoPair, BGRImage | None]
-"""A pair, and the left image before it where the cameras are not synchronized."""
 
 
 @dataclass
@@ -151,6 +146,15 @@ def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
     path = Path(settings.output)
     if path.exists() and not settings.overwrite:
         raise UsageError(f"{path} exists already; name another --output or give --overwrite")
+    if settings.self_calibrate:
+        _calibrate_without_board(sources, settings, path)
+    else:
+        _calibrate_with_board(sources, settings, path, board)
+
+
+def _calibrate_with_board(
+    sources: Sequence[str], settings: CalibrateSettings, path: Path, board: Board
+) -> None:
     findings = Findings(_key(sources, settings), _named(path, "_corners.npz"))
     findings.load()
     try:
@@ -158,6 +162,26 @@ def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
     finally:
         if findings.done:
             findings.save()
+    views = _chosen_views(findings)
+    if views:
+        coverage = _coverage(views, findings.shape, board.points)
+        coverage_path = save_image(_named(path, "_coverage.png"), coverage)
+        say(f"saved {coverage_path} (where the board was in both images, and how it was tilted)")
+    found = calibrate_stereo(views, board.points, findings.shape, say)
+    _report(found)
+    if findings.example[0] > 0:
+        both = to_bgr8(decode_image(findings.example[1].tobytes(), findings.path))[0]
+        width = findings.shape[1]
+        _save_rectified(found.rig, both[:, :width], both[:, width:], path)
+    if found.problems:
+        raise UsageError(f"no calibration was written: {'; '.join(found.problems)}")
+    write_calibration(path, found.rig)
+    say(f"saved {path} (calibration: --calibration {path} gives metres)")
+    summary(_record(found, path))
+
+
+def _chosen_views(findings: Findings) -> list[View]:
+    """Return the views that are fitted, and report how many there are."""
     views = good_views(findings.views, findings.shape[1])
     say(
         f"{findings.done} pairs searched: {len(findings.views)} show the board in both images, "
@@ -167,21 +191,50 @@ def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
         say(
             f"{findings.moving} more were left out: the board moved, and the cameras differ in time"
         )
-    if len(views) > MOST_VIEWS:
-        views = [views[i] for i in np.linspace(0, len(views) - 1, MOST_VIEWS).astype(int)]
-    if views:
-        coverage = save_image(_named(path, "_coverage.png"), _coverage(views, findings.shape))
-        say(f"saved {coverage} (where the board was in both images)")
-    found = calibrate_stereo(views, board.points, findings.shape, say)
-    _report(found)
-    if findings.example[0] > 0:
-        lines = save_image(_named(path, "_rectified.png"), _rectified(found, findings))
-        say(f"saved {lines} (a rectified pair: a point is on the same line in both images)")
-    if found.problems:
-        raise UsageError(f"no calibration was written: {'; '.join(found.problems)}")
-    write_calibration(path, found.rig)
-    say(f"saved {path} (calibration: --calibration {path} gives metres)")
-    summary(_record(found, path))
+    most = min(MOST_VIEWS, len(views))
+    return [views[i] for i in np.linspace(0, len(views) - 1, most).astype(int)]
+
+
+def _calibrate_without_board(
+    sources: Sequence[str], settings: CalibrateSettings, path: Path
+) -> None:
+    matches, shape = [], (0, 0)
+    pairs = spread_pairs(sources, settings, MATCHED_PAIRS)
+    for pair in tqdm(pairs, unit=" pairs", disable=not sys.stderr.isatty()):
+        if shape not in ((0, 0), pair.left.shape[:2]):
+            raise SourceError(f"{pair.name} has another size than those before; use images of one")
+        shape = pair.left.shape[0], pair.left.shape[1]
+        matches.append(find_matches(pair.left, pair.right))
+    say(f"{len(matches)} pairs, {sum(map(len, matches))} matches")
+    found = self_calibrate(matches, shape)
+    order = advise("left/right order", lambda: detect_swap(pair.left, pair.right), _UNKNOWN_ORDER)
+    _report_rotation(found)
+    _save_rectified(found.rig, pair.left, pair.right, path)
+    problems = [found.problem] if found.problem else []
+    if order.swapped:
+        problems.append("the first view is the right one: exchange the two")
+    if problems:
+        raise UsageError(f"no calibration was written: {'; '.join(problems)}")
+    write_calibration(path, found.rig, relative=True)
+    say(
+        f"saved {path} (--calibration {path} rectifies; depth stays relative: only a calibration "
+        "with a board gives metres)"
+    )
+    summary(
+        {"calibration": str(path), "rotation_deg": found.angles_deg, "zoom": found.zoom,
+         "vertical_disparity_px": found.after_px, "pairs": found.pairs}
+    )  # fmt: skip
+
+
+def _report_rotation(found: SelfCalibration) -> None:
+    pitch, yaw, roll = found.angles_deg
+    say(
+        f"{found.pairs} pairs used; the right camera is turned by {pitch:+.2f} degrees in pitch, "
+        f"{yaw:+.2f} in yaw and {roll:+.2f} in roll, zoom {found.zoom:.3f}\n"
+        "matches in pairs that were not fitted differ in rows by "
+        f"{found.before_px[0]:.2f} px (median), {found.before_px[1]:.2f} px (95 %) as recorded, "
+        f"by {found.after_px[0]:.2f} px, {found.after_px[1]:.2f} px after rectification"
+    )
 
 
 def _print_board(path: Path, board: Board, settings: CalibrateSettings) -> None:
@@ -204,8 +257,7 @@ def _named(path: Path, ending: str) -> Path:
 def _key(sources: Sequence[str], settings: CalibrateSettings) -> str:
     """Return what the points found depend on."""
     status = [Path(s).stat() if Path(s).exists() else None for s in sources]
-    marks = [(s.st_size, s.st_mtime_ns) if s and Path(n).is_file() else None
-             for s, n in zip(status, sources, strict=True)]  # fmt: skip
+    marks = [s and (s.st_size, s.st_mtime_ns) for s in status]
     names = [str(Path(source).absolute()) for source in sources]
     how = settings.board, settings.board_shape, settings.layout, settings.sync
     return repr((names, marks, how))
@@ -215,7 +267,7 @@ def _search(
     sources: Sequence[str], settings: CalibrateSettings, board: Board, findings: Findings
 ) -> None:
     """Search the board in all pairs that were not searched before."""
-    count, live, pairs = _pairs(sources, settings)
+    count, live, pairs = board_pairs(sources, settings, board)
     rest = islice(pairs, 0 if live else findings.done, None)
     if not live and findings.done == count:
         return
@@ -230,121 +282,6 @@ def _search(
                 findings.save()
             if live and len(good_views(findings.views, findings.shape[1])) >= LIVE_VIEWS:
                 break
-
-
-def _pairs(
-    sources: Sequence[str], settings: CalibrateSettings
-) -> tuple[int | None, bool, Iterator[SearchedPair]]:
-    """Return how many pairs there are, whether they are live, and the pairs."""
-    folders = [Path(source).is_dir() for source in sources]
-    if all(folders):
-        names = _pair_files([_images_in(Path(source)) for source in sources])
-        return len(names), False, _image_pairs(names, settings)
-    if any(folders):
-        raise UsageError("give two folders or two videos, not one of each")
-    videos = [open_video(parse_video(source), 4320) for source in sources]
-    stream: PairStream
-    if len(videos) == 1:
-        stream = OneVideo(videos[0], videos[0].name, layout=parse_layout(settings.layout))
-    else:
-        left, right = videos
-        stream = TwoVideos(left, right, left.name, offset_s=_offset_s(left, right, settings))
-    step = max(1, round(WINDOW_S * stream.fps))
-    count = None if stream.live or stream.count is None else -(-stream.count // step)
-    return count, stream.live, _stillest(stream, step)
-
-
-def _offset_s(left: Video, right: Video, settings: CalibrateSettings) -> float:
-    """Return how much later the right video was started, by the track of the moving board."""
-    if settings.sync == OFF or left.live or right.live:
-        return 0.0
-    say("estimating the time offset of the two videos by the moving board")
-    board = Board(settings.board, *settings.board_shape, settings.square_mm / 1000)
-    offset_s = track_offset_s(_track(left, board), _track(right, board))
-    if np.isnan(offset_s):
-        say("sync: the board moves too little to measure an offset, using 0 s")
-        return 0.0
-    say(f"sync: the right video was started {offset_s:+.3f} s later than the left one")
-    return offset_s
-
-
-def _track(video: Video, board: Board) -> Values:
-    """Return time and centre of the board in the beginning of a video, (N, 3)."""
-    found = []
-    for frame in video.frames():
-        if frame.time_s > TRACKED_S:
-            break
-        height, width = frame.image.shape[:2]
-        small = resize_image(frame.image, (round(height * TRACKED_PX / width), TRACKED_PX))
-        seen = board.find(small if width > TRACKED_PX else frame.image)
-        centre = None if seen is None else board_centre(*seen, board.points)
-        if centre is not None:
-            found.append([frame.time_s, *centre])
-    return np.array(found).reshape(-1, 3)
-
-
-def _stillest(stream: PairStream, step: int) -> Iterator[SearchedPair]:
-    """Yield the pair of each window of a video in which the least moves."""
-    pairs = iter(stream)
-    window = list(islice(pairs, step + 1))
-    while len(window) > 1:
-        motions = [max(map(_change, a, b)) for a, b in pairwise(map(_views, window))]
-        best = int(np.argmin(motions))
-        pair = replace(window[best + 1], name=f"{window[best + 1].time_s:.2f} s")
-        apart = isinstance(stream, TwoVideos)
-        yield pair, window[best].left if apart else None
-        window = [window[-1], *islice(pairs, step)]
-
-
-def _views(pair: StereoPair) -> tuple[BGRImage, BGRImage]:
-    return pair.left, pair.right
-
-
-def _change(image: BGRImage, other: BGRImage) -> float:
-    return float(cv2.absdiff(image[::2, ::2, 1], other[::2, ::2, 1]).mean())
-
-
-def _images_in(folder: Path) -> list[Path]:
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGES)
-    if not found:
-        raise SourceError(f"{folder} holds no images; give a folder of {', '.join(_IMAGES[:3])}")
-    return found
-
-
-def _pair_files(folders: Sequence[Sequence[Path]]) -> list[tuple[Path, ...]]:
-    """Return the images of a pair: those whose names differ in nothing but the side."""
-    if len(folders) == 1:
-        return [(path,) for path in folders[0]]
-    keyed = [{_without_side(path.stem): path for path in paths} for paths in folders]
-    shared = [key for key in keyed[0] if key in keyed[1]]
-    if len(shared) >= min(map(len, folders)) / 2:
-        lone = sum(map(len, folders)) - 2 * len(shared)
-        if lone:
-            warn(f"{lone} images without a partner of the same name are left out")
-        return [(keyed[0][key], keyed[1][key]) for key in shared]
-    if len(folders[0]) != len(folders[1]):
-        raise SourceError(
-            f"the folders hold {len(folders[0])} and {len(folders[1])} images whose names do not "
-            "pair them; name the two images of a pair alike"
-        )
-    return list(zip(*folders, strict=True))
-
-
-def _without_side(stem: str) -> str:
-    return re.sub(r"(?i)left|right|(?<![a-z])[lr](?![a-z])|cam(era)?_?[0-9]", "", stem)
-
-
-def _image_pairs(
-    names: Sequence[tuple[Path, ...]], settings: CalibrateSettings
-) -> Iterator[SearchedPair]:
-    layout = parse_layout(settings.layout)
-    for paths in names:
-        opened = [open_image(parse_image(str(path)), both_views=False) for path in paths]
-        images = to_bgr8(*(each.left for each in opened))
-        views = images if len(images) == 2 else split_frame(images[0], layout)
-        if views[0].shape != views[1].shape:
-            raise SourceError(f"{paths[0]} and {paths[-1]} differ in size; give images of one size")
-        yield StereoPair(*views, paths[0].name), None
 
 
 def _report(found: StereoCalibration) -> None:
@@ -371,42 +308,52 @@ def _report(found: StereoCalibration) -> None:
     )
 
 
-def _coverage(views: Sequence[View], shape: tuple[int, int]) -> BGRImage:
-    """Return both images with the points of all views and the cells that they cover."""
-    sides = []
+def _coverage(views: Sequence[View], shape: tuple[int, int], board_points: Values) -> BGRImage:
+    """Return both images with the points of all views, and the tilt of the board in each."""
+    colours = [_hue(number / len(views)) for number in range(len(views))]
+    parts = []
     for points in ([view.left for view in views], [view.right for view in views]):
         cells = np.where(covered_cells(points, shape), 70, 25).astype(np.uint8)
         grey = cv2.resize(cells, shape[::-1], interpolation=cv2.INTER_NEAREST)
         image = np.repeat(grey[..., None], 3, axis=2)
-        for number, each in enumerate(points):
-            hue = np.array([[[number * 180 // len(points), 200, 255]]], np.uint8)
-            colour = cv2.cvtColor(hue, code=cv2.COLOR_HSV2BGR)[0, 0].tolist()
+        for colour, each in zip(colours, points, strict=True):
             for x, y in each.round().astype(int):
                 cv2.circle(image, (int(x), int(y)), 2, colour, thickness=-1)
-        sides.append(image)
-    return np.hstack(sides)
+        parts.append(image)
+    side = shape[0]
+    dial = np.full((side, side, 3), 25, np.uint8)
+    middle, degree = side // 2, side / 2 / MOST_TILT_DEG
+    for angle in range(20, MOST_TILT_DEG, 20):
+        cv2.circle(dial, (middle, middle), round(angle * degree), (90, 90, 90))
+        place = middle + 4, middle - round(angle * degree) - 4
+        cv2.putText(dial, str(angle), place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (160, 160, 160))
+    for colour, view in zip(colours, views, strict=True):
+        x, y = degree * tilt_deg(view, board_points, shape) + middle
+        cv2.circle(dial, (round(x), round(y)), 5, colour, thickness=-1)
+    return np.hstack([*parts, dial])
 
 
-def _rectified(found: StereoCalibration, findings: Findings) -> BGRImage:
-    """Return a rectified pair of the board with lines along its rows."""
-    both = to_bgr8(decode_image(findings.example[1].tobytes(), findings.path))[0]
-    rig, width = found.rig, findings.shape[1]
+def _hue(share: float) -> tuple[int, ...]:
+    pixel = np.array([[[share * 180, 200, 255]]]).astype(np.uint8)
+    return tuple(cv2.cvtColor(pixel, code=cv2.COLOR_HSV2BGR)[0, 0].tolist())
+
+
+def _save_rectified(rig: Rig, left: BGRImage, right: BGRImage, path: Path) -> None:
+    """Save a rectified pair with lines along its rows."""
     maps = cv2.fisheye if rig.model == FISHEYE else cv2
     r1, r2, p1, p2, _ = rig.rectification()
     sides = []
-    for image, camera, turn, projection in (
-        (both[:, :width], rig.left, r1, p1),
-        (both[:, width:], rig.right, r2, p2),
-    ):
+    for image, camera, turn, projection in ((left, rig.left, r1, p1), (right, rig.right, r2, p2)):
         x, y = maps.initUndistortRectifyMap(
-            *camera, turn, projection, findings.shape[::-1], cv2.CV_32FC1
+            *camera, turn, projection, rig.shape[::-1], cv2.CV_32FC1
         )
         turned = cv2.remap(image, x, y, interpolation=cv2.INTER_LINEAR)
         sides.append(np.asarray(turned, np.uint8))
     image = np.hstack(sides)
     for row in range(0, image.shape[0], image.shape[0] // 16):
         image[row] = 0, 255, 0
-    return image
+    saved = save_image(_named(path, "_rectified.png"), image)
+    say(f"saved {saved} (a rectified pair: a point is on the same line in both images)")
 
 
 def _record(found: StereoCalibration, path: Path) -> dict[str, Any]:

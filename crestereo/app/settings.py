@@ -346,9 +346,10 @@ class CalibrateSettings(CommonSettings):
     print_board: str | None = setting(
         None, "write the board to scale as .pdf or .png, and end", metavar="FILE"
     )
-    sync: str = setting(
-        AUTO, "two videos: estimate their time offset by the moving board", choices=(AUTO, OFF)
+    self_calibrate: bool = setting(
+        False, "without a board: rotation and zoom from scenes of any kind; depth stays relative"
     )
+    sync: str = setting(AUTO, "two videos: estimate their time offset", choices=(AUTO, OFF))
     layout: str = setting(
         "sbs_full", "one video or folder: position of the views in a frame", choices=LAYOUTS[1:]
     )
