@@ -1,4 +1,4 @@
-"""Estimate how two fixed cameras are turned against each other, without a board.
+"""Estimate rotation and zoom between two cameras without a board.
 
 Matches of several pairs fit one epipolar geometry with a common focal length, a zoom, a rotation
 and the direction of the baseline: the seven numbers of a fundamental matrix. The distance of the
@@ -36,7 +36,7 @@ HELD_OUT = 4  # every fourth pair judges the fit to the others
 
 @dataclass(frozen=True)
 class SelfCalibration:
-    """Rig whose baseline is 1, and vertical disparities [px] in pairs that were not fitted."""
+    """Rig of baseline 1, and vertical disparities [px] in held-out pairs."""
 
     rig: Rig
     pairs: int
@@ -46,13 +46,13 @@ class SelfCalibration:
 
     @property
     def angles_deg(self) -> tuple[float, float, float]:
-        """Return pitch, yaw and roll of the right camera against the left one."""
+        """Return pitch, yaw and roll from the left to the right camera."""
         x, y, z = np.degrees(cv2.Rodrigues(self.rig.rotation)[0]).ravel()
         return float(x), float(y), float(z)
 
     @property
     def zoom(self) -> float:
-        """Return the scale of the right image over that of the left one."""
+        """Return the focal length of the right camera over the left one."""
         return float(self.rig.right[0][0, 0] / self.rig.left[0][0, 0])
 
     @property
@@ -69,7 +69,7 @@ class SelfCalibration:
 
 
 def self_calibrate(found: Sequence[Matches], shape: tuple[int, int]) -> SelfCalibration:
-    """Fit a rig to matches of pairs of one size (H, W); its baseline is 1.
+    """Fit a rig of baseline 1 to matches of pairs (H, W).
 
     Raises
     ------
@@ -143,7 +143,7 @@ def _fit(found: Sequence[Matches], shape: tuple[int, int]) -> Values:
 
 
 def _errors(theta: Values, left: Values, right: Values, shape: tuple[int, int]) -> Values:
-    """Return the Sampson errors [px] of matches, and by how much things are behind infinity."""
+    """Return Sampson errors [px] of matches, and the disparity below zero."""
     rig = _rig(theta, shape)
     k1, k2 = (np.linalg.inv(camera[0]) for camera in (rig.left, rig.right))
     x, y, z = rig.translation.ravel()

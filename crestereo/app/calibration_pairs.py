@@ -40,7 +40,7 @@ SearchedPair: TypeAlias = tuple[StereoPair, BGRImage | None]
 def board_pairs(
     sources: Sequence[str], settings: CalibrateSettings, board: Board
 ) -> tuple[int | None, bool, Iterator[SearchedPair]]:
-    """Return how many pairs there are, whether they are live, and the pairs."""
+    """Return the number of pairs, whether they are live, and the pairs."""
     names = _named_pairs(sources)
     if names is not None:
         return len(names), False, ((pair, None) for pair in _image_pairs(names, settings))
@@ -98,7 +98,7 @@ def _both_views(video: Video, settings: CalibrateSettings) -> OneVideo:
 
 
 def _offset_s(left: Video, right: Video, board: Board) -> float:
-    """Return how much later the right video was started, by the track of the moving board."""
+    """Estimate how much later the right video of a board was started."""
     say("estimating the time offset of the two videos by the moving board")
     offset_s = track_offset_s(_track(left, board), _track(right, board))
     if np.isnan(offset_s):
@@ -109,7 +109,7 @@ def _offset_s(left: Video, right: Video, board: Board) -> float:
 
 
 def _track(video: Video, board: Board) -> Values:
-    """Return time and centre of the board in the beginning of a video, (N, 3)."""
+    """Track the board in the beginning of a video: time, centre (N, 3)."""
     found = []
     for frame in video.frames():
         if frame.time_s > TRACKED_S:
@@ -124,7 +124,7 @@ def _track(video: Video, board: Board) -> Values:
 
 
 def _stillest(stream: PairStream, step: int) -> Iterator[SearchedPair]:
-    """Yield the pair of each window of a video in which the least moves."""
+    """Yield the stillest pair of each window of a video."""
     pairs = iter(stream)
     window = list(islice(pairs, step + 1))
     while len(window) > 1:
@@ -152,7 +152,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _pair_files(folders: Sequence[Sequence[Path]]) -> list[tuple[Path, ...]]:
-    """Return the images of a pair: those whose names differ in nothing but the side."""
+    """Pair images whose names differ in nothing but the side."""
     if len(folders) == 1:
         return [(path,) for path in folders[0]]
     keyed = [{_without_side(path.stem): path for path in paths} for paths in folders]
