@@ -325,3 +325,15 @@ def test_a_close_up_of_large_disparities_is_found_by_the_whole_width() -> None:
     check = check_pair(left, close)
     # then the range is found
     assert check.disparity_range == pytest.approx((126, 144), abs=3)
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.5, 0), (0.7, 50), (1.3, -20)])
+def test_the_range_holds_for_images_of_different_exposure(gain: float, offset: float) -> None:
+    # given a pair with disparities of 20 to 60 px, the right image darker or brighter
+    wide = texture(11, 300, 520)
+    left, right = wide[:, 20:420].copy(), wide[:, 40:440].copy()
+    left[100:200, 150:260] = wide[100:200, 270:380]
+    right[100:200, 90:200] = wide[100:200, 270:380]
+    exposed = np.clip(right * gain + offset, 0, 255).astype(np.uint8)
+    # then the range is that of the pair
+    assert check_pair(left, exposed).disparity_range == pytest.approx((20, 60), abs=4)

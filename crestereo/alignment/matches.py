@@ -24,6 +24,7 @@ EPIPOLAR_TOLERANCE = 0.002  # of the long side, from a point to its epipolar lin
 MIN_FOR_GEOMETRY = 16  # the seven-point method needs clearly more than seven
 
 BLOCK_PX = 5  # of the matcher
+GAINS = (0.4, 2.5)  # of the exposures of two cameras
 AGREEMENT_PX = 1.5  # between the disparities found from both sides
 RANGE_WIDTH_PX = 160  # of the copies searched for the disparity range
 SEARCHED_SHARES = (-0.4, 0.65)  # of the width: smallest and largest disparity searched
@@ -173,15 +174,19 @@ def two_sided_disparity(
 ) -> tuple[Field, Field]:
     """Return the disparity [px] on the left and right grid."""
     border = max(abs(low), abs(high)) + 16  # the matcher leaves a border of its range unmatched
+    greys = [
+        np.asarray(cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY), np.uint8)
+        for image in (left, right)
+    ]
+    greys[1] = _exposed_like(greys[1], greys[0])  # the matcher compares grey levels
     wide = [
         np.asarray(
             cv2.copyMakeBorder(
-                cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY),
-                top=0, bottom=0, left=border, right=border, borderType=cv2.BORDER_REPLICATE,
+                grey, top=0, bottom=0, left=border, right=border, borderType=cv2.BORDER_REPLICATE,
             ),
             np.uint8,
         )
-        for image in (left, right)
+        for grey in greys
     ]  # fmt: skip
     mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in reversed(wide)]
 
@@ -197,6 +202,12 @@ def two_sided_disparity(
     with ThreadPoolExecutor(2) as pool:
         from_left, from_right = pool.map(matched, (wide, mirrored))
     return from_left, from_right[:, ::-1]
+
+
+def _exposed_like(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a grey image with the mean and the contrast of another."""
+    gain = np.clip(other.std() / max(float(image.std()), 1.0), *GAINS)
+    return np.clip((image - image.mean()) * gain + other.mean(), 0, 255).astype(np.uint8)
 
 
 def agrees(disparity: Field, other: Field, other_data: Mask, direction: int) -> Mask:
