@@ -304,6 +304,20 @@ def test_a_right_image_of_another_size_is_resized_to_the_left(
     assert capsys.readouterr().out == expected
 
 
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_a_right_image_turned_by_90_degrees_is_turned_back(
+    quarters: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left, right = picture_pair(tmp_path)
+    whole = pair_of(*opened_files(left, right))
+    save(right, np.rot90(whole.right, quarters))
+    pair = pair_of(*opened_files(left, right))
+    # a wrong half turn is left to the pair check
+    turned = whole.right[::-1, ::-1] if quarters == 1 else whole.right
+    np.testing.assert_array_equal(pair.right, turned)
+    assert "the right image is turned by 90 degrees" in capsys.readouterr().err
+
+
 def test_a_crop_is_refused_with_both_sizes(tmp_path: Path) -> None:
     left, right = picture_pair(tmp_path)
     save(right, texture(76, 112))

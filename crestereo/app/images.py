@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from crestereo.app import web
 from crestereo.app.align import advise
 from crestereo.app.pipeline import TimeoutExceeded, call_within
@@ -106,9 +108,12 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
         if right is None:
             raise SourceError(f"{left.source} holds one view only; give the right image too")
         second, name = right.left, pair_name(left.source, right.source)
-    views = to_bgr8(left.left, second)
-    (h1, w1), (h2, w2) = (view.shape[:2] for view in views)
-    if abs(w1 / h1 / (w2 / h2) - 1) > ASPECT_TOLERANCE:
+    left_view, right_view = to_bgr8(left.left, second)
+    (h1, w1), (h2, w2) = left_view.shape[:2], right_view.shape[:2]
+    if not _alike(w1 / h1, w2 / h2) and _alike(w1 / h1, h2 / w2):
+        warn("the right image is turned by 90 degrees: turned back")  # upside down at most
+        right_view, h2, w2 = np.ascontiguousarray(np.rot90(right_view)), w2, h2
+    if not _alike(w1 / h1, w2 / h2):
         raise SourceError(
             f"left is {w1}x{h1} px but right is {w2}x{h2} px; give two images of one aspect ratio "
             "(a crop cannot be undone by resizing)"
@@ -116,7 +121,11 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
     if (h1, w1) != (h2, w2):
         say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the right one is resized")
     focal_px = None if left.focal_mm is None else left.focal_mm / FILM_MM * math.hypot(h1, w1)
-    return StereoPair(views[0], resize_image(views[1], (h1, w1)), name, focal_px=focal_px)
+    return StereoPair(left_view, resize_image(right_view, (h1, w1)), name, focal_px=focal_px)
+
+
+def _alike(aspect: float, other: float) -> bool:
+    return abs(aspect / other - 1) <= ASPECT_TOLERANCE
 
 
 def _focal_mm(data: bytes) -> float | None:
