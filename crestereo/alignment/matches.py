@@ -207,7 +207,8 @@ def two_sided_disparity(
 def _exposed_like(image: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a grey image with the mean and the contrast of another."""
     gain = np.clip(other.std() / max(float(image.std()), 1.0), *GAINS)
-    return np.clip((image - image.mean()) * gain + other.mean(), 0, 255).astype(np.uint8)
+    exposed = np.clip((image - image.mean()) * gain + other.mean(), 0, 255)
+    return np.asarray(exposed, np.uint8)
 
 
 def agrees(disparity: Field, other: Field, other_data: Mask, direction: int) -> Mask:
