@@ -109,7 +109,7 @@ def _offset_s(left: Video, right: Video, board: Board) -> float:
 
 
 def _track(video: Video, board: Board) -> Values:
-    """Track the board in the beginning of a video: time, centre (N, 3)."""
+    """Return times and centres of the board in a video, (N, 3)."""
     found = []
     for frame in video.frames():
         if frame.time_s > TRACKED_S:
