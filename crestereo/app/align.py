@@ -173,7 +173,7 @@ class Aligner:
         self._beginning = [self._ordered(pair) for pair in beginning]
         self.calibration, self.remarks = self._calibrate(representatives(self._beginning))
         self._bars = Bars()
-        if settings.align == AUTO and self._rectification is None:
+        if settings.align == AUTO and self._rectification is None and not still:
             views = [[p.left for p in self._beginning], [p.right for p in self._beginning]]
             self._bars = advise("bars", lambda: find_bars(*views), Bars())
         self._plan: AlignmentPlan | None = None
