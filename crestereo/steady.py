@@ -56,8 +56,8 @@ class Steady:
         size = min(width, self._shape[1]), min(height, self._shape[0])
         if min(size) < LEAST_SIDE_PX:
             return disparity
-        image = cv2.resize(left_image, size, interpolation=cv2.INTER_AREA)
-        grey = np.asarray(cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY), np.uint8)
+        large = cv2.cvtColor(left_image, code=cv2.COLOR_BGR2GRAY)
+        grey = np.asarray(cv2.resize(large, size, interpolation=cv2.INTER_AREA), np.uint8)
         found = np.asarray(cv2.resize(disparity, size, interpolation=cv2.INTER_AREA), np.float32)
         start = np.zeros_like(found), np.full_like(found, REST_FRAMES)
         last, self.state = self.state, (grey, found, *start)
@@ -92,13 +92,14 @@ class Steady:
         moved = cv2.remap(before, x, y, interpolation=cv2.INTER_LINEAR)
         change = cv2.blur(cv2.subtract(moved, grey, dtype=cv2.CV_32F), (5, 5))
         change = np.abs(change - np.median(change[::4, ::4]))
-        limit = 4 + 3 * min(float(np.median(change[::4, ::4])), 4.0)  # grey levels, with the noise
+        noise = float(np.median(change[::4, ::4]))  # grey levels
+        limit = 4 + 3 * min(noise, 4.0)
         if (change < limit).mean() < LEAST_TRACKED:
             return None
         match = np.clip(2 - change / limit, 0, 1)
         match[(x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)] = 0
         rest = np.abs(cv2.blur(cv2.subtract(before, grey, dtype=cv2.CV_32F), (5, 5)))
-        quiet = rest < 1.2 + 3 * min(float(np.median(change[::4, ::4])), 1.6)
+        quiet = rest < 1.2 + 3 * min(noise, 1.6)
         still = cv2.erode(quiet.astype(np.float32), np.ones((9, 9)))
         if not _camera_rests(grey, quiet):
             still[:] = 0
@@ -133,9 +134,9 @@ def _correct(change: Plane, match: Plane, rest: Plane, held: Plane) -> tuple[Pla
     change -= np.where(rest > 0, 0, drift)
     size = np.abs(change)
     agree = match * np.clip((JUMP_PX - size) / (JUMP_PX - AGREE_PX), 0, 1)
-    share = np.where(rest > REST_FRAMES, REST_SHARE, NEW_SHARE)
-    correction = -(1 - share) * agree * change
+    past = np.where(rest > REST_FRAMES, np.float32(1 - REST_SHARE), np.float32(1 - NEW_SHARE))
+    correction = -past * agree * change
     jump = (size > AGREE_PX) & (rest > REST_FRAMES)
     held = np.where(jump, held + 1, 0).astype(np.float32)
-    slow = -np.sign(change) * np.maximum(size - HOLD_STEP_PX, (1 - share) * size)
-    return np.where(jump & (held <= HOLD_FRAMES), slow, correction).astype(np.float32), held
+    slow = np.copysign(np.maximum(size - HOLD_STEP_PX, past * size), -change)
+    return np.where(jump & (held <= HOLD_FRAMES), slow, correction), held
