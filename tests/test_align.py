@@ -75,6 +75,14 @@ def test_a_dark_beginning_is_reported_and_then_what_was_found() -> None:
     assert "approximate" in aligner(pair(14)).doubt
 
 
+def test_the_dark_edge_of_a_still_is_no_bar_of_a_film() -> None:
+    left, right = views()
+    left[:10], right[:10] = 3, 3
+    dark_edge = StereoPair(left, right, "toy")
+    assert "black bars: top" in Aligner(settings(), [dark_edge])(dark_edge).note
+    assert "black bars" not in Aligner(settings(), [dark_edge], still=True)(dark_edge).note
+
+
 def test_a_near_thing_at_the_beginning_does_not_move_what_comes_later() -> None:
     # given a video whose first pair shows near things only, within the network's range
     near = near_pair(60)

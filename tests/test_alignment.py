@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from crestereo.alignment import Verdict, align_pair, check_pair, choose_shift, plan_alignment
+from crestereo.alignment import (
+    Matches,
+    Verdict,
+    align_pair,
+    check,
+    check_pair,
+    choose_shift,
+    plan_alignment,
+)
 from crestereo.alignment.check import REACH_SHARE
 from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform
 from crestereo.errors import SourceError, UsageError
@@ -337,3 +345,16 @@ def test_the_range_holds_for_images_of_different_exposure(gain: float, offset: f
     exposed = np.clip(right * gain + offset, 0, 255).astype(np.uint8)
     # then the range is that of the pair
     assert check_pair(left, exposed).disparity_range == pytest.approx((20, 60), abs=4)
+
+
+def test_a_turn_needs_nearly_all_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a repeated pattern: mistakes fit neither the rows nor, fewer of them, the columns."""
+    rng = np.random.default_rng(4)
+    points = rng.uniform(60, 240, (200, 2))
+    apart = np.tile([40.0, 0.0], (200, 1)) + rng.normal(0, 0.2, (200, 2))
+    apart[:60, 1] += 25
+    apart[30:60, 0] -= 20
+    found = Matches(points, points - apart, (400, 400), 300)
+    monkeypatch.setattr(check, "match_copies", lambda *_, **__: found)
+    left, right, _ = pair()
+    assert check_pair(left, right, turned=True).verdict is Verdict.UNRELATED

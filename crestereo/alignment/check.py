@@ -146,6 +146,8 @@ def check_pair(
         others = [*_fits(found, copies.shape, [o for o in TURNED if not o.mirrored])]
         mirrored = match_copies(copies, mirrored=True)
         others += _fits(mirrored, copies.shape, [o for o in TURNED if o.mirrored])
+        # in a repeated pattern most matches fit a wrong turn too
+        others = [fit for fit in others if fit.agreeing >= 1 - CLEARLY_MORE]
         # of a turn and its opposite the one with positive disparities
         other = max(others, key=lambda fit: fit.agreeing + fit.positive, default=best)
         # small disparities fit turned pairs too
