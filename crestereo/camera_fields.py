@@ -1,4 +1,4 @@
-"""Find known names and values in calibration files of any syntax.
+"""Find the named values in calibration files of any syntax.
 
 A file becomes a tree, whatever its syntax; the names that tools use are looked up in one table.
 """
@@ -38,15 +38,16 @@ DAMAGE = (
 # Name -> aliases, in lower case without punctuation; a side may precede or follow each.
 _MATRICES = {
     "K": "k m mtx matrix cameramatrix intrinsic intrinsics intrinsicmatrix intrinsicsmatrix cam",
-    "D": "d dist disto distcoeffs distcoeff distcoefs distortion distortioncoefficients "
-    "distortioncoeffs distortioncoeff distortioncoef distcoef coeffs coefficients kc",
-    "R": "r rot rotation rotationmatrix",
-    "T": "t trans translation translationvector",
+    "D": "d dist disto distcoeffs distcoeff distcoefs distcoef distparams distortion "
+    "distortioncoefficients distortioncoeffs distortioncoeff distortioncoef distortionparams "
+    "distortionparameters coeffs coefficients kc",
+    "R": "r rot rotation rotationmatrix rstereo",
+    "T": "t trans trns translation translationvector tstereo",
     "RT": "tcncnm1 rt",
     "inverse RT": "tc1c2 tlr",
     "pose": "tbs",
     "RECT": "rect rectification rectificationmatrix",
-    "P": "p proj projection projectionmatrix",
+    "P": "p proj projmat projection projectionmatrix",
     "Q": "q disparitytodepthmatrix disptodepthmatrix reprojectionmatrix",
     "size": "size imagesize imgsize imsize resolution imageresolution",
 }
@@ -55,14 +56,15 @@ _COUNTS = {
     "inverse RT": (12, 16), "pose": (12, 16), "RECT": (9,), "P": (12,), "Q": (16,), "size": (2,),
 }  # fmt: skip
 _SCALARS = {
-    "width": "width imagewidth imgwidth", "height": "height imageheight imgheight",
+    "width": "width imagewidth imgwidth framewidth",
+    "height": "height imageheight imgheight frameheight",
     "focal": "f focal focallength focalpx focallengthpx",
     "fx": "fx", "fy": "fy", "cx": "cx ppx", "cy": "cy ppy",
     **{name: name for name in COEFFICIENTS},
     "baseline": "baseline baselinem baselinemeters stereob",
     "baseline_mm": "baselinemm", "baseline_cm": "baselinecm", "bf": "bf", "doffs": "doffs",
     "fisheye": "fisheye isfisheye bfisheye", "scale": "scale",
-    "model": "model distortionmodel cameramodel cameratype lensmodel",
+    "model": "model modeltype distortionmodel cameramodel cameratype lensmodel",
 }  # fmt: skip
 _TEXTS = "fisheye", "model", "scale"
 _SIDE = r"(?:cam(?:era)?)?(left|right|[lr012])(?:cam(?:era)?)?"

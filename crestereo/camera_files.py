@@ -269,8 +269,8 @@ def _projections(fields: Fields) -> Both | None:
         right = _projection(fields["P", None])
         if right[0, 3] == 0:
             raise UsageError(
-                "the baseline is missing: this is the left camera; give the file of the right "
-                "camera, whose projection matrix has it, or both"
+                "the baseline is missing: this is the left camera, or one calibrated alone; give "
+                "the file of the right camera, whose projection matrix has it, or both"
             )
         return right * [1, 1, 1, 0], right
     both = _both(fields, "P", _projection)
@@ -310,8 +310,10 @@ def _calibration(fields: Fields, image_shape: tuple[int, int] | None, name: str)
         if height is None:
             raise UsageError("the file does not record the height of its images; give image_shape")
         pair, rectification = _rectified(pair, pair.matrices, (height, width), fisheye)
-    if rectification is None and pair.distortions and np.any(pair.distortions[0]):
-        notes.append(f"{name} lacks what raw images need (K, D, R, T of both): rectify them before")
+        if pair.distortions is None:
+            notes.append(f"{name} has no coefficients of distortion: taken as none")
+    elif pair.rotations or np.any(pair.distortions or 0):
+        notes.append(f"{name} cannot rectify raw images: it lacks K, D, R or T of one camera")
     left, right = pair.rectified
     baseline_m = _baseline(fields, pair, float(left[0, 0]))
     camera = CameraConfig(

@@ -64,7 +64,7 @@ NAMES = {
     "M": {"K1": "M1", "K2": "M2"},
     "camera": {"K1": "cameraMatrix1", "D1": "distCoef1", "K2": "cameraMatrix2", "D2": "distCoef2"},
     "sides": {"K1": "mtx_left", "D1": "dist_left", "K2": "mtx_right", "D2": "dist_right"},
-    "letters": {"K1": "mtxL", "D1": "distL", "K2": "mtxR", "D2": "distR"},
+    "letters": {"K1": "mtxL", "D1": "Distortion_ParamsL", "K2": "mtxR", "D2": "Distortion_ParamsR"},
     "zero": {f"{name}{i}": f"{name}_{i - 1}" for name in "KDRP" for i in (1, 2)},
 }  # fmt: skip
 

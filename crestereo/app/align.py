@@ -123,8 +123,8 @@ def fit_calibration(
     if trusted:
         return found, [*remarks, f"WARNING: {contradiction}; metres are kept as asked"]
     lost = "true proportions" if given.relative else "metres"
-    advice = f"no {lost}, which --trust-calibration keeps"
-    return None, [f"WARNING: {contradiction}: it is for other images or another rig; {advice}"]
+    advice = "--trust-calibration keeps them, crestereo calibrate makes a calibration"
+    return None, [f"WARNING: {contradiction}; no {lost} ({advice})"]
 
 
 def _contradiction(camera: CameraConfig, seen: RowsCheck, shape: tuple[int, ...]) -> str:
