@@ -189,7 +189,7 @@ def _zed(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
 
     def misfit(name: str) -> tuple[bool, float]:
         full = _ZED_SIZES[name]
-        return abs(full[0] / full[1] - width / height) > 0.01, abs(np.log(full[0] / width))
+        return abs(full[0] / full[1] - width / height) > 0.005, abs(np.log(full[0] / width))
 
     chosen = min(known, key=misfit)
     stereo = sections["STEREO"]
@@ -238,7 +238,7 @@ def _depthai(tree: Tree) -> Tree:
             onward = int(extrinsics["toCameraSocket"])
             way[onward], at = step @ way[at], onward
         ways.append(way)
-    common = next(iter(set(ways[0]) & set(ways[1])), None)
+    common = next((socket for socket in ways[0] if socket in ways[1]), None)
     if common is None:
         raise UsageError("the extrinsics do not connect the left and the right camera")
     sides = [
@@ -271,7 +271,7 @@ def _named(tree: Tree) -> Iterator[tuple[str, str, Any]]:
     """Return name, side and value of the leaves whose names are known."""
     for path, leaf in _leaves(tree, ()):
         words = _flat(leaf)
-        single = len(words) == 1 and np.ndim(leaf) == 0
+        single = len(words) == 1 and not isinstance(leaf, list | np.ndarray)
         pattern, known = _SCALAR_NAMES if single else _MATRIX_NAMES
         keys = [re.sub(r"[^a-z0-9]", "", key.lower()) for key in path]
         match = pattern.fullmatch("".join(keys[-2:])) or pattern.fullmatch(keys[-1])
@@ -303,7 +303,7 @@ def _flat(value: Any) -> list[Any]:
     """Return the words and numbers of a text or of nested lists."""
     if isinstance(value, str):
         return [word for word in re.split(r"[\s\[\](),;]+", value) if word]
-    if np.ndim(value):
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
         return [word for each in value for word in _flat(each)]
     return [value]
 

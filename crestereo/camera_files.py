@@ -17,6 +17,7 @@ Sources of the formats:
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -43,7 +44,7 @@ _WORDS = {
     "RECT": "rectification", "R": "rectification", "D": "distortion", "pose": "pose",
     "P": "projection matrix",
 }  # fmt: skip
-_FISHEYES = re.compile(r"equi(distant)?|.*fisheye.*|.*kannala.*")
+_FISHEYES = re.compile(r".*equi(distant)?|.*fisheye.*|.*kannala.*")
 _OTHER_CAMERAS = re.compile(r"omni.*|mei|ds|.*doublesphere.*|eucm")
 _OTHER_LENSES = re.compile(
     r".*fov|atan|.*ftheta.*|.*inverse.*|.*modified.*|equirectangular|radialdivision"
@@ -95,7 +96,7 @@ def read_calibration(
 
 
 def _files(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
-    if isinstance(paths, str) and "," in paths and not Path(paths).exists():
+    if isinstance(paths, str) and "," in paths and not os.path.exists(paths):  # noqa: PTH110  of any text
         paths = [part.strip() for part in paths.split(",")]
     files = [paths] if isinstance(paths, str | Path) else list(paths)
     if not 1 <= len(files) <= 2:

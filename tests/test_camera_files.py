@@ -434,6 +434,22 @@ def test_a_zed_camera_has_a_section_for_each_resolution(tmp_path):
     assert found.camera.focal_px == pytest.approx(1.5 * EXPECTED.focal_px, rel=1e-3)
 
 
+def test_values_that_are_not_of_a_camera_are_skipped(tmp_path):
+    fields = {
+        "per view": [[1, 2], [3]],
+        "when": "9:30, 1 May",
+        "k": None,
+        "ok": True,
+        "matrix": "no",
+    }
+    fields |= {"left": {"K": K1.tolist()}, "right": {"K": K2.tolist()}, "baseline": 0.1}
+    camera = read_calibration(
+        text(tmp_path / "a.json", json.dumps(fields)), image_shape=SHAPE
+    ).camera
+    assert camera.focal_px == K1[0, 0]
+    assert camera.doffs_px == pytest.approx(K2[0, 2] - K1[0, 2])
+
+
 CHANGES = [
     ({"D2": None}, "the distortion of one of the cameras is missing"),
     ({"K2": None}, "the matrix K of one of the cameras is missing"),
