@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from crestereo.errors import UsageError
 from crestereo.types import BGRImage, DisparityMap
 
+MAX_FISHEYE_DEG = 89.0  # from the axis: a rectified image shows no more
+
 Matrix = NDArray[Any]
 Maps = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -178,7 +180,13 @@ class Rectification:
             grid.reshape(-1, 1, 2), camera.matrix, camera.distortion,
             R=camera.rotation, P=camera.projection,
         )  # fmt: skip
-        return np.asarray(points, np.float32).reshape(height, width, 2)
+        pixels = np.asarray(points, np.float32).reshape(height, width, 2)
+        if self.fisheye:
+            steep = np.radians(MAX_FISHEYE_DEG) ** np.arange(1, 10, 2)
+            most = float(steep @ [1, *camera.distortion])  # radius there, in focal lengths
+            middle, focal = camera.matrix[:2, 2], camera.matrix[[0, 1], [0, 1]]
+            pixels[np.linalg.norm((grid - middle) / focal, axis=2) > most] = -width  # outside
+        return pixels
 
     @cached_property
     def _maps(self) -> tuple[Maps, Maps]:

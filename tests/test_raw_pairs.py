@@ -105,6 +105,18 @@ def test_a_map_comes_back_on_the_grid_of_the_raw_image(fisheye: bool) -> None:
     assert np.isnan(cameras.restore(np.full(SIZE, 400, np.float32))).all()  # no such right column
 
 
+def test_rays_from_behind_a_wide_fisheye_are_unknown() -> None:
+    # given a fisheye of 60 px per radian: 160 px from its centre are 153 degrees from its axis
+    matrix = np.array([[60.0, 0, 159.5], [0, 60, 119.5], [0, 0, 1]])
+    camera = RawCamera(matrix, np.zeros(4), np.eye(3), matrix)
+    wide = Rectification(camera, camera, SIZE, fisheye=True)
+    # when a map is brought back to its image
+    restored = wide.restore(np.zeros(SIZE, np.float32))
+    # then it is known where the image sees what is ahead
+    assert restored[120, 160] == 0
+    assert np.isnan(restored[120, [0, 60, 260, 319]]).all()  # 89 degrees are 93 px
+
+
 def test_the_maps_do_not_travel_with_a_copy_that_is_saved() -> None:
     cameras = rig()
     before = len(pickle.dumps(cameras))
