@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from crestereo.errors import UsageError
+from crestereo.formats import write_image
 from tests.mini_datasets import middlebury_scene
 from tools import evaluate_alignment
-from tools.lib.alignment_tasks import Row
+from tools.lib.alignment_tasks import Row, degraded_rows
 from tools.lib.alignment_wishes import wish_rows
 from tools.lib.clip_tasks import compressed
-from tools.lib.moving_scene import texture, two_recordings
+from tools.lib.moving_scene import Stage, texture, two_recordings
 
 
 def test_wishes_are_judged_by_their_limits() -> None:
@@ -36,6 +37,27 @@ def test_swap_is_judged_among_those_answered() -> None:
     assert judged["right of those answered, %"] == pytest.approx(66.67)
     assert judged["rightly ordered pairs called swapped, %"] == 50
     assert judged["unanswered, %"] == 25
+
+
+def test_wrong_claims_are_counted_among_all_claims() -> None:
+    rows = [
+        Row("a", {"claims": 30.0, "wrong": 2.0, "pairs": 25.0}),
+        Row("b", {"claims": 70.0, "wrong": 1.0, "pairs": 25.0}),
+    ]
+    assert [line[2:] for line in wish_rows("degraded", rows)] == [["3.00", "<= 2", "no"]]
+    assert wish_rows("degraded", [Row("a", {"claims": 0.0, "wrong": 0.0})]) == []
+
+
+def test_pairs_are_judged_in_both_orders_after_a_video(tmp_path: Path) -> None:
+    """Given a rendered pair of near cards, compressed lightly."""
+    stage = Stage(0, (300, 400), cards=5)
+    for side, name in ((False, "cards_left.png"), (True, "cards_right.png")):
+        write_image(tmp_path / name, stage.view(side)[0])
+    photos = [(tmp_path / "cards_left.png", tmp_path / "cards_right.png")]
+    row = next(degraded_rows([], photos))
+    assert row.name == "320 px wide, crf 28"
+    assert (row.figures["pairs"], row.figures["claims"]) == (1, 2)
+    assert row.figures["wrong"] == row.figures["correct called swapped"] == 0
 
 
 def test_the_tool_prints_a_table_and_the_wishes(
