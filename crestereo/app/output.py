@@ -237,7 +237,8 @@ def report_camera(settings: ImageSettings, aligner: Aligner) -> None:
     """Print how a calibration fits, and what `max_distance` assumes."""
     for remark in aligner.remarks:
         (warn if remark.startswith("WARNING") else say)(remark)
-    if aligner.calibration is not None and aligner.calibration.relative:
+    relative = aligner.calibration is not None and aligner.calibration.relative
+    if relative and settings.length is None:
         say("the distance of the cameras is unknown: points are in multiples of it")
     if settings.max_distance is not None and aligner.camera is None:
         say(
