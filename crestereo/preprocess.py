@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from crestereo.errors import SourceError, UsageError
 from crestereo.models import MIN_SIDE_PX, ChannelOrder
 from crestereo.types import BGRImage, ConfidenceMap, DisparityMap
+
+ASPECT_TOLERANCE = 0.02  # a larger difference is that of a crop
 
 
 def check_image(image: BGRImage, name: str) -> None:
@@ -56,6 +59,17 @@ def resize_image(image: BGRImage, shape: tuple[int, int]) -> BGRImage:
     if smaller != shape:
         resized = _resized(resized, shape, cv2.INTER_CUBIC)
     return resized
+
+
+def same_aspect(sides: Sequence[int], others: Sequence[int]) -> bool:
+    """Return whether two sizes have one aspect ratio within 2 %."""
+    return abs(sides[0] * others[1] / (sides[1] * others[0]) - 1) <= ASPECT_TOLERANCE
+
+
+def turned_to(image: BGRImage, shape: Sequence[int]) -> BGRImage:
+    """Turn an image by 90 degrees where that gives a shape's aspect ratio."""
+    upright = same_aspect(image.shape, shape) or not same_aspect(image.shape[1::-1], shape)
+    return image if upright else np.ascontiguousarray(np.rot90(image))
 
 
 def _resized(image: BGRImage, shape: tuple[int, int], interpolation: int) -> BGRImage:

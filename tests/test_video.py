@@ -574,3 +574,13 @@ def test_videos_of_one_aspect_ratio_are_brought_to_the_left_size(tmp_path: Path)
     right = opened(write_video(tmp_path / "r.avi", frames=3, size=(96, 64)))
     pairs = list(TwoVideos(left, right, "toy"))
     assert [(pair.left.shape, pair.right.shape) for pair in pairs] == [((128, 192, 3),) * 2] * 3
+
+
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_a_right_video_turned_by_90_degrees_is_turned_back(quarters: int, tmp_path: Path) -> None:
+    left = save(tmp_path / "left_0.png", texture(64, 96))
+    right = save(tmp_path / "right_0.png", np.rot90(texture(64, 96), quarters))
+    videos = [opened(str(path).replace("_0", "_%d")) for path in (left, right)]
+    pair = next(iter(TwoVideos(*videos, "toy")))
+    # a wrong half turn is left to the pair check
+    np.testing.assert_array_equal(pair.right, pair.left[::-1, ::-1] if quarters == 1 else pair.left)

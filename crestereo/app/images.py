@@ -10,8 +10,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from crestereo.app import web
 from crestereo.app.align import advise
 from crestereo.app.pipeline import TimeoutExceeded, call_within
@@ -20,13 +18,12 @@ from crestereo.app.sources import Kind, Source, pair_name, partner_of
 from crestereo.errors import SourceError
 from crestereo.formats import RawImage, decode_image, read_bytes, to_bgr8
 from crestereo.layouts import CONFIRMED, Layout, detect_layout, split_frame
-from crestereo.preprocess import resize_image
+from crestereo.preprocess import resize_image, same_aspect, turned_to
 from crestereo.types import BGRImage, StereoPair
 
 TIMEOUT_S = 15.0
 MAX_BYTES = 200_000_000
 MAX_FILE_BYTES = 2_000_000_000
-ASPECT_TOLERANCE = 0.02
 
 FILM_MM = math.hypot(36, 24)
 """Diagonal of 35 mm film, by which CIPA DCG-001 compares focal lengths."""
@@ -109,11 +106,11 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
             raise SourceError(f"{left.source} holds one view only; give the right image too")
         second, name = right.left, pair_name(left.source, right.source)
     left_view, right_view = to_bgr8(left.left, second)
-    (h1, w1), (h2, w2) = left_view.shape[:2], right_view.shape[:2]
-    if not _alike(w1 / h1, w2 / h2) and _alike(w1 / h1, h2 / w2):
+    given, right_view = right_view, turned_to(right_view, left_view.shape)
+    if right_view is not given:
         warn("the right image is turned by 90 degrees: turned back")  # upside down at most
-        right_view, h2, w2 = np.ascontiguousarray(np.rot90(right_view)), w2, h2
-    if not _alike(w1 / h1, w2 / h2):
+    (h1, w1), (h2, w2) = left_view.shape[:2], right_view.shape[:2]
+    if not same_aspect((h1, w1), (h2, w2)):
         raise SourceError(
             f"left is {w1}x{h1} px but right is {w2}x{h2} px; give two images of one aspect ratio "
             "(a crop cannot be undone by resizing)"
@@ -122,10 +119,6 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
         say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the right one is resized")
     focal_px = None if left.focal_mm is None else left.focal_mm / FILM_MM * math.hypot(h1, w1)
     return StereoPair(left_view, resize_image(right_view, (h1, w1)), name, focal_px=focal_px)
-
-
-def _alike(aspect: float, other: float) -> bool:
-    return abs(aspect / other - 1) <= ASPECT_TOLERANCE
 
 
 def _focal_mm(data: bytes) -> float | None:

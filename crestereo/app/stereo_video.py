@@ -15,13 +15,13 @@ import numpy as np
 from crestereo.alignment import Bars, SwapFinding, detect_swap, find_bars
 from crestereo.app.align import advise
 from crestereo.app.prompts import SWAP, ask_yes_no
-from crestereo.app.script import say
+from crestereo.app.script import say, warn
 from crestereo.app.settings import AUTO, OFF, TwoVideosSettings, UnifiedVideoSettings, VideoSettings
 from crestereo.app.sources import Kind, pair_name
 from crestereo.app.video import Frame, Video, read_sound
 from crestereo.errors import SourceError, UsageError
 from crestereo.layouts import Layout, LayoutFinding, detect_layout, parse_layout, split_frame
-from crestereo.preprocess import resize_image
+from crestereo.preprocess import resize_image, same_aspect, turned_to
 from crestereo.sync import SyncFinding, find_offset, sound_offset_s
 from crestereo.types import BGRImage, StereoPair
 
@@ -33,7 +33,6 @@ JUDGED_PAIRS = 3  # whose left/right order is judged
 SYNC_S = 10.0
 SYNC_SIDE_PX = 480
 SOUND_HZ = 8000
-ASPECT_TOLERANCE = 0.02
 _MIN_WIDTH_PX = 64
 _SIDE_BY_SIDE = Layout()
 
@@ -132,8 +131,7 @@ class TwoVideos:
         return [self._pair(a.image, b.image, a.time_s) for a, b in zip(lefts, rights, strict=False)]
 
     def _pair(self, left: BGRImage, right: BGRImage, time_s: float) -> StereoPair:
-        if right.shape != left.shape:
-            right = resize_image(right, left.shape[:2])
+        right = resize_image(turned_to(right, left.shape), left.shape[:2])
         return StereoPair(left, right, self.name, time_s)
 
     def _timed_pairs(self, begin_s: float) -> Iterator[StereoPair]:
@@ -305,8 +303,7 @@ class Section:
 
 def check_sizes(left: Video, right: Video) -> None:
     """Raise SourceError where two videos have different aspect ratios."""
-    aspects = [width / height for width, height in (left.size, right.size)]
-    if abs(aspects[0] / aspects[1] - 1) > ASPECT_TOLERANCE:
+    if not any(same_aspect(left.size, size) for size in (right.size, right.size[::-1])):
         (w1, h1), (w2, h2) = left.size, right.size
         raise SourceError(
             f"left is {w1}x{h1} px but right is {w2}x{h2} px; give two videos of one aspect ratio"
@@ -315,7 +312,9 @@ def check_sizes(left: Video, right: Video) -> None:
 
 def pair_videos(left: Video, right: Video, settings: TwoVideosSettings) -> TwoVideos:
     """Pair two videos by the offset that is set or estimated."""
-    if left.size != right.size:
+    if not same_aspect(left.size, right.size):
+        warn("the right video is turned by 90 degrees: turned back")  # upside down at most
+    elif left.size != right.size:
         (w1, h1), (w2, h2) = left.size, right.size
         say(f"left is {w1}x{h1} px, right {w2}x{h2} px: the right one is resized")
     offset_s = _offset_s(left, right, settings)
