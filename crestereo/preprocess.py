@@ -67,7 +67,7 @@ def same_aspect(sides: Sequence[int], others: Sequence[int]) -> bool:
 
 
 def turned_to(image: BGRImage, shape: Sequence[int]) -> BGRImage:
-    """Turn an image by 90 degrees where that gives a shape's aspect ratio."""
+    """Turn an image by 90 degrees to fit an aspect ratio."""
     upright = same_aspect(image.shape, shape) or not same_aspect(image.shape[1::-1], shape)
     return image if upright else np.ascontiguousarray(np.rot90(image))
 
