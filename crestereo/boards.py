@@ -108,8 +108,8 @@ class Board:
     def _tags(self) -> cv2.aruco.Dictionary:
         return cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
 
-    def find(self, image: BGRImage) -> tuple[Values, Values] | None:
-        """Find points of the board in an image.
+    def find(self, image: BGRImage, *, rough: bool = False) -> tuple[Values, Values] | None:
+        """Find points of the board in an image; `rough`: less precisely, in a third of the time.
 
         Returns
         -------
@@ -118,17 +118,17 @@ class Board:
         """
         grey = cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
         if self.kind == "chessboard":
-            return self._find_chessboard(grey)
+            return self._find_chessboard(grey, rough)
         found = self._find_charuco(grey) if self.kind == "charuco" else self._find_tags(grey)
         return found if found is not None and len(found[0]) >= LEAST_POINTS else None
 
-    def _find_chessboard(self, grey: Values) -> tuple[Values, Values] | None:
+    def _find_chessboard(self, grey: Values, rough: bool) -> tuple[Values, Values] | None:
         scale = max(1.0, grey.shape[1] / SEARCH_WIDTH_PX)
         small = grey
         if scale > 1:
             size = round(grey.shape[1] / scale), round(grey.shape[0] / scale)
             small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        flags = cv2.CALIB_CB_NORMALIZE_IMAGE | cv2.CALIB_CB_ACCURACY
+        flags = cv2.CALIB_CB_NORMALIZE_IMAGE | (0 if rough else cv2.CALIB_CB_ACCURACY)
         shape = self.columns, self.rows
         found, corners = cv2.findChessboardCornersSB(small, shape, flags=flags)
         if not found:

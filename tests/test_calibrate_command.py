@@ -101,6 +101,7 @@ def test_scenes_without_a_board_give_rotation_and_relative_scale(tmp_path: Path)
     assert "depth stays relative" in done.stdout
     file = cv2.FileStorage(str(path), flags=cv2.FILE_STORAGE_READ)
     assert file.getNode("scale").string() == "relative"
+    assert read_calibration(path).relative
     k1, k2, rotation = (file.getNode(name).mat() for name in ("K1", "K2", "R"))
     assert k2[0, 0] / k1[0, 0] == pytest.approx(1.03, abs=0.003)
     roll = np.degrees(cv2.Rodrigues(rotation)[0])[2, 0]

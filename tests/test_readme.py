@@ -47,7 +47,7 @@ MAX_IMAGE_BYTES = 150_000
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
 TRANSLATED = ["README.md", *(f"docs/{name}.md" for name in
-    ("usage", "real_pairs", "models", "python", "background"))]  # fmt: skip
+    ("usage", "real_pairs", "models", "python", "background", "calibration"))]  # fmt: skip
 PAGES = {name: (ROOT / name).read_text("utf-8") for name in TRANSLATED}
 KOREAN = {name: (ROOT / name).with_suffix(".ko.md").read_text("utf-8") for name in TRANSLATED}
 ENGLISH, USAGE = PAGES["README.md"], PAGES["docs/usage.md"]
@@ -111,6 +111,7 @@ EXTRA = {
     UNIFIED: WITHOUT_WINDOW,
     COMPARE: (),
     "tools/benchmark.py": ("--only", "stages", "--model-shape", "64x96"),
+    "tools/calibrate.py": ("--help",),  # needs recordings of a board
     "tools/clip_experiments.py": ("--help",),  # a minute for its clips
     "tools/compare_models.py": (
         *("--pair", "{folder}/toy_left.png", "{folder}/toy_right.png", "--iters", "2"),
@@ -138,6 +139,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     own = {
         "left.png": left,
         "right.png": right,
+        "left.mp4": clips[0],
+        "right.mp4": clips[1],
+        "rig.yml": ROOT / "input_files" / "table_calib.txt",
         "0": clips[0],
         "1": clips[1],
         "https://www.youtube.com/watch?v=VIDEO": both,

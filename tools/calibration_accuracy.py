@@ -6,8 +6,10 @@ For example::
 
 renders 60 views of a board, 20 to 60 cm away, for each rig: toe-in of 3 degrees, roll of 2 degrees,
 a baseline of 65 mm. Rows apart and depth are those of points all over the images, rectified by the
-calibration found: at 0.5 to 5 m, and on a plane 2 m away. --unseen adds what the tool was not
-developed with: compressed, blurred and noisy images, other boards and sizes. --samples FOLDER
+calibration found: at 0.5 to 5 m, and on a plane 2 m away. --unseen renders what the program was
+not developed with: compressed, blurred and noisy images, other boards and sizes. --clips measures
+--self-calibrate on the clips of input_files/, whose right view is turned and enlarged; rows apart
+are those of points 1 to 8 m away. --samples FOLDER
 compares with OpenCV's own fit on its sample images left01.jpg, right01.jpg, ... (the Debian package
 opencv-doc has them).
 """
@@ -29,10 +31,14 @@ from tqdm import tqdm
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo import calibration
+from crestereo.alignment import find_matches
+from crestereo.app.sources import parse_video
+from crestereo.app.video import open_video
 from crestereo.boards import Board, View, find_view
 from crestereo.calibration import calibrate_stereo, good_views
 from crestereo.errors import SourceError
 from crestereo.formats import decode_image, read_image, to_bgr8
+from crestereo.self_calibration import self_calibrate
 from crestereo.types import BGRImage
 from tools.lib.board_views import Rig, make_rig, project, render_views
 from tools.lib.cli import run_tool
@@ -44,6 +50,20 @@ VIEWS = 60
 PLANE_M = 2.0
 CHESSBOARD = Board("chessboard", 6, 9, 0.02)
 COLUMNS = "rig", "views", "model", "focal %", "baseline %", "rows px (95 %)", "depth at 2 m %"
+# clip, field of view [degrees]; pitch, yaw and roll [degrees] and zoom of the right camera
+CLIPS = (
+    ("clip1", 66.0, (0.0, 3.0, 2.0), 1.03),
+    ("clip2", 58.0, (0.0, 3.0, 2.0), 1.03),
+    ("clip1", 66.0, (-1.0, -1.5, 1.0), 1.0),
+    ("clip2", 58.0, (1.0, -2.0, -1.5), 0.96),
+)
+CLIP_PAIRS = 16
+CUT = 0.09  # of each side, where the turned view has no data
+BASELINE_M = 0.065
+CLIP_COLUMNS = (
+    *("clip", "pitch, yaw, roll, zoom", "matches", "roll found", "zoom found"),
+    *("rows px (95 %), before", "after"),
+)
 TARGETS = "target", "60", "", "0.5", "0.5", "0.3", "1"
 
 
@@ -83,22 +103,18 @@ class Task:
 
 def tasks(unseen: bool) -> list[Task]:
     """Return the rigs that are measured."""
-    found = [Task(f"pinhole, k1 {k1}", make_rig(k1=k1)) for k1 in (-0.3, -0.1, 0.1)]
-    found.append(Task("fisheye, 150 degrees", make_rig(fisheye_degrees=150)))
     if not unseen:
-        return found
+        pinholes = [Task(f"pinhole, k1 {k1}", make_rig(k1=k1)) for k1 in (-0.3, -0.1, 0.1)]
+        return [*pinholes, Task("fisheye, 150 degrees", make_rig(fisheye_degrees=150))]
     rig = make_rig(k1=-0.25)
     charuco, grid = Board("charuco", 7, 10, 0.02), Board("aprilgrid", 4, 6, 0.025)
     return [
-        *found,
         Task("JPEG of quality 50", rig, spoil=compressed, seed=11),
         Task("out of focus", rig, spoil=blurred, seed=12),
         Task("dark, noise of 6 grey levels", rig, spoil=noisy, seed=13),
         Task("ChArUco, partly visible", rig, charuco, seed=14, whole=False),
         Task("AprilGrid, partly visible", rig, grid, seed=15, whole=False),
-        Task(
-            "1280x720", make_rig((720, 1280), k1=-0.05), Board("chessboard", 7, 10, 0.018), seed=16
-        ),
+        Task("960x540", make_rig((540, 960), k1=-0.05), Board("chessboard", 7, 10, 0.018), seed=16),
         Task("fisheye, ChArUco", make_rig(fisheye_degrees=150), charuco, seed=17, whole=False),
     ]
 
@@ -204,16 +220,57 @@ def reference(
     return float(rms), calibration.Rig(shape, 8, (k1, d1), (k2, d2), turn, shift)
 
 
+def clip_row(name: str, fov_deg: float, angles: tuple[float, ...], zoom: float) -> list[str]:
+    """Turn and enlarge the right view of a clip, calibrate without a board, return a row."""
+    folder = Path(__file__).resolve().parents[1] / "input_files"
+    views = [
+        [frame.image for frame in open_video(parse_video(str(path)), 1080).frames()]
+        for path in (folder / f"{name}_left.mp4", folder / f"{name}_right.mp4")
+    ]
+    height, width = views[0][0].shape[:2]
+    focal = width / 2 / np.tan(np.radians(fov_deg) / 2)
+    k1 = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    k2 = k1 @ np.diag([zoom, zoom, 1])
+    turn = cv2.Rodrigues(np.radians(angles))[0]
+    top, left = (round(CUT * side) for side in (height, width))
+    inside = slice(top, height - top), slice(left, width - left)
+    found = []
+    for number in np.linspace(0, len(views[0]) - 1, CLIP_PAIRS).astype(int):
+        warped = cv2.warpPerspective(
+            views[1][number], k2 @ turn @ np.linalg.inv(k1), (width, height), flags=cv2.INTER_CUBIC
+        )
+        pair = views[0][number][inside], np.asarray(warped, np.uint8)[inside]
+        found.append(find_matches(*map(np.ascontiguousarray, pair)))
+    size = width - 2 * left, height - 2 * top
+    rig = self_calibrate(found, size[::-1])
+    points = np.random.default_rng(0).uniform([-0.5, -0.3, 1], [0.5, 0.3, 1], (4000, 3))
+    points *= np.geomspace(1, 8, 4000)[:, None]
+    a, b = points @ k1.T, (points - [BASELINE_M, 0, 0]) @ turn.T @ k2.T
+    a, b = (each[:, :2] / each[:, 2:] - [left, top] for each in (a, b))
+    seen = ((a > 0) & (a < size) & (b > 0) & (b < size)).all(axis=1)
+    apart = np.abs(a - b)[seen, 1], np.abs(rig.rig.rectified_rows(a[seen], b[seen]))
+    before, after = (f"{np.percentile(rows, 95):.2f}" for rows in apart)
+    return [
+        name, ", ".join(f"{angle:g}" for angle in (*angles, zoom)), str(rig.matches),
+        f"{rig.angles_deg[2]:.2f}", f"{rig.zoom:.3f}", before, after,
+    ]  # fmt: skip
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--unseen", action="store_true", help="measure the other conditions too")
+    parser.add_argument("--unseen", action="store_true", help="measure other conditions")
+    parser.add_argument("--clips", action="store_true", help="measure --self-calibrate")
     parser.add_argument("--samples", type=Path, help="folder of OpenCV's sample images")
     options = parser.parse_args(arguments)
     if options.samples is not None:
         print(sample_rows(options.samples))
+        return 0
+    if options.clips:
+        measured = [clip_row(*each) for each in CLIPS]
+        print(markdown_table(CLIP_COLUMNS, measured, text_columns=2))
         return 0
     rows = [TARGETS, *map(row, tasks(options.unseen))]
     print(markdown_table(COLUMNS, rows, text_columns=1))

@@ -28,7 +28,7 @@ from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage, StereoPair
 
 WINDOW_S = 0.3  # of a video, of which the stillest pair is searched
-TRACKED_S, TRACKED_PX = 20.0, 640  # time and width in which the offset is measured
+TRACKED_S, TRACKED_PX = 20.0, 400  # time and width in which the offset is measured
 MOST_HEIGHT_PX = 4320
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".ppm", ".pgm")
 
@@ -116,7 +116,7 @@ def _track(video: Video, board: Board) -> Values:
             break
         height, width = frame.image.shape[:2]
         small = resize_image(frame.image, (round(height * TRACKED_PX / width), TRACKED_PX))
-        seen = board.find(small if width > TRACKED_PX else frame.image)
+        seen = board.find(small if width > TRACKED_PX else frame.image, rough=True)
         centre = None if seen is None else board_centre(*seen, board.points)
         if centre is not None:
             found.append([frame.time_s, *centre])

@@ -110,7 +110,7 @@ class Findings:
         view = find_view(board, pair.left, pair.right, pair.name)
         if view is None:
             return
-        if before is not None and _moves(board, view, before):
+        if before is not None and _moves(view, pair.left, before):
             self.moving += 1
             return
         self.views.append(view)
@@ -120,16 +120,13 @@ class Findings:
             self.example = area, np.asarray(both)
 
 
-def _moves(board: Board, view: View, before: BGRImage) -> bool:
+def _moves(view: View, image: BGRImage, before: BGRImage) -> bool:
     """Return whether the board is elsewhere in the image before."""
-    earlier = board.find(before)
-    if earlier is None:
-        return True
-    _, a, b = np.intersect1d(view.ids, earlier[0], return_indices=True)
-    if not len(a):
-        return True
-    apart_px = np.abs(view.left[a] - earlier[1][b]).mean()
-    return bool(apart_px > STILL * before.shape[1])
+    grey = [cv2.cvtColor(each, code=cv2.COLOR_BGR2GRAY) for each in (image, before)]
+    track: Any = cv2.calcOpticalFlowPyrLK
+    moved, found, _ = track(*grey, view.left, None)
+    apart_px = np.abs(moved - view.left)[found.ravel() == 1]
+    return not len(apart_px) or float(apart_px.mean()) > STILL * image.shape[1]
 
 
 def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
@@ -274,14 +271,18 @@ def _search(
     with tqdm(
         total=count, initial=findings.done, unit=" pairs", disable=not sys.stderr.isatty()
     ) as bar:
-        for pair, before in rest:
-            findings.add(pair, before, board)
-            bar.update()
-            bar.set_postfix_str(f"{len(findings.views)} with the board", refresh=False)
-            if time.monotonic() - findings.saved_s > SAVE_S:
-                findings.save()
-            if live and len(good_views(findings.views, findings.shape[1])) >= LIVE_VIEWS:
-                break
+        try:
+            for pair, before in rest:
+                findings.add(pair, before, board)
+                bar.update()
+                bar.set_postfix_str(f"{len(findings.views)} with the board", refresh=False)
+                if time.monotonic() - findings.saved_s > SAVE_S:
+                    findings.save()
+                if live and len(good_views(findings.views, findings.shape[1])) >= LIVE_VIEWS:
+                    break
+        except KeyboardInterrupt:  # how a live search is ended
+            if not live:
+                raise
 
 
 def _report(found: StereoCalibration) -> None:
