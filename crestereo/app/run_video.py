@@ -368,9 +368,11 @@ class VideoRun:
         finally:
             if files is not None and (complete or not self.progress.frames):
                 files.checkpoints.remove()
-            self._report(paths)
-            if files is not None and files.names.path(STATE).exists():
-                say("the run is not complete; repeat it with --resume to continue it")
+            try:
+                self._report(paths)
+            finally:  # its record may not fit on a full disk
+                if files is not None and files.names.path(STATE).exists():
+                    say("the run is not complete; repeat it with --resume to continue it")
 
     def _report(self, paths: list[str]) -> None:
         progress, stream = self.progress, self.section.stream
