@@ -20,6 +20,7 @@ from crestereo.alignment.check import REACH_SHARE
 from crestereo.alignment.epipolar import AlignmentModel, choose_model, transform
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage
+from tools.lib.flicker import compressed_h264
 from tools.lib.moving_scene import Stage, texture
 
 SIZE = (300, 400)
@@ -358,3 +359,11 @@ def test_a_turn_needs_nearly_all_matches(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(check, "match_copies", lambda *_, **__: found)
     left, right, _ = pair()
     assert check_pair(left, right, turned=True).verdict is Verdict.UNRELATED
+
+
+@pytest.mark.parametrize(("down_px", "verdict"), [(0, Verdict.RECTIFIED), (3, Verdict.ALIGNED)])
+def test_compression_alone_makes_no_pair_misaligned(down_px: int, verdict: Verdict) -> None:
+    left, right, _ = pair(5)
+    lower = np.roll(right, down_px, axis=0)
+    views = [compressed_h264([view], crf=34)[0] for view in (left, lower)]
+    assert check_pair(*views).verdict is verdict

@@ -27,6 +27,7 @@ REFERENCE_WIDTH_PX = 640  # tolerances in pixels are those of an image this wide
 LEAST_WIDTH_PX = 400  # in narrower images features are not located more precisely
 RECTIFIED_MEDIAN_PX = 0.5
 RECTIFIED_MOST_PX = 1.2  # nine matches of ten
+COMPRESSED = 2.0  # times these of matches in compressed images
 ROW_TOLERANCE_PX = 3.0  # a match farther from its row contradicts the model
 MIN_MATCHES = 20  # unrelated images of the same size gave up to 13
 MIN_SHARE = 0.35  # of the candidates: up to 0.45 among few, but rarely with MIN_MATCHES
@@ -157,8 +158,9 @@ def check_pair(
         return _described(found, copies, Verdict.UNRELATED)
     found, model = best.found, best.model
     verdict = Verdict.ALIGNED
-    if model.orientation is Orientation.UPRIGHT and _is_rectified(
-        found, AlignmentModel(), copies.shape
+    if model.orientation is Orientation.UPRIGHT and (
+        _is_rectified(found, AlignmentModel(), copies.shape)
+        or _is_rectified_noisily(found, model, copies.shape)
     ):
         verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
     return _described(found, copies, verdict, model, rows_only=rows_only)
@@ -295,6 +297,16 @@ def _is_rectified(found: Matches, model: AlignmentModel, shape: tuple[int, int])
     rows = np.abs(_offsets(found, model, shape)[:, 1]) / unit_px(shape)
     middle, most = np.percentile(rows, [50, 90])
     return bool(middle <= RECTIFIED_MEDIAN_PX and most <= RECTIFIED_MOST_PX)
+
+
+def _is_rectified_noisily(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
+    """Return whether rows scatter, as of compressed images, but hardly need a correction."""
+    given = (found.left - found.right)[:, 1] / unit_px(shape)
+    corrected = _offsets(found, model, shape)[:, 1] / unit_px(shape)
+    middle, most = np.percentile(np.abs(given), [50, 90]) / COMPRESSED
+    correction = np.percentile(np.abs(corrected - given), 90)
+    small = correction <= RECTIFIED_MEDIAN_PX and middle <= RECTIFIED_MEDIAN_PX
+    return bool(small and most <= RECTIFIED_MOST_PX)
 
 
 def _is_believable(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
