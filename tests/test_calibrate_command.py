@@ -107,6 +107,13 @@ def test_scenes_without_a_board_give_rotation_and_relative_scale(tmp_path: Path)
     roll = np.degrees(cv2.Rodrigues(rotation)[0])[2, 0]
     assert roll == pytest.approx(2, abs=0.1)
 
+    exchanged = calibrate(
+        *("--self-calibrate", tmp_path / "right", tmp_path / "left"),
+        *("--output", tmp_path / "exchanged.yml"),
+    )
+    assert "exchange the two" in exchanged.stderr
+    assert not (tmp_path / "exchanged.yml").exists()
+
 
 def test_a_board_is_printed(tmp_path: Path) -> None:
     done = calibrate("--print-board", tmp_path / "board.pdf")

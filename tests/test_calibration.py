@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -88,6 +89,12 @@ def test_exchanged_cameras_are_a_problem() -> None:
 def test_the_same_pose_twice_is_one_view() -> None:
     seen = views(make_rig(), 3)
     assert [v.name for v in good_views([*seen, *seen], 640)] == [v.name for v in seen]
+
+
+def test_a_blurred_view_is_left_out() -> None:
+    seen = [*views(make_rig(), 3)]
+    blurred = replace(seen[1], sharpness=0.3 * seen[1].sharpness)
+    assert good_views([seen[0], blurred, seen[2]], 640) == [seen[0], seen[2]]
 
 
 @pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.kind)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from crestereo.alignment import SwapFinding, detect_swap, find_matches
+from crestereo.alignment import Matches, detect_swap, find_matches
 from crestereo.app.align import advise
 from crestereo.app.calibration_pairs import board_pairs, spread_pairs
 from crestereo.app.output import save_image
@@ -41,9 +42,9 @@ from crestereo.types import BGRImage, StereoPair
 MOST_VIEWS = 80  # more do not improve a fit
 LIVE_VIEWS = 60  # found by cameras before the fit
 MATCHED_PAIRS = 32  # of a calibration without a board
+ORDER_EVERY = 4  # pairs: the left/right order is detected
 STILL = 0.0005  # of the image width: motion from frame to frame of a board that is held still
 MOST_TILT_DEG = 70
-_UNKNOWN_ORDER = SwapFinding(None, 0.5)
 SAVE_S = 5.0  # between two copies of the points found so far
 
 Values = NDArray[Any]
@@ -195,20 +196,23 @@ def _chosen_views(findings: Findings) -> list[View]:
 def _calibrate_without_board(
     sources: Sequence[str], settings: CalibrateSettings, path: Path
 ) -> None:
-    matches, shape = [], (0, 0)
+    shape = (0, 0)
+    matches: list[Matches] = []
+    orders: list[int] = []
     pairs = spread_pairs(sources, settings, MATCHED_PAIRS)
     for pair in tqdm(pairs, unit=" pairs", disable=not sys.stderr.isatty()):
         if shape not in ((0, 0), pair.left.shape[:2]):
             raise SourceError(f"{pair.name} has another size than those before; use images of one")
         shape = pair.left.shape[0], pair.left.shape[1]
+        if len(matches) % ORDER_EVERY == 0:
+            orders.append(advise("left/right order", partial(_order, pair), 0))
         matches.append(find_matches(pair.left, pair.right))
     say(f"{len(matches)} pairs, {sum(map(len, matches))} matches")
     found = self_calibrate(matches, shape)
-    order = advise("left/right order", lambda: detect_swap(pair.left, pair.right), _UNKNOWN_ORDER)
     _report_rotation(found)
     _save_rectified(found.rig, pair.left, pair.right, path)
     problems = [found.problem] if found.problem else []
-    if order.swapped:
+    if sum(orders) < 0:
         problems.append("the first view is the right one: exchange the two")
     if problems:
         raise UsageError(f"no calibration was written: {'; '.join(problems)}")
@@ -221,6 +225,12 @@ def _calibrate_without_board(
         {"calibration": str(path), "rotation_deg": found.angles_deg, "zoom": found.zoom,
          "vertical_disparity_px": found.after_px, "pairs": found.pairs}
     )  # fmt: skip
+
+
+def _order(pair: StereoPair) -> int:
+    """Return 1 for a pair in order, -1 for an exchanged one, 0 where undetermined."""
+    swapped = detect_swap(pair.left, pair.right).swapped
+    return 0 if swapped is None else 1 - 2 * swapped
 
 
 def _report_rotation(found: SelfCalibration) -> None:
