@@ -43,7 +43,7 @@ MOST_VIEWS = 80  # more do not improve a fit
 LIVE_VIEWS = 60  # found by cameras before the fit
 MATCHED_PAIRS = 32  # of a calibration without a board
 ORDER_EVERY = 4  # pairs: the left/right order is detected
-STILL = 0.0005  # of the image width: motion from frame to frame of a board that is held still
+STILL = 0.001  # of the image width: motion from frame to frame of a board that is held still
 MOST_TILT_DEG = 70
 SAVE_S = 5.0  # between two copies of the points found so far
 
