@@ -300,7 +300,7 @@ def _is_rectified(found: Matches, model: AlignmentModel, shape: tuple[int, int])
 
 
 def _is_rectified_noisily(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
-    """Return whether rows scatter, as of compressed images, but hardly need a correction."""
+    """Return whether rows scatter by compression but need no correction."""
     given = (found.left - found.right)[:, 1] / unit_px(shape)
     corrected = _offsets(found, model, shape)[:, 1] / unit_px(shape)
     middle, most = np.percentile(np.abs(given), [50, 90]) / COMPRESSED
