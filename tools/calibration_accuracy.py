@@ -108,6 +108,7 @@ def tasks(unseen: bool) -> list[Task]:
         return [*pinholes, Task("fisheye, 150 degrees", make_rig(fisheye_degrees=150))]
     rig = make_rig(k1=-0.25)
     charuco, grid = Board("charuco", 7, 10, 0.02), Board("aprilgrid", 4, 6, 0.025)
+    large = Board("charuco", 5, 7, 0.05)  # small markers have too few pixels in a fisheye
     return [
         Task("JPEG of quality 50", rig, spoil=compressed, seed=11),
         Task("out of focus", rig, spoil=blurred, seed=12),
@@ -115,7 +116,7 @@ def tasks(unseen: bool) -> list[Task]:
         Task("ChArUco, partly visible", rig, charuco, seed=14, whole=False),
         Task("AprilGrid, partly visible", rig, grid, seed=15, whole=False),
         Task("960x540", make_rig((540, 960), k1=-0.05), Board("chessboard", 7, 10, 0.018), seed=16),
-        Task("fisheye, ChArUco", make_rig(fisheye_degrees=150), charuco, seed=17, whole=False),
+        Task("fisheye, ChArUco", make_rig(fisheye_degrees=150), large, seed=17, whole=False),
     ]
 
 
