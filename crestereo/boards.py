@@ -30,7 +30,7 @@ _DPI = 300
 
 @dataclass(frozen=True)
 class View:
-    """Points of the board that both cameras see: indices (N,), pixels (N, 2) each."""
+    """Points of the board in both images: indices (N,), pixels (N, 2)."""
 
     ids: Values
     left: Values
@@ -70,7 +70,7 @@ class Board:
 
     @cached_property
     def points(self) -> Values:
-        """Return the points on the board [m], x right, y down, (N, 3) float32."""
+        """Return the points on the board [m], (N, 3) float32."""
         if self.kind == "aprilgrid":
             corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
             flat = (self._tag_places[:, None] + corners * self.square_m).reshape(-1, 2)
@@ -92,7 +92,7 @@ class Board:
 
     @property
     def _tag_places(self) -> Values:
-        """Return the upper left corners of the tags, numbered from the lower left as by Kalibr."""
+        """Return the upper left corners of the tags, numbered as by Kalibr."""
         step = self.square_m * (1 + SPACING_SHARE)
         column, row = np.mgrid[: self.columns, : self.rows].T.reshape(-1, 2).T
         gap = self.square_m * SPACING_SHARE
@@ -109,7 +109,7 @@ class Board:
         return cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
 
     def find(self, image: BGRImage, *, rough: bool = False) -> tuple[Values, Values] | None:
-        """Find points of the board in an image; `rough`: less precisely, in a third of the time.
+        """Find points of the board in an image; `rough`: faster.
 
         Returns
         -------
@@ -165,7 +165,7 @@ class Board:
         return ids, _subpixel(grey, corners.astype(np.float32), window)
 
     def black_rectangles(self) -> Values:
-        """Return what is black on the board: x, y, width, height [m], (N, 4)."""
+        """Return black rectangles: x, y, width, height [m], (N, 4)."""
         side = self.square_m
         if self.kind == "aprilgrid":
             gap = side * SPACING_SHARE
@@ -187,7 +187,7 @@ class Board:
 
 
 def _cells(words: Any, number: int, place: Values, side_m: float, border: int) -> list[list[float]]:
-    """Return the black cells of a marker, runs of a row as one rectangle."""
+    """Return the black cells of a marker, row by row."""
     count = words.markerSize + 2 * border
     bits = cv2.aruco.generateImageMarker(words, number, count, borderBits=border) == 0
     cell = side_m / count
@@ -229,7 +229,7 @@ def _subpixel(grey: Values, corners: Values, window: int) -> Values:
 
 
 def find_view(board: Board, left: BGRImage, right: BGRImage, name: str = "") -> View | None:
-    """Find the points of a board that both images show, None where they are too few."""
+    """Find the points of a board in both images; None for few."""
     seen = board.find(left)
     other = None if seen is None else board.find(right)
     if seen is None or other is None:
@@ -245,7 +245,7 @@ def find_view(board: Board, left: BGRImage, right: BGRImage, name: str = "") -> 
 
 
 def _same_order(left: Values, right: Values) -> Values:
-    """Return the right corners of a chessboard in the order of the left ones.
+    """Return the right corners in the order of the left ones.
 
     A board that looks the same upside down may be numbered from either end.
     """
@@ -255,7 +255,7 @@ def _same_order(left: Values, right: Values) -> Values:
 
 
 def _sharpness(image: BGRImage, points: Values) -> float:
-    """Return the mean gradient of the board's part of an image, relative to its contrast."""
+    """Return the mean gradient of the board's part over its contrast."""
     (x0, y0), (x1, y1) = points.min(axis=0).astype(int), points.max(axis=0).astype(int) + 1
     grey = cv2.cvtColor(image[max(y0, 0) : y1, max(x0, 0) : x1], code=cv2.COLOR_BGR2GRAY)
     low, high = np.percentile(grey, [5, 95])
@@ -264,7 +264,7 @@ def _sharpness(image: BGRImage, points: Values) -> float:
 
 
 def draw_board(board: Board, per_metre: float, margin_m: float = 0.0) -> NDArray[np.uint8]:
-    """Return the board as a grey image, a margin of white around it."""
+    """Return the board as a grey image with a white margin."""
     width, height = (round((side + 2 * margin_m) * per_metre) for side in board.size_m)
     image = np.full((height, width), 255, np.uint8)
     for x, y, w, h in board.black_rectangles():
@@ -274,7 +274,7 @@ def draw_board(board: Board, per_metre: float, margin_m: float = 0.0) -> NDArray
 
 
 def _page_m(board: Board) -> tuple[float, float]:
-    """Return width and height of the page: A4 where the board fits on it."""
+    """Return width and height of the page, A4 if possible."""
     width, height = (side + 2 * _MARGIN_M for side in board.size_m)
     if min(width, height) <= _A4_M[0] and max(width, height) <= _A4_M[1]:
         return _A4_M if width <= height else _A4_M[::-1]
@@ -282,7 +282,7 @@ def _page_m(board: Board) -> tuple[float, float]:
 
 
 def board_png(board: Board) -> bytes:
-    """Return a page with the board as PNG of 300 dots per inch."""
+    """Return a page with the board as PNG of 300 dpi."""
     from PIL import Image  # noqa: PLC0415  slow to import
 
     per_metre = _DPI / _INCH_M

@@ -1,4 +1,4 @@
-"""Calibrate a stereo rig from views of a board; OpenCV does the fitting.
+"""Calibrate a stereo rig from views of a board with OpenCV.
 
 A point x of the left camera is R x + T in the right one. Lens models are those of OpenCV: pinhole
 with 4, 5 or 8 coefficients, and fisheye.
@@ -71,7 +71,7 @@ class Rig:
         return tuple(cv2.stereoRectify(*cameras, alpha=-1)[:5])
 
     def _central_projection(self, x_m: float) -> tuple[Values, Values, Values]:
-        """Return P1, P2 and Q of images with the scale that the fisheye has in its centre.
+        """Return P1, P2 and Q with the scale of the fisheye's centre.
 
         OpenCV's own choice holds all corners, whose angle of 90 degrees has no projection.
         """
@@ -84,7 +84,7 @@ class Rig:
         return p1, p2, q
 
     def undistorted(self, points: Values, side: int, **how: Values) -> Values:
-        """Return where points of the left (0) or right (1) image are without distortion."""
+        """Return undistorted points of the left (0) or right (1) image."""
         undistort: Any = (
             cv2.fisheye.undistortPoints if self.model == FISHEYE else cv2.undistortPoints
         )
@@ -93,7 +93,7 @@ class Rig:
         return np.asarray(undistort(flat, *camera, **how)).reshape(-1, 2)
 
     def projected(self, points: Values, pose: tuple[Values, Values], side: int) -> Values:
-        """Return where a camera sees points of the board at a pose in the left camera."""
+        """Project points of the board at a pose in the left camera."""
         turn, shift = cv2.Rodrigues(pose[0])[0], np.reshape(pose[1], (3, 1))
         if side:
             turn, shift = self.rotation @ turn, self.rotation @ shift + self.translation
@@ -113,7 +113,7 @@ class Rig:
 
 @dataclass(frozen=True)
 class ViewError:
-    """Errors of a view [px]: root mean square of the points, and of their rows."""
+    """Errors of a view [px]: RMS of points and of rows."""
 
     name: str
     left_px: float
@@ -162,7 +162,7 @@ class StereoCalibration:
 
 
 def good_views(views: Sequence[View], width_px: int) -> list[View]:
-    """Return the sharp views that show the board at poses not seen before."""
+    """Return the sharp views that show the board at new poses."""
     if not views:
         return []
     limit = SHARP * float(np.median([view.sharpness for view in views]))
@@ -182,7 +182,7 @@ def _moved_px(view: View, other: View) -> float:
 
 
 def covered_cells(points: Sequence[Values], shape: tuple[int, int]) -> Values:
-    """Return which cells of an image hold points of a board, (8, 8) bool."""
+    """Return which cells hold points of a board, (8, 8) bool."""
     cells = np.zeros((_GRID, _GRID), bool)
     for each in points:
         hull = cv2.convexHull(each.astype(np.float32)).reshape(-1, 2)
@@ -194,7 +194,7 @@ def covered_cells(points: Sequence[Values], shape: tuple[int, int]) -> Values:
 
 
 def tilt_deg(view: View, board_points: Values, shape: tuple[int, int]) -> Values:
-    """Return how the board is tilted [degrees], right and down, before the lens is known."""
+    """Return the rough tilt of the board [degrees], right and down."""
     focal = 0.8 * max(shape)
     matrix = np.array([[focal, 0, shape[1] / 2], [0, focal, shape[0] / 2], [0, 0, 1]])
     turn = cv2.solvePnP(board_points[view.ids], view.left, matrix, None)[1]
@@ -205,7 +205,7 @@ def tilt_deg(view: View, board_points: Values, shape: tuple[int, int]) -> Values
 
 
 def board_centre(ids: Values, corners: Values, board_points: Values) -> Values | None:
-    """Return where the centre of a partly visible board is in an image, (2,)."""
+    """Return the centre of a partly visible board, (2,)."""
     homography, _ = cv2.findHomography(board_points[ids, :2], corners, method=0)
     if homography is None:
         return None
@@ -214,7 +214,7 @@ def board_centre(ids: Values, corners: Values, board_points: Values) -> Values |
 
 
 def track_offset_s(left: Values, right: Values) -> float:
-    """Return how much later the right recording of a moving board was started [s].
+    """Return how much later the right recording was started [s].
 
     Tracks are (N, 3): time [s], and x and y of the board's centre. NaN where their speeds do not
     correlate, as of a board at rest.
@@ -306,7 +306,7 @@ def calibrate_stereo(
 def _fit_consistent(
     views: Sequence[View], board_points: Values, shape: tuple[int, int], model: int
 ) -> tuple[Rig, list[ViewError]]:
-    """Fit a rig to the views that agree with one another, and return the errors of all."""
+    """Fit a rig to views that agree; return the errors of all."""
     used = np.ones(len(views), bool)
     for _ in range(3):  # a displaced view also bends the fit that exposes it
         chosen = [view for view, use in zip(views, used, strict=True) if use]
@@ -339,7 +339,7 @@ def _compare_models(
     shape: tuple[int, int],
     report: Callable[[str], None],
 ) -> tuple[dict[int, float], dict[int, float]]:
-    """Return the median error on held-out views, and the spread of the focal length, of models."""
+    """Return held-out error and spread of the focal length of each model."""
     errors, spreads = {}, {}
     for model in MODELS:
         report(f"comparing camera models: {model_name(model)}")
@@ -368,7 +368,7 @@ def fit_rig(
     *,
     quick: bool = False,
 ) -> Rig:
-    """Fit one camera model to views; `quick`: each camera alone, then their relative pose."""
+    """Fit one camera model to views; `quick`: cameras first, then their pose."""
     fit = _fit_fisheye if model == FISHEYE else _fit_pinhole
     return fit(views, board_points, shape, model, quick)
 
@@ -422,7 +422,7 @@ def _fit_fisheye(
 
 
 def _pose(rig: Rig, view: View, board_points: Values) -> tuple[Values, Values]:
-    """Return the pose of the board in the left camera, from the left image alone."""
+    """Return the pose of the board in the left camera."""
     rays = np.column_stack([rig.undistorted(view.left, 0), np.ones(len(view.ids))])
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     # A camera turned to the board has no part of it near its horizon.
@@ -443,13 +443,13 @@ def _angle_ratio(ahead: Values) -> float:
 
 
 def _transfer_error(rig: Rig, view: View, board_points: Values) -> float:
-    """Return how far the right points are from where the left ones predict them [px]."""
+    """Return the distance of right points from their prediction [px]."""
     seen = rig.projected(board_points[view.ids], _pose(rig, view, board_points), 1)
     return float(np.sqrt(np.mean(np.sum((seen - view.right) ** 2, axis=1))))
 
 
 def _errors(rig: Rig, view: View, board_points: Values) -> tuple[float, float, float]:
-    """Return the errors of a view [px]: left, right where the left predicts it, rows."""
+    """Return the errors of a view [px]: left, right, rows."""
     points, pose = board_points[view.ids], _pose(rig, view, board_points)
     apart = [rig.projected(points, pose, side) - (view.left, view.right)[side] for side in (0, 1)]
     left, right = (float(np.sqrt(np.mean(np.sum(each**2, axis=1)))) for each in apart)

@@ -63,7 +63,7 @@ class CameraConfig:
                 raise UsageError(f"the camera's offsets must be finite numbers, not {value!r}")
 
     def scaled_to(self, width_px: int) -> CameraConfig:
-        """Return the same camera for images `width_px` wide: every length in pixels scales.
+        """Return the same camera for images `width_px` wide.
 
         Pixels are counted from the middle of the first one, so a centre moves by half a pixel less.
         """
@@ -118,7 +118,7 @@ class RawCamera:
             object.__setattr__(self, name, np.asarray(getattr(self, name), np.float64))
 
     def moved(self, scale: float, left_px: float, top_px: float) -> RawCamera:
-        """Return the camera of images that were scaled and then cropped at the left and top."""
+        """Return the camera of images that were scaled, then cropped."""
         half = (scale - 1) / 2  # pixels are counted from the middle of the first one
         move = np.array([[scale, 0, half - left_px], [0, scale, half - top_px], [0, 0, 1]])
         return replace(self, matrix=move @ self.matrix, projection=move @ self.projection)
@@ -126,7 +126,7 @@ class RawCamera:
 
 @dataclass(frozen=True, eq=False)
 class Rectification:
-    """What turns the raw images of two cameras into a rectified pair of the same size.
+    """Maps from raw images to a rectified pair of their size.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class Rectification:
         return pair[0], pair[1]
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
-        """Map a disparity (H, W) of the rectified left image to the grid of the raw one.
+        """Map a disparity of the rectified grid to the raw one.
 
         Its values stay those of the rectified pair. NaN where either image has no data.
         """
@@ -171,7 +171,7 @@ class Rectification:
 
     @cached_property
     def pixels(self) -> NDArray[np.float32]:
-        """Return where each pixel of the raw left image is in the rectified one, (H, W, 2)."""
+        """Return rectified positions of the raw left pixels, (H, W, 2)."""
         height, width = self.shape
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2, dtype=np.float64)
         undistort: Any = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
@@ -237,7 +237,7 @@ class Calibration:
         return replace(self, camera=replace(self.camera, baseline_m=baseline_m), relative=False)
 
     def fitted(self, shape: tuple[int, int]) -> Calibration:
-        """Return the calibration for images of a shape (H, W), with notes of what is doubtful.
+        """Return the calibration for images (H, W), with notes of doubts.
 
         Images of the recorded aspect ratio were scaled; others were cut from the middle.
         """

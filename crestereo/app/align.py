@@ -1,4 +1,4 @@
-"""Turn each pair into one that the network can match, and report how in one sentence.
+"""Turn each pair into one that the network can match.
 
 A video keeps its alignment until rows or disparities of its pairs disagree with it.
 """
@@ -68,7 +68,7 @@ Result = TypeVar("Result")
 
 
 def advise(what: str, step: Callable[[], Result], otherwise: Result) -> Result:
-    """Return the result of a step that only advises; its failure is reported and ends nothing."""
+    """Return the result of an advisory step, whose failure is only reported."""
     try:
         return step()
     except (cv2.error, ArithmeticError, ValueError, IndexError, np.linalg.LinAlgError) as exc:
@@ -97,9 +97,9 @@ class ReadyPair:
 def fit_calibration(
     given: Calibration, pairs: Sequence[StereoPair], *, trusted: bool, order_known: bool
 ) -> tuple[Calibration | None, list[str]]:
-    """Return a calibration as it applies to pairs, None where they contradict it, and remarks.
+    """Return a calibration as it applies to pairs, and remarks.
 
-    It comes without a rectification where the images are rectified already.
+    None where they contradict it; without a rectification where they are rectified already.
     `order_known`: left and right will not be exchanged.
     """
     shape, found = pairs[0].left.shape[:2], given
@@ -147,12 +147,12 @@ def _contradiction(camera: CameraConfig, seen: RowsCheck, shape: tuple[int, ...]
 
 
 def representatives(pairs: Sequence[StereoPair]) -> Sequence[StereoPair]:
-    """Return a few of the pairs at the beginning of a video, spread over it."""
+    """Return a few pairs, spread over the beginning of a video."""
     return pairs[:: max(1, len(pairs) // CHECKED_PAIRS)][:CHECKED_PAIRS]
 
 
 class Aligner:
-    """Alignment of one image pair (`still`) or of all pairs of a video, called in one thread.
+    """Alignment of one pair (`still`) or of a video, in one thread.
 
     The pairs of `beginning` decide.
 
@@ -219,7 +219,10 @@ class Aligner:
         return ReadyPair(original, aligned, self._note, doubt, rectification=back)
 
     def observe(self, ready: ReadyPair, result: DisparityResult) -> None:
-        """Ask for a check where a result contradicts the alignment; called from any thread."""
+        """Ask for a check where a result contradicts the alignment.
+
+        Called from any thread.
+        """
         plan = ready.aligned.plan
         if plan is None:
             return
@@ -233,7 +236,10 @@ class Aligner:
         self._observed = recent | {ready.number: (plan, suspect, mean)}  # copies share the old one
 
     def _take_observation(self) -> None:
-        """Use the result that is `OBSERVED_AFTER` pairs old, so that every run does the same."""
+        """Use the result that is `OBSERVED_AFTER` pairs old.
+
+        So every run does the same, however its threads are scheduled.
+        """
         observed = self._observed.get(self._number - OBSERVED_AFTER)
         if observed is None or observed[0] is not self._plan:
             return
@@ -282,7 +288,7 @@ class Aligner:
 
     @property
     def pixels(self) -> NDArray[np.float32] | None:
-        """Return where the pixels of an original left image are in the rectified one."""
+        """Return the rectified positions of original left pixels."""
         rectification, raw = self._rectification, self._settings.output_grid != RECTIFIED
         return None if rectification is None or not raw else rectification.pixels
 
@@ -332,7 +338,7 @@ class Aligner:
         return check_pair(*self._cropped(pair), turned=True, rows_only=rows_only)
 
     def _check_again(self, pair: StereoPair, plan: AlignmentPlan) -> None:
-        """Replace an alignment that misfits repeatedly, and a range that does not hold."""
+        """Replace an alignment or a disparity range that does not hold."""
         left, right = self._cropped(pair.exchanged() if self._swapped else pair)
         copies = WorkingCopies.of(*plan.apply(left, right), CHECK_SIDE_PX)
         found = match_copies(copies)

@@ -80,7 +80,7 @@ class Findings:
         self.saved_s = time.monotonic()
 
     def load(self) -> None:
-        """Take over what an earlier run of the same sources and board has found."""
+        """Take over what an earlier run has found."""
         try:
             with np.load(self.path) as file:
                 if str(file["key"]) != self.key:
@@ -99,7 +99,7 @@ class Findings:
             say(f"{self.done} pairs were searched before, {len(self.views)} show the board")
 
     def add(self, pair: StereoPair, before: BGRImage | None, board: Board) -> None:
-        """Search the board in a pair; leave out one that moves between unsynchronized frames."""
+        """Search the board in a pair; leave out a moving one."""
         self.done += 1
         shape = pair.left.shape[:2]
         if self.shape not in ((0, 0), shape):
@@ -228,7 +228,7 @@ def _calibrate_without_board(
 
 
 def _order(pair: StereoPair) -> int:
-    """Return 1 for a pair in order, -1 for an exchanged one, 0 where undetermined."""
+    """Return 1 for left first, -1 for exchanged, 0 for undetermined."""
     swapped = detect_swap(pair.left, pair.right).swapped
     return 0 if swapped is None else 1 - 2 * swapped
 
@@ -320,7 +320,7 @@ def _report(found: StereoCalibration) -> None:
 
 
 def _coverage(views: Sequence[View], shape: tuple[int, int], board_points: Values) -> BGRImage:
-    """Return both images with the points of all views, and the tilt of the board in each."""
+    """Draw the points of all views, and the tilts of the board."""
     colours = [_hue(number / len(views)) for number in range(len(views))]
     parts = []
     for points in ([view.left for view in views], [view.right for view in views]):

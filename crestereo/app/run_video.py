@@ -1,4 +1,4 @@
-"""Run on a stereo video: reading, estimating and drawing in threads, shown and saved."""
+"""Run on a stereo video: read, estimate and draw in threads."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _ENDINGS = ("depth.mp4", "run.json", "maps.mkv", "maps")
 
 @dataclass
 class _Progress:
-    """What a run has done so far; each field is written by one thread."""
+    """Progress of a run; each field is written by one thread."""
 
     frames: int = 0
     estimation_s: float = 0.0
@@ -65,7 +65,7 @@ class _Progress:
 
 
 def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings) -> None:
-    """Estimate the pairs of a video, save the result, and show it where there is a screen."""
+    """Estimate the pairs of a video, save and show the result."""
     section = Section.of(stream, settings)
     if settings.resume and is_complete(settings.output_dir, stream.name, _ENDINGS):
         say(f"{stream.name} is complete in {settings.output_dir}: nothing to resume")
@@ -88,7 +88,7 @@ def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings)
 
 
 class _Files:
-    """Files that a run writes while it goes, opened where an interrupted one ended."""
+    """Files of a run, opened where an interrupted one ended."""
 
     def __init__(self, section: Section, estimator: CREStereo, settings: VideoSettings,
                  *, metric: bool) -> None:  # fmt: skip
@@ -151,7 +151,7 @@ class _Files:
         steps: bytes | None,
         drawing: Any,
     ) -> None:
-        """Write a frame, and before a key frame the state of the run."""
+        """Write a frame, before a key frame also the state."""
         checkpoint = None
         if steps is not None:
             maps = None if self.maps is None or self.maps.writer is None else self.maps.writer.state
@@ -220,7 +220,7 @@ class VideoRun:
         return Pipeline(self.section, steps, latest_only=live, cancel=self.estimator.cancel)
 
     def look(self, time_s: float, every: int) -> Pipeline[View]:
-        """Start threads that show the video from a time on and save nothing."""
+        """Start threads that show the video from a time on."""
         run = copy(self)
         run._files = None
         run.progress = _Progress(note=self.progress.note, doubt=self.progress.doubt)
@@ -240,7 +240,7 @@ class VideoRun:
         return [self._align, self._estimate, draw]
 
     def follow(self, pipeline: Pipeline[View], window: Window | None) -> bool:
-        """Follow a run until its end or until the user leaves; return whether the user left."""
+        """Follow a run to its end; return whether the user left."""
         if window is None:
             self._follow_in_terminal(pipeline)
             return False
@@ -300,7 +300,7 @@ class VideoRun:
                     warn(f"{10 * tenths} %, {done} of {total} frames, {rest} remaining")
 
     def _align(self, pair: StereoPair) -> tuple[ReadyPair, Aligner | None]:
-        """Align a pair; with that of a key frame, return a copy of the aligner before it."""
+        """Align a pair; before a key frame copy the aligner."""
         number, files = self._number, self._files
         self._number += 1
         if files is None or self.section.stream.live or number % files.video.key_every:
@@ -357,7 +357,7 @@ class VideoRun:
         )
 
     def close(self, *, complete: bool) -> None:
-        """Finish the files, print what came out, and write the record next to the video."""
+        """Finish the files, print what came out, write the record."""
         if self.recorder.on:
             self.recorder.toggle()
         files = self._files
@@ -409,7 +409,7 @@ class VideoRun:
 
 
 class _Player:
-    """What the window shows: a run, or another place of its video, during which the run rests."""
+    """What the window shows: a run, or another place of its video."""
 
     def __init__(self, run: VideoRun, pipeline: Pipeline[View]) -> None:
         self.done = False  # the run
@@ -457,7 +457,7 @@ class _Player:
         return "   ".join(words)
 
     def _start(self, time_s: float, speed: float) -> None:
-        """Start at a place once the threads of the place before have ended."""
+        """Start at a place once earlier threads have ended."""
         if self._look is not None and not self._look.close(0):
             return
         every = self._run.section.every

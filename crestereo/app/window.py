@@ -111,7 +111,7 @@ class Window:
         self._state, self._keys = state, keys
 
     def take_click(self) -> float | None:
-        """Return where the bar was clicked since the last call, from 0 to 1."""
+        """Return where the bar was clicked last, from 0 to 1."""
         click, self._click = self._click, None
         return click
 
@@ -121,7 +121,7 @@ class Window:
         self._stale = True
 
     def poll(self) -> str:
-        """Draw what is new and return the key, in lower case; raise ClosedError at the end."""
+        """Draw what is new, return the key; raise ClosedError at the end."""
         with _as_display_error():
             aged = self.view.taken_s and time.monotonic() - self._drawn_s > _AGED_S
             if self._stale or aged:
@@ -153,7 +153,7 @@ class Window:
         cv2.imshow(self._title, image)
 
     def _liveness(self) -> str:
-        """Return how many live frames a second are shown, and how old this one is."""
+        """Return the shown frames per second and the age of this one."""
         if self.view.taken_s is None:
             return ""
         age = f"{self._drawn_s - self.view.taken_s:.2f} s old"
@@ -173,7 +173,7 @@ class Window:
 
 
 def _key_name(code: int) -> str:
-    """Return a key of `waitKeyEx` as a lower-case character or the name of an arrow."""
+    """Return a key of `waitKeyEx` as a character or arrow name."""
     arrow = _ARROWS.get(code) or _ARROWS.get(code & 0xFFFF)
     if arrow or 0xFF00 < code & 0xFFFF != 0xFF1B:  # a special key of X11; the last is Esc
         return arrow or ""
@@ -248,7 +248,7 @@ def _as_display_error() -> Iterator[None]:
 
 @contextmanager
 def open_window(title: str, first: View, wanted: bool | None) -> Iterator[Window | None]:
-    """Open the window for a block, by default where there is a screen."""
+    """Open the window for a block, where there is a screen."""
     window = None
     reason = "" if wanted is False else why_no_window()
     if reason and wanted:
@@ -285,7 +285,7 @@ _AT_EXIT = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(_run_rest)
 
 
 def _outlive_display(rest: Callable[[], None] | None) -> None:
-    """Run `rest` and exit when the display is lost, where Qt calls exit(1); None: no longer.
+    """Run `rest` and exit when Qt loses the display; None: no longer.
 
     Handlers run last in, first out: called again with every view, it comes before the end of what
     the network's libraries have set up until then.
