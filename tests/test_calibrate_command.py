@@ -5,14 +5,19 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from crestereo.app import run_calibrate
+from crestereo.app.pipeline import ClosedError
+from crestereo.app.settings import CalibrateSettings
 from crestereo.boards import Board
 from crestereo.camera_files import read_calibration
+from crestereo.errors import UsageError
 from tests.app_helpers import ROOT, environment, save
 from tools.lib.board_views import make_rig, render_views
 from tools.lib.moving_scene import Stage
@@ -119,3 +124,40 @@ def test_a_board_is_printed(tmp_path: Path) -> None:
     done = calibrate("--print-board", tmp_path / "board.pdf")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "board.pdf").read_bytes().startswith(b"%PDF")
+
+
+class Screen:
+    """A window that the user leaves at the seventh pair."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def set_words(self, state: str, keys: str) -> None:
+        assert "end the search" in keys
+
+    def show(self, view: run_calibrate.Picture) -> None:
+        assert view.image.shape == (349, 1280, 3)
+        self.notes.append(view.note)
+
+    def poll(self) -> str:
+        if len(self.notes) == 7:
+            raise ClosedError
+        return ""
+
+
+def test_the_window_shows_the_search_and_ends_it(
+    folders: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(run_calibrate, "open_window", lambda *_: nullcontext(screen))
+    settings = CalibrateSettings(square_mm=20, output=str(tmp_path / "rig.yml"))
+    sources = [str(folders / side) for side in ("left", "right")]
+    # when two folders are searched, then seven pairs count, which are too few
+    with pytest.raises(UsageError, match="different views show the board in both images"):
+        run_calibrate.run_calibrate(sources, settings)
+    assert screen.notes[0] == "views of the board: 1"
+    assert "7 pairs searched" in capsys.readouterr().out
+    assert (tmp_path / "rig_coverage.png").exists()

@@ -20,8 +20,11 @@ from crestereo.alignment import Matches, detect_swap, find_matches
 from crestereo.app.align import advise
 from crestereo.app.calibration_pairs import board_pairs, spread_pairs
 from crestereo.app.output import save_image
+from crestereo.app.pipeline import ClosedError
+from crestereo.app.render import View as Picture
 from crestereo.app.script import say, summary
 from crestereo.app.settings import CalibrateSettings
+from crestereo.app.window import Window, open_window
 from crestereo.boards import Board, View, board_pdf, board_png, find_view
 from crestereo.calibration import (
     FISHEYE,
@@ -36,6 +39,7 @@ from crestereo.calibration import (
 )
 from crestereo.errors import SourceError, UsageError
 from crestereo.formats import decode_image, to_bgr8, write_bytes
+from crestereo.preprocess import resize_image
 from crestereo.self_calibration import SelfCalibration, self_calibrate
 from crestereo.types import BGRImage, StereoPair
 
@@ -45,6 +49,8 @@ MATCHED_PAIRS = 32  # of a calibration without a board
 ORDER_EVERY = 4  # pairs: the left/right order is detected
 STILL = 0.001  # of the image width: motion from frame to frame of a board that is held still
 MOST_TILT_DEG = 70
+SHOWN_PX = 1280  # width of what the window shows
+TITLE = "CREStereo: views of the board"
 SAVE_S = 5.0  # between two copies of the points found so far
 
 Values = NDArray[Any]
@@ -278,21 +284,52 @@ def _search(
     rest = islice(pairs, 0 if live else findings.done, None)
     if not live and findings.done == count:
         return
-    with tqdm(
-        total=count, initial=findings.done, unit=" pairs", disable=not sys.stderr.isatty()
-    ) as bar:
+    begun = Picture(np.zeros((360, SHOWN_PX, 3), np.uint8), note="searching the board")
+    with (
+        open_window(TITLE, begun, settings.window) as window,
+        tqdm(total=count, initial=findings.done, unit=" pairs",
+             disable=not sys.stderr.isatty()) as bar,
+    ):  # fmt: skip
+        shown = None if window is None else _Shown(window, board)
         try:
             for pair, before in rest:
                 findings.add(pair, before, board)
                 bar.update()
                 bar.set_postfix_str(f"{len(findings.views)} with the board", refresh=False)
+                if shown is not None:
+                    shown.update(pair, findings)
                 if time.monotonic() - findings.saved_s > SAVE_S:
                     findings.save()
                 if live and len(good_views(findings.views, findings.shape[1])) >= LIVE_VIEWS:
                     break
+        except ClosedError:
+            say("window closed: calibrating with the views found so far")
         except KeyboardInterrupt:  # how a live search is ended
             if not live:
                 raise
+
+
+class _Shown:
+    """Window with the pair that is searched and what the board has covered."""
+
+    def __init__(self, window: Window, board: Board) -> None:
+        self._window, self._board = window, board
+        self._drawn: tuple[int, BGRImage] = (-1, np.zeros((1, 1, 3), np.uint8))
+        window.set_words("", "q: end the search and calibrate")
+
+    def update(self, pair: StereoPair, findings: Findings) -> None:
+        """Show a pair that was searched; raise ClosedError where the user leaves."""
+        views, shape = findings.views, findings.shape
+        if self._drawn[0] != len(views):
+            self._drawn = len(views), _coverage(views, shape, self._board.points)
+        image = self._drawn[1].copy()
+        both = np.hstack((pair.left, pair.right))
+        part = image[:, : both.shape[1]]
+        cv2.addWeighted(both, 0.6, part, 0.8, 0.0, dst=part)
+        scale = SHOWN_PX / image.shape[1]
+        small = resize_image(image, (round(image.shape[0] * scale), SHOWN_PX))
+        self._window.show(Picture(small, note=f"views of the board: {len(views)}"))
+        self._window.poll()
 
 
 def _report(found: StereoCalibration) -> None:

@@ -355,6 +355,7 @@ class CalibrateSettings(CommonSettings):
     )
     output: str = setting("calibration.yml", "calibration file to write", metavar="FILE")
     overwrite: bool = setting(False, "replace a calibration that exists")
+    window: bool | None = setting(None, "show the search; none: where there is a screen")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -374,15 +375,14 @@ def read_settings(
 ) -> tuple[AnySettings, list[str | None]]:
     """Combine a script's block of settings with the command line."""
     flags = [item for item in dataclasses.fields(kind) if item.metadata]
+    asked = "" if kind is CalibrateSettings else " (prompted for if omitted)"
     defaults = {item.name: block.get(item.name, item.default) for item in flags}
     parser = _Parser(
         description=(description or "").strip().partition("\n")[0],
         allow_abbrev=False,
     )
     for name in sources:
-        parser.add_argument(
-            name, nargs="?", metavar=name.upper(), help="path or URL (prompted for if omitted)"
-        )
+        parser.add_argument(name, nargs="?", metavar=name.upper(), help=f"path or URL{asked}")
     hints = get_type_hints(kind)
     for item in flags:
         _add_flag(parser, item, hints[item.name], defaults[item.name])
