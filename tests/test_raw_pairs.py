@@ -258,3 +258,15 @@ def test_a_known_length_gives_the_baseline() -> None:
     wall[95:106, 45:56] = np.nan
     with pytest.raises(UsageError, match="no depth at row 100, column 50"):
         baseline_of_length(wall, camera, ends, 1.0)
+
+
+def test_a_photo_too_large_for_pillow_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given a photo with more pixels than Pillow opens, as those of 200 megapixels have
+    path = phone_photo(tmp_path / "photo.jpg", rectified_pair().left, 26)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    # then its focal length stays unknown, and that is all
+    opened = open_image(parse_image(str(path)))
+    assert opened.focal_mm is None
+    assert opened.left.array.shape[:2] == SIZE

@@ -7,8 +7,11 @@ import io
 import math
 import stat
 import time
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from crestereo.app import web
 from crestereo.app.align import advise
@@ -31,6 +34,7 @@ FILM_MM = math.hypot(36, 24)
 FORBIDDEN = 403
 _MP_ENTRIES = 0xB002
 _CHUNK_BYTES = 1 << 16
+DAMAGED = OSError, LookupError, AttributeError, SyntaxError, ValueError, TypeError
 _RIGHT_FIRST = (".jps", ".pns")
 """Stereo JPEG and PNG hold the right view in the left half, unless their header differs."""
 
@@ -121,18 +125,32 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
     return StereoPair(left_view, resize_image(right_view, (h1, w1)), name, focal_px=focal_px)
 
 
+@contextlib.contextmanager
+def _header(data: bytes) -> Iterator[Any]:
+    """Open the header of an image, of any size and in any state."""
+    from PIL import Image  # noqa: PLC0415  slow to import
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damage is reported by the decoder
+        try:
+            with Image.open(io.BytesIO(data)) as file:
+                yield file
+        except Image.DecompressionBombError as exc:  # photos have 200 megapixels
+            raise ValueError("too large for Pillow") from exc
+
+
 def _focal_mm(data: bytes) -> float | None:
     """Return the 35 mm equivalent focal length of EXIF data, or None."""
     if b"Exif" not in data[: 1 << 16] and b"eXIf" not in data[: 1 << 16]:
         return None
-    from PIL import ExifTags, Image  # noqa: PLC0415  slow to import
+    from PIL import ExifTags  # noqa: PLC0415  slow to import
 
     try:
-        with Image.open(io.BytesIO(data)) as file:
+        with _header(data) as file:
             details = file.getexif().get_ifd(ExifTags.IFD.Exif)
             value = float(details.get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
-    except (OSError, LookupError, AttributeError, SyntaxError, ValueError, TypeError):
-        return None  # damaged
+    except DAMAGED:
+        return None
     return value if value > 0 else None
 
 
@@ -236,12 +254,10 @@ def _multi_picture_parts(data: bytes) -> tuple[bytes, bytes] | None:
     index_at = data.find(b"MPF\x00")
     if index_at < 0:
         return None
-    from PIL import Image  # noqa: PLC0415  slow to import, and needed for MPO only
-
     try:
-        with Image.open(io.BytesIO(data)) as file:
+        with _header(data) as file:
             second = file.mpinfo[_MP_ENTRIES][1]
-    except (OSError, LookupError, AttributeError, SyntaxError, ValueError):
+    except DAMAGED:
         return None  # a JPEG of one image, or whose index is damaged
     start = index_at + len(b"MPF\x00") + second["DataOffset"]
     if not data.startswith(b"\xff\xd8", start):
