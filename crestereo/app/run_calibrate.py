@@ -310,7 +310,7 @@ def _search(
 
 
 class _Shown:
-    """Window with the pair that is searched and what the board has covered."""
+    """Window with the searched pair and what the board has covered."""
 
     def __init__(self, window: Window, board: Board) -> None:
         self._window, self._board = window, board
