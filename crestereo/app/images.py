@@ -127,7 +127,7 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
 
 @contextlib.contextmanager
 def _header(data: bytes) -> Iterator[Any]:
-    """Open the header of an image, of any size and in any state."""
+    """Open the header of an image, even a damaged one."""
     from PIL import Image  # noqa: PLC0415  slow to import
 
     with warnings.catch_warnings():
