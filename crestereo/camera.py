@@ -1,4 +1,4 @@
-"""Stereo camera: rectified, and as it is before rectification."""
+"""Stereo camera, rectified and raw."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Rectification:
             np.asarray(
                 cv2.remap(image, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8
             )
-            for image, maps in zip((left, right), self._maps, strict=True)
+            for image, maps in zip((left, right), self.maps, strict=True)
         ]
         return pair[0], pair[1]
 
@@ -162,9 +162,9 @@ class Rectification:
         row = np.arange(self.shape[0])[:, None]
         seen = self._right_seen[row, np.where(inside, columns, 0).round().astype(np.intp)]
         known = np.where(inside & seen, disparity, np.float32(np.nan))
-        x, y = np.moveaxis(self.pixels, 2, 0)
-        restored = cv2.remap(
-            known, np.ascontiguousarray(x), np.ascontiguousarray(y), cv2.INTER_LINEAR,
+        remap: Any = cv2.remap  # its stubs lack maps of two channels
+        restored = remap(
+            known, self.pixels, None, cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT, borderValue=(math.nan,) * 4,
         )  # fmt: skip
         return np.asarray(restored, np.float32)
@@ -189,7 +189,7 @@ class Rectification:
         return pixels
 
     @cached_property
-    def _maps(self) -> tuple[Maps, Maps]:
+    def maps(self) -> tuple[Maps, Maps]:
         build: Any = (
             cv2.fisheye.initUndistortRectifyMap if self.fisheye else cv2.initUndistortRectifyMap
         )
@@ -203,7 +203,7 @@ class Rectification:
     @cached_property
     def _right_seen(self) -> NDArray[np.bool_]:
         """Return which pixels of the rectified right image have data."""
-        (x, y), (height, width) = self._maps[1], self.shape
+        (x, y), (height, width) = self.maps[1], self.shape
         return np.asarray((x > -1) & (x < width) & (y > -1) & (y < height))
 
     def __getstate__(self) -> dict[str, Any]:  # without the maps, which are large

@@ -37,6 +37,7 @@ from crestereo.calibration import (
     tilt_deg,
     write_calibration,
 )
+from crestereo.camera import RawCamera, Rectification
 from crestereo.errors import SourceError, UsageError
 from crestereo.formats import decode_image, to_bgr8, write_bytes
 from crestereo.preprocess import resize_image
@@ -388,16 +389,14 @@ def _hue(share: float) -> tuple[int, ...]:
 
 def _save_rectified(rig: Rig, left: BGRImage, right: BGRImage, path: Path) -> None:
     """Save a rectified pair with lines along its rows."""
-    maps = cv2.fisheye if rig.model == FISHEYE else cv2
     r1, r2, p1, p2, _ = rig.rectification()
-    sides = []
-    for image, camera, turn, projection in ((left, rig.left, r1, p1), (right, rig.right, r2, p2)):
-        x, y = maps.initUndistortRectifyMap(
-            *camera, turn, projection, rig.shape[::-1], cv2.CV_32FC1
-        )
-        turned = cv2.remap(image, x, y, interpolation=cv2.INTER_LINEAR)
-        sides.append(np.asarray(turned, np.uint8))
-    image = np.hstack(sides)
+    cameras = RawCamera(*rig.left, r1, p1[:, :3]), RawCamera(*rig.right, r2, p2[:, :3])
+    maps = Rectification(*cameras, rig.shape, rig.model == FISHEYE).maps
+    sides = [
+        cv2.remap(image, *each, interpolation=cv2.INTER_LINEAR)
+        for image, each in zip((left, right), maps, strict=True)
+    ]
+    image = np.asarray(np.hstack(sides), np.uint8)
     for row in range(0, image.shape[0], image.shape[0] // 16):
         image[row] = 0, 255, 0
     saved = save_image(_named(path, "_rectified.png"), image)
