@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
@@ -44,15 +44,13 @@ def board_pairs(
     names = _named_pairs(sources)
     if names is not None:
         return len(names), False, ((pair, None) for pair in _image_pairs(names, settings))
-    videos = _open_videos(sources)
-    stream: PairStream
-    if len(videos) == 1:
-        stream = _both_views(videos[0], settings)
-    else:
-        left, right = videos
-        still = settings.sync == OFF or left.live or right.live
-        offset_s = 0.0 if still else _offset_s(left, right, board)
-        stream = TwoVideos(left, right, left.name, offset_s=offset_s)
+
+    def paired(left: Video, right: Video) -> PairStream:
+        as_given = settings.sync == OFF or left.live or right.live
+        offset_s = 0.0 if as_given else _offset_s(left, right, board)
+        return TwoVideos(left, right, left.name, offset_s=offset_s)
+
+    stream = _open_stream(sources, settings, paired)
     step = max(1, round(WINDOW_S * stream.fps))
     count = None if stream.live or stream.count is None else -(-stream.count // step)
     return count, stream.live, _stillest(stream, step)
@@ -66,13 +64,11 @@ def spread_pairs(
     if names is not None:
         yield from _image_pairs(names[:: -(-len(names) // most)], settings)
         return
-    videos = _open_videos(sources)
-    stream: PairStream
-    if len(videos) == 1:
-        stream = _both_views(videos[0], settings)
-    else:
-        left, right = videos
-        stream = pair_videos(left, right, TwoVideosSettings(sync=settings.sync))
+
+    def paired(left: Video, right: Video) -> PairStream:
+        return pair_videos(left, right, TwoVideosSettings(sync=settings.sync))
+
+    stream = _open_stream(sources, settings, paired)
     step = max(1, round(stream.fps))
     if not stream.live and stream.count is not None:
         step = max(1, stream.count // most)
@@ -89,12 +85,16 @@ def _named_pairs(sources: Sequence[str]) -> list[tuple[Path, ...]] | None:
     return None
 
 
-def _open_videos(sources: Sequence[str]) -> list[Video]:
-    return [open_video(parse_video(source), MOST_HEIGHT_PX) for source in sources]
-
-
-def _both_views(video: Video, settings: CalibrateSettings) -> OneVideo:
-    return OneVideo(video, video.name, layout=parse_layout(settings.layout))
+def _open_stream(
+    sources: Sequence[str],
+    settings: CalibrateSettings,
+    paired: Callable[[Video, Video], PairStream],
+) -> PairStream:
+    """Open one video of both views, or two and pair them."""
+    videos = [open_video(parse_video(source), MOST_HEIGHT_PX) for source in sources]
+    if len(videos) == 1:
+        return OneVideo(videos[0], videos[0].name, layout=parse_layout(settings.layout))
+    return paired(*videos)
 
 
 def _offset_s(left: Video, right: Video, board: Board) -> float:
