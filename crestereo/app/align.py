@@ -275,7 +275,7 @@ class Aligner:
         fitted, remarks = found
         if self._settings.lens_is_set:
             return fitted, [*notes, *remarks]
-        if fitted is None and calibration.relative:  # nobody asked: two phones are never rectified
+        if fitted is None and calibration.relative:  # not asked for: two phones are never rectified
             return None, []
         said = f"focal length of {recorded_px:.0f} px from the EXIF data of the left image"
         return fitted, [said, *remarks]
@@ -321,7 +321,7 @@ class Aligner:
     def _begin(self, pair: StereoPair) -> None:
         pairs = [self._rectified(p) for p in representatives(self._beginning)] or [pair]
         self._beginning = []
-        checks = [(self._checked(p), p) for p in pairs]
+        checks = [(self._checked(*self._cropped(p)), p) for p in pairs]
         check, checked = max(checks, key=lambda c: (c[0].usable, c[0].matches))
         if check.usable:
             self._wait = 1  # it may come from later pairs
@@ -330,12 +330,11 @@ class Aligner:
         nothing: list[str] = []
         remarks = advise("left/right order", lambda: self._check_order(checked, check), nothing)
         if self._swapped:
-            check = self._checked(checked.exchanged())
+            check = self._checked(*self._cropped(checked.exchanged()))
         self._take(check, remarks)
 
-    def _checked(self, pair: StereoPair) -> PairCheck:
-        rows_only = self.calibration is not None
-        return check_pair(*self._cropped(pair), turned=True, rows_only=rows_only)
+    def _checked(self, left: BGRImage, right: BGRImage) -> PairCheck:
+        return check_pair(left, right, turned=True, rows_only=self.calibration is not None)
 
     def _check_again(self, pair: StereoPair, plan: AlignmentPlan) -> None:
         """Replace an alignment or a disparity range that does not hold."""
@@ -344,7 +343,7 @@ class Aligner:
         found = match_copies(copies)
         rows_px = 0.0 if too_few(found) else median_rows_px(found, copies.shape)
         if rows_px > MISFIT_PX:
-            check = check_pair(left, right, turned=True, rows_only=self.calibration is not None)
+            check = self._checked(left, right)
             if check.usable and check.residual_px < BETTER * rows_px * unit_px(check.shape):
                 self._misfits += 1
                 if self._misfits >= MISFITS:

@@ -179,11 +179,10 @@ class VideoRun:
         stream = section.stream
         self.estimator, self.settings = estimator, settings
         self.progress = _Progress()
-        beginning = stream.beginning or [stream.first]
-        self._aligner = Aligner(settings, beginning)
+        self._aligner = Aligner(settings, stream.beginning or [stream.first])
         report_camera(settings, self._aligner)
         if settings.length is not None:
-            ready = Aligner(settings, beginning)(stream.first)
+            ready = copy(self._aligner)(stream.first)
             result = estimator.estimate(ready.aligned.left, ready.aligned.right)
             measure_baseline(ready.restore(result.disparity), settings, self._aligner)
         self.camera = self._aligner.camera
