@@ -143,6 +143,21 @@ def test_the_sound_of_a_section_ends_with_it(tmp_path: Path) -> None:
     assert len(images(tmp_path / "toy_depth.mp4")) == 15
 
 
+@pytest.mark.parametrize(("end", "reported"), [(None, True), (0.5, False)])
+def test_sound_that_goes_on_after_the_pictures_is_reported(
+    tmp_path: Path, end: float | None, reported: bool
+) -> None:
+    # given a second of video whose sound lasts two
+    source = with_sound(tmp_path / "toy.mkv", "libopus")
+    left, right = (open_video(parse_video(str(source)), 64) for _ in range(2))
+    estimator = CREStereo(lite_model(tmp_path / "lite.onnx"))
+    # when it is estimated to its end, or to an end that the user sets
+    run_video(TwoVideos(left, right, "toy"), estimator, video_settings(tmp_path, end=end))
+    # then a cut that the user did not ask for is reported
+    remarks = json.loads((tmp_path / "toy_run.json").read_text())["remarks"]
+    assert any("toy.mkv is longer than its pictures" in text for text in remarks) == reported
+
+
 @pytest.mark.parametrize(
     ("view", "shape"), [("side", (64, 192)), ("depth", (64, 96)), ("overlay", (64, 96))]
 )

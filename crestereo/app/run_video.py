@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import sys
 import time
@@ -368,16 +369,21 @@ class VideoRun:
             if files is not None and (complete or not self.progress.frames):
                 files.checkpoints.remove()
             try:
-                self._report(paths)
+                self._report(paths, complete=complete)
             finally:  # its record may not fit on a full disk
                 if files is not None and files.names.path(STATE).exists():
                     say("the run is not complete; repeat it with --resume to continue it")
 
-    def _report(self, paths: list[str]) -> None:
+    def _report(self, paths: list[str], *, complete: bool) -> None:
         progress, stream = self.progress, self.section.stream
         wall_s = max(progress.ended_s - progress.started_s, 0.0)
         frames, done = progress.frames, progress.frames - self._skipped
-        remarks = stream.remarks()
+        remarks, files = stream.remarks(), self._files
+        whole = complete and math.isinf(self.section.end_s)
+        if files is not None and files.video.sound_cut and whole:
+            remarks.append(
+                f"the sound of {stream.video.name} is longer than its pictures and ends with them"
+            )
         for remark in remarks:
             warn(remark)
         record: dict[str, Any] = {
@@ -393,7 +399,6 @@ class VideoRun:
             "remarks": remarks,
             "files": [],
         }
-        files = self._files
         if files is not None and frames:
             if files.maps is not None:
                 record["maps"] = files.maps.scale

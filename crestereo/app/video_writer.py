@@ -36,6 +36,7 @@ MAX_GAP_S = 10.0
 TimedPacket: TypeAlias = "tuple[float, av.Packet[Any]]"
 
 _FRAGMENT_S, _KEY_FRAME_S = 0.5, 2.0
+_SOUND_LONGER_S = 0.5  # the last packet of most files goes on for less
 _TICKS_PER_S = 90_000
 _MP4_AUDIO = ("aac", "mp3", "ac3", "eac3", "alac", "opus", "flac")
 _START_CODES = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
@@ -69,6 +70,8 @@ class VideoWriter:
         Frames written so far.
     cut_s, last_s : float
         Taken off all times (the first one, and gaps that are too long); time of the last frame.
+    sound_cut : bool
+        Whether the sound went on after the last frame, where it was cut by `close`.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class VideoWriter:
     ) -> None:
         self.frames = 0
         self.cut_s = self.last_s = 0.0
+        self.sound_cut = False
         self._path, self._fps, self._codec, self._crf = path, fps, codec, crf
         self._sound_of, self._metadata = sound, metadata or {}
         self._begin_s: float | None = None
@@ -186,7 +190,9 @@ class VideoWriter:
         try:
             if self._encoder is not None:
                 self._mux(self._encoder.encode(None))
-            self._write_sound(until_s=self.last_s - self.cut_s + 1 / self._fps)
+            end_s = self.last_s - self.cut_s + 1 / self._fps
+            self._write_sound(until_s=end_s)
+            self.sound_cut = any(at_s > end_s + _SOUND_LONGER_S for at_s, _ in self._sound or ())
         except (av.error.FFmpegError, OSError) as exc:
             raise self._error(exc) from exc
         finally:
