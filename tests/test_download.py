@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from crestereo.app import download, web
+from crestereo.app import download, sources
 from crestereo.app.download import KNOWN_SHA256, PUBLISHED_MIRRORS, Mirrors, fetch_models
 from crestereo.errors import DownloadError, UnknownModelError
 from crestereo.models import PUBLISHED, ModelSpec, file_name
@@ -32,8 +32,8 @@ FILLER = {"filler": "".join(hashlib.sha256(bytes([n])).hexdigest() for n in rang
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(web, "CONNECT_S", 2)
-    monkeypatch.setattr(web, "READ_S", 0.4)
+    monkeypatch.setattr(sources, "CONNECT_S", 2)
+    monkeypatch.setattr(sources, "READ_S", 0.4)
 
 
 @pytest.fixture
@@ -179,8 +179,10 @@ def test_redirects_are_followed(server, folder, tmp_path):
 def test_a_redirect_from_https_to_http_is_refused(server, folder, monkeypatch):
     # given an https address (which a local server without a certificate cannot have)
     server.replies["/file"] = Reply(b"anything")
-    real = web.get
-    monkeypatch.setattr(web, "get", lambda url, headers: real(f"{server.url}/file", headers))
+    real = sources.request
+    monkeypatch.setattr(
+        sources, "request", lambda url, headers: real(f"{server.url}/file", headers)
+    )
     mirrors = Mirrors("https://safe.example", ())
     with pytest.raises(DownloadError, match="unprotected"):
         fetch_models([SPEC], folder, mirrors=mirrors)

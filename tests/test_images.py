@@ -18,8 +18,7 @@ from PIL import Image
 
 from crestereo.app import images
 from crestereo.app.images import ImageFile, open_image, pair_of
-from crestereo.app.sources import Kind, Source, parse_image
-from crestereo.app.web import encoded
+from crestereo.app.sources import Kind, Source, encoded, parse_image
 from crestereo.errors import SourceError
 from crestereo.formats import read_image, to_bgr8
 from crestereo.preprocess import resize_image

@@ -10,7 +10,7 @@ import pytest
 from crestereo.app import commands
 from crestereo.app import video as openers
 from crestereo.app.settings import TwoVideosSettings, UnifiedVideoSettings
-from crestereo.app.web import SiteStream, find_streams, open_with_cap_from_youtube, rank_streams
+from crestereo.app.sources import SiteStream, capture_site, find_streams, rank_streams
 from crestereo.errors import SourceError
 from tests.app_helpers import BLOCK, write_video
 from tests.tiny_models import lite_model
@@ -181,7 +181,7 @@ def test_the_last_resort_translates_its_errors(
 
     monkeypatch.setattr(cap_from_youtube, "cap_from_youtube", fail)
     with pytest.raises(SourceError, match="finds no stream of https://site/watch"):
-        open_with_cap_from_youtube("https://site/watch")
+        capture_site("https://site/watch")
     out, err = capsys.readouterr()
     assert (out, err) == ("", "[youtube] talking\n")
 

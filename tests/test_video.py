@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 
 from crestereo.app import video as openers
-from crestereo.app.sources import Kind, Source, parse_video
+from crestereo.app.sources import Kind, SiteStream, Source, parse_video
 from crestereo.app.stereo_video import OneVideo, TwoVideos
 from crestereo.app.video import Video, open_video
-from crestereo.app.web import SiteStream
 from crestereo.errors import SourceError
 from crestereo.layouts import Layout, split_frame
 from tests.app_helpers import damage_frames, frame_number, save, texture, write_video

@@ -29,7 +29,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from crestereo.app import web
+from crestereo.app import sources
 from crestereo.app.script import warn
 from crestereo.errors import DownloadError, ModelFileError, SourceError, UsageError
 from crestereo.interface import check_model_file
@@ -218,10 +218,10 @@ def _transfer(url: str, part: Path) -> None:
         if have:
             headers["Range"] = f"bytes={have}-"
         try:
-            with web.get(url, headers) as response:
+            with sources.request(url, headers) as response:
                 _receive(response, url, part, have)
             return
-        except web.StatusError as exc:
+        except sources.StatusError as exc:
             if exc.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not have:
                 raise _MirrorError(str(exc)) from exc
             part.unlink()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crestereo.app import web
+from crestereo.app import sources
 from crestereo.app.align import advise
 from crestereo.app.pipeline import TimeoutExceeded, call_within
 from crestereo.app.script import say, warn
@@ -73,7 +73,7 @@ def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
     """
     try:
         data = _load(source)
-    except web.StatusError as exc:
+    except sources.StatusError as exc:
         image = _load_as_browser(source.text) if exc.code == FORBIDDEN else None
         if image is None:
             raise
@@ -220,7 +220,7 @@ def _too_large(name: object, limit: int) -> SourceError:
 
 def _fetch(url: str) -> bytes:
     end = time.monotonic() + TIMEOUT_S
-    with web.get(url, {"Accept": "image/*,*/*;q=0.5"}, read_s=TIMEOUT_S) as response:
+    with sources.request(url, {"Accept": "image/*,*/*;q=0.5"}, read_s=TIMEOUT_S) as response:
         kind = response.headers.get("Content-Type", "").lower()
         if kind.startswith("text/") and not kind.startswith("text/plain"):
             raise SourceError(f"{url} is a web page, not an image; give the image's address")

@@ -26,11 +26,10 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from crestereo.app import web
+from crestereo.app import sources
 from crestereo.app.pipeline import ClosedError, Pipeline, TimeoutExceeded, call_within
 from crestereo.app.script import notify, warn
-from crestereo.app.sources import Kind, Source, first_of_sequence
-from crestereo.app.web import find_streams, open_with_cap_from_youtube
+from crestereo.app.sources import Kind, Source, find_streams, first_of_sequence
 from crestereo.errors import SourceError
 from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
@@ -371,7 +370,7 @@ def _open_recording(source: Source, target_height: int, cookies_from_browser: st
     remote = source.kind is Kind.WEB
     if remote and not _is_video(source.text):
         return _open_site(source, target_height, cookies_from_browser)
-    return _open_container(source, web.encoded(source.text) if remote else source.text)
+    return _open_container(source, sources.encoded(source.text) if remote else source.text)
 
 
 def _open_camera(source: Source, size: tuple[int, int] | None, fps: float | None) -> Video:
@@ -432,7 +431,7 @@ def _open_container(
     except TimeoutExceeded as exc:
         raise SourceError(f"{source} gave no frame within {2 * TIMEOUT_S:g} s; {advice}") from exc
     except (av.error.FFmpegError, OSError, ValueError) as exc:
-        reason = web.one_line(getattr(exc, "strerror", None) or exc)
+        reason = sources.one_line(getattr(exc, "strerror", None) or exc)
         raise SourceError(f"cannot open {source}: {reason}; {advice}") from exc
     video.reopen = lambda: _open_container(source, location, headers)
     return video
@@ -442,9 +441,9 @@ def _is_video(url: str) -> bool:
     """Return whether an address is a video, or raise SourceError."""
     named = PurePosixPath(urlsplit(url).path).suffix.lower() in _VIDEO_SUFFIXES
     try:
-        with web.get(url, read_s=TIMEOUT_S) as response:
+        with sources.request(url, read_s=TIMEOUT_S) as response:
             kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    except web.StatusError as exc:
+    except sources.StatusError as exc:
         if exc.code == 401 and "@" in urlsplit(url).netloc:
             return True  # FFmpeg knows digest authentication too
         if named:
@@ -475,7 +474,7 @@ def _open_site(source: Source, target_height: int, cookies_from_browser: str | N
     titled = Source(source.kind, source.text, streams[0].title)
     try:
         return call_within(
-            _SITE_TIMEOUT_S, lambda: _CaptureVideo(titled, open_with_cap_from_youtube(source.text))
+            _SITE_TIMEOUT_S, lambda: _CaptureVideo(titled, sources.capture_site(source.text))
         )
     except (TimeoutExceeded, cv2.error, SourceError) as exc:
         raise SourceError(f"no stream of {source} can be played; {advice}") from exc
