@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.errors import Cancelled, ModelError, UsageError
-from crestereo.interface import numpy_type, read_interface
 from crestereo.models import (
     CHANNEL_ORDERS,
     MIN_SIDE_PX,
@@ -21,7 +20,7 @@ from crestereo.models import (
     iters_in_name,
 )
 from crestereo.preprocess import Fit, Shape, check_images
-from crestereo.session import open_session, runtime_errors
+from crestereo.session import numpy_type, open_session, read_interface, runtime_errors
 from crestereo.types import BGRImage, DisparityMap, DisparityResult
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ _STRIDE_PX = 64  # a published network halves its input four times, and so does 
 
 
 class CREStereo:
-    """Stereo network in an ONNX file of a supported interface (see `interface`).
+    """Stereo network in an ONNX file of a supported interface (see `session`).
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ SCRIPTS = (
 )
 MODULE_LINES, FUNCTION_LINES = 500, 40
 SMALL_LINES = 80  # a smaller module with a single importer belongs into that one
-PACKAGE_FILES = 48
+PACKAGE_FILES = 47
 PASSED = {"image": 24, "video": 30}  # modules in which a run calls a function
 EXCUSE = "Longer than the rule"
 DOCSTRING_WORDS = 12

@@ -32,7 +32,6 @@ from tqdm import tqdm
 from crestereo.app import sources
 from crestereo.app.script import warn
 from crestereo.errors import DownloadError, ModelFileError, SourceError, UsageError
-from crestereo.interface import check_model_file
 from crestereo.models import (
     PUBLISHED,
     ModelSpec,
@@ -42,6 +41,7 @@ from crestereo.models import (
     models_dir,
     parse_model_shape,
 )
+from crestereo.session import check_model_file
 
 if TYPE_CHECKING:
     import requests

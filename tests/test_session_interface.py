@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from crestereo import ModelFileError
-from crestereo.interface import Tensor, recognise
+from crestereo.session import Tensor, recognise
 
 FLOAT, HALF, INT = "tensor(float)", "tensor(float16)", "tensor(int64)"
 NAME = Path("crestereo_combined_iter5_480x640.onnx")  # says the wrong thing throughout
