@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -21,6 +22,8 @@ STILL_EDGES = 0.6  # share of the strongest edges that are still when the camera
 LEAST_TRACKED = 0.4  # of a frame; less is a cut
 CUT_CELLS, CUT_CORRELATION, CUT_GREY = (20, 15), 0.5, 6.0
 """A cut is also a frame whose coarse image correlates less, and differs by more grey levels."""
+GRID_PX = 240 * 320
+"""Pixels of the grid of the filter; four times as many took five times as long."""
 LEAST_SIDE_PX = 32  # below it OpenCV's optical flow may read outside of its memory
 DRIFT_PX = 15  # window of the common change that the filter must not delay
 
@@ -28,17 +31,10 @@ Plane = NDArray[Any]  # (h, w) float32, on the filter's grid
 
 
 class Steady:
-    """Temporal filter of disparity along the optical flow of the left image.
+    """Temporal filter of disparity along the optical flow of the left image."""
 
-    Parameters
-    ----------
-    shape : (int, int)
-        Height and width of the filter's grid [px], best those of the network.
-    """
-
-    def __init__(self, shape: tuple[int, int] = (240, 320)) -> None:
+    def __init__(self) -> None:
         self.cut = False  # whether the last frame began anew
-        self._shape = shape
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self.reset()
 
@@ -53,7 +49,8 @@ class Steady:
         A cut, or another size, starts again and sets `cut`.
         """
         height, width = disparity.shape
-        size = min(width, self._shape[1]), min(height, self._shape[0])
+        scale = min(1.0, math.sqrt(GRID_PX / (height * width)))
+        size = round(scale * width), round(scale * height)
         if min(size) < LEAST_SIDE_PX:
             return disparity
         large = cv2.cvtColor(left_image, code=cv2.COLOR_BGR2GRAY)

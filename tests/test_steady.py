@@ -14,7 +14,7 @@ def test_noise_of_a_still_scene_is_halved_and_jumps_are_held() -> None:
     # given a still scene whose disparity has noise, and a patch that jumps to and fro
     rng = np.random.default_rng(3)
     image, truth = Stage(1, SIZE).view(False)
-    raw, filtered, steady = [], [], Steady(SIZE)
+    raw, filtered, steady = [], [], Steady()
     for number in range(20):
         found = (truth + rng.normal(0, 0.15, SIZE)).astype(np.float32)
         found[40:60, 40:60] += 4 * (number % 3 == 0)
@@ -29,7 +29,7 @@ def test_noise_of_a_still_scene_is_halved_and_jumps_are_held() -> None:
 
 def test_things_that_move_leave_no_ghost() -> None:
     # given cards that cross a wall, with a perfect disparity
-    stage, steady = Stage(2, SIZE), Steady(SIZE)
+    stage, steady = Stage(2, SIZE), Steady()
     speed = np.array([[3.0, 1.0], [-3.0, 0.5], [2.0, -1.0], [-2.0, 0.0]])
     found: list[DisparityMap] = []
     truth: list[DisparityMap] = []
@@ -44,7 +44,7 @@ def test_things_that_move_leave_no_ghost() -> None:
 
 
 def test_a_surface_that_comes_near_is_not_delayed() -> None:
-    steady, image = Steady(SIZE), texture(1, *SIZE)
+    steady, image = Steady(), texture(1, *SIZE)
     for number in range(12):
         moved = np.roll(image, 2 * number, axis=1)
         disparity = np.full(SIZE, 10 + 0.3 * number, np.float32)
@@ -53,7 +53,7 @@ def test_a_surface_that_comes_near_is_not_delayed() -> None:
 
 
 def test_a_cut_and_another_size_start_again() -> None:
-    steady = Steady(SIZE)
+    steady = Steady()
     for seed, size, cut in (
         (1, SIZE, False),
         (1, SIZE, False),
@@ -69,7 +69,7 @@ def test_a_cut_and_another_size_start_again() -> None:
 
 
 def test_unknown_pixels_stay_unknown_and_do_not_spread() -> None:
-    steady, image = Steady(SIZE), texture(1, *SIZE)
+    steady, image = Steady(), texture(1, *SIZE)
     disparity = np.full(SIZE, 10, np.float32)
     disparity[20:40, 30:60] = np.nan
     for _ in range(5):
@@ -80,7 +80,7 @@ def test_unknown_pixels_stay_unknown_and_do_not_spread() -> None:
 
 def test_a_plain_wall_in_a_pan_takes_a_new_disparity_at_once() -> None:
     # given a plain wall above a textured floor, in a pan
-    steady, image = Steady(SIZE), texture(1, *SIZE)
+    steady, image = Steady(), texture(1, *SIZE)
     image[:70] = 128
     for number in range(14):
         # when the wall's disparity changes in the last frame
@@ -101,7 +101,7 @@ def test_frames_too_small_for_the_optical_flow_are_not_filtered() -> None:
 
 def test_what_moves_slowly_in_a_dim_scene_leaves_no_ghost() -> None:
     # given cards of a fifth of the contrast that move by 1 px a frame at most
-    stage, steady, rng = Stage(6, SIZE), Steady(SIZE), np.random.default_rng(5)
+    stage, steady, rng = Stage(6, SIZE), Steady(), np.random.default_rng(5)
     speed = rng.uniform(-1, 1, (len(stage.cards), 2))
     found: list[DisparityMap] = []
     truth: list[DisparityMap] = []

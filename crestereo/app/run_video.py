@@ -195,7 +195,7 @@ class VideoRun:
             guesses_hatched=not players,
         )
         wanted = settings.steady == ON or (settings.steady == AUTO and not stream.live)
-        self._steady = Steady(settings.model_shape) if wanted else None
+        self._steady = Steady() if wanted else None
         self.recorder = Recorder(settings, stream.name, stream.fps / section.every)
         self._files: _Files | None = None
         if settings.save:
@@ -225,7 +225,7 @@ class VideoRun:
         run._files = None
         run.progress = _Progress(note=self.progress.note, doubt=self.progress.doubt)
         run._aligner, run._painter = copy(self._aligner), copy(self._painter)
-        run._steady = None if self._steady is None else Steady(self.settings.model_shape)
+        run._steady = None if self._steady is None else Steady()
 
         def pairs() -> Iterator[StereoPair]:  # opened in the thread that reads
             yield from Section(self.section.stream.again(), time_s, every=every)
