@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from crestereo.app.checkpoint import restore
+from crestereo.app.output import restore
 from crestereo.app.prompts import seconds
 from crestereo.app.run_video import run_video
 from crestereo.app.settings import VideoSettings

@@ -36,9 +36,11 @@ from crestereo.alignment.check import (
     unit_px,
 )
 from crestereo.alignment.matches import WorkingCopies, match_copies
-from crestereo.app.script import debug, warn
+from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG
+from crestereo.app.script import debug, say, warn
 from crestereo.app.settings import AUTO, RECTIFIED, ImageSettings, UnifiedVideoSettings
 from crestereo.camera import Calibration, CameraConfig, Rectification
+from crestereo.geometry import baseline_of_length
 from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 
 CHECKED_PAIRS = 3  # the one with the most matches decides
@@ -279,6 +281,29 @@ class Aligner:
             return None, []
         said = f"focal length of {recorded_px:.0f} px from the EXIF data of the left image"
         return fitted, [said, *remarks]
+
+    def report(self) -> None:
+        """Print how the calibration fits, and what `max_distance` assumes."""
+        for remark in self.remarks:
+            (warn if remark.startswith("WARNING") else say)(remark)
+        relative = self.calibration is not None and self.calibration.relative
+        if relative and self._settings.length is None:
+            say("the distance of the cameras is unknown: points are in multiples of it")
+        if self._settings.max_distance is not None and self.camera is None:
+            say(
+                f"max_distance assumes cameras {1000 * ASSUMED_BASELINE_M:.0f} mm apart with a "
+                f"field of view of {ASSUMED_FOV_DEG:.0f} degrees; set yours for metres"
+            )
+
+    def measure_baseline(self, disparity: DisparityMap) -> None:
+        """Set the baseline that a known length in a map implies."""
+        if self._settings.length is None or self.calibration is None:
+            return
+        *ends, length_m = self._settings.length
+        camera = self.calibration.camera
+        baseline_m = baseline_of_length(disparity, camera, ends, length_m, pixels=self.pixels)
+        self.calibration = self.calibration.with_baseline(baseline_m)
+        say(f"baseline by the known length: {baseline_m:.4g} m")
 
     @property
     def camera(self) -> CameraConfig | None:

@@ -1,16 +1,17 @@
-"""Files of a run: images, data and its record."""
+"""Files of a run: images, data, record, and state to resume from."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
+import pickle
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,21 +19,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from crestereo.app.align import Aligner
 from crestereo.app.pipeline import ClosedError
-from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG, View, side_by_side
+from crestereo.app.render import View, side_by_side
 from crestereo.app.script import say, warn
-from crestereo.app.settings import ImageSettings
+from crestereo.app.sources import Kind
 from crestereo.app.video_writer import VideoWriter
 from crestereo.camera import CameraConfig
 from crestereo.colormap import robust_range
-from crestereo.errors import CREStereoError
-from crestereo.formats import write_bytes, write_depth_png, write_image, write_pfm, write_ply
-from crestereo.geometry import baseline_of_length, disparity_to_depth, point_cloud
+from crestereo.errors import CREStereoError, UsageError
+from crestereo.formats import (
+    read_bytes,
+    write_bytes,
+    write_depth_png,
+    write_image,
+    write_pfm,
+    write_ply,
+)
+from crestereo.geometry import disparity_to_depth, point_cloud
 from crestereo.types import BGRImage, DepthMap, DisparityMap, StereoPair
 
 if TYPE_CHECKING:
     from crestereo.app.settings import VideoSettings
+    from crestereo.app.stereo_video import PairStream
     from crestereo.estimator import CREStereo
 
 MAX_PNG_DEPTH_M = 65.535
@@ -61,6 +69,12 @@ _CONTENTS = {
     "run.json": "settings and figures of the run",
 }
 _CLAIM_S = 60.0  # from a claim to its first contents
+_WITHOUT_EFFECT = {
+    "json", "debug", "given", "output_dir", "overwrite", "save", "window", "resume",
+    "model_path", "cookies_from_browser",
+}  # fmt: skip
+_KEPT = 3  # the last ones may be ahead of what the video holds after a crash
+_ARRAY_FUNCTIONS = {"_reconstruct", "_frombuffer", "scalar"}
 
 
 @dataclass(frozen=True)
@@ -233,31 +247,6 @@ def save_record(path: Path, record: dict[str, Any]) -> None:
     write_bytes(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def report_camera(settings: ImageSettings, aligner: Aligner) -> None:
-    """Print how a calibration fits, and what `max_distance` assumes."""
-    for remark in aligner.remarks:
-        (warn if remark.startswith("WARNING") else say)(remark)
-    relative = aligner.calibration is not None and aligner.calibration.relative
-    if relative and settings.length is None:
-        say("the distance of the cameras is unknown: points are in multiples of it")
-    if settings.max_distance is not None and aligner.camera is None:
-        say(
-            f"max_distance assumes cameras {1000 * ASSUMED_BASELINE_M:.0f} mm apart with a field "
-            f"of view of {ASSUMED_FOV_DEG:.0f} degrees; set yours for metres"
-        )
-
-
-def measure_baseline(disparity: DisparityMap, settings: ImageSettings, aligner: Aligner) -> None:
-    """Set the baseline that a known length in a map implies."""
-    if settings.length is None or aligner.calibration is None:
-        return
-    *ends, length_m = settings.length
-    camera = aligner.calibration.camera
-    baseline_m = baseline_of_length(disparity, camera, ends, length_m, pixels=aligner.pixels)
-    aligner.calibration = aligner.calibration.with_baseline(baseline_m)
-    say(f"baseline by the known length: {baseline_m:.4g} m")
-
-
 def report_files(paths: Sequence[str]) -> None:
     """Print what was saved and what each file holds."""
     for path in paths:
@@ -398,3 +387,93 @@ def _range(values: DisparityMap) -> list[float] | None:
     if not np.isfinite(values).any():
         return None
     return [round(value, 4) for value in robust_range(values, least=0)]
+
+
+# --- state of an interrupted run ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a run before a frame of the video."""
+
+    frames: int
+    steps: bytes  # aligner and network
+    drawing: Any  # colours and temporal filter
+    video: tuple[float, float, float]
+    maps: tuple[float, float, float] | None
+
+
+class Checkpoints:
+    """File of the last checkpoints and of what must not change."""
+
+    def __init__(self, path: Path, identity: dict[str, Any]) -> None:
+        self._path, self._identity = path, identity
+        self._last: list[Checkpoint] = []
+
+    def save(self, checkpoint: Checkpoint | None) -> None:
+        """Add a checkpoint; None before the first frame."""
+        self._last = [*self._last, checkpoint][-_KEPT:] if checkpoint else []
+        write_bytes(self._path, pickle.dumps((self._identity, self._last)))
+
+    def load(self, count_frames: Callable[[], int]) -> Checkpoint | None:
+        """Return the last checkpoint whose frames are there, or refuse other settings."""
+        try:
+            identity, found = restore(read_bytes(self._path))
+        except (CREStereoError, pickle.UnpicklingError, EOFError, ValueError, TypeError) as exc:
+            raise UsageError(
+                f"cannot read {self._path}: run again without --resume, with --overwrite"
+            ) from exc
+        changed = [
+            f"{name} was {identity.get(name)}, is {value}"
+            for name, value in self._identity.items()
+            if identity.get(name) != value
+        ]
+        if changed:
+            raise UsageError(
+                f"cannot resume {self._path.name}: {'; '.join(changed)}; give the same settings, "
+                "or leave out --resume"
+            )
+        frames = count_frames()
+        self._last = [each for each in found if each.frames <= frames]
+        return self._last[-1] if self._last else None
+
+    def remove(self) -> None:
+        """Remove the file of a run that is complete."""
+        with suppress(OSError):
+            self._path.unlink(missing_ok=True)
+
+
+def identity_of(
+    stream: PairStream, estimator: CREStereo, settings: VideoSettings
+) -> dict[str, Any]:
+    """Return what decides the frames of a run, as text."""
+    values = {
+        item.name: getattr(settings, item.name)
+        for item in fields(settings)
+        if item.name not in _WITHOUT_EFFECT
+    }
+    for number, video in enumerate(stream.videos, 1):
+        source = video.source
+        path = Path(source.text)  # of a file; a numbered sequence is none
+        size = path.stat().st_size if source.kind is Kind.FILE and path.is_file() else 0
+        values[f"video {number}"] = f"{source} ({size} bytes)"
+    values["arrangement"] = stream.arrangement
+    values["network"] = f"{estimator.name} on {estimator.provider}"
+    return {name: str(value) for name, value in values.items()}
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reader of this program's classes and arrays; runs no other code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        root = module.partition(".")[0]
+        if root in ("crestereo", "numpy"):
+            found = super().find_class(module, name)
+            if isinstance(found, type) or (root == "numpy" and name in _ARRAY_FUNCTIONS):
+                return found
+        raise pickle.UnpicklingError(f"{module}.{name} is not part of a checkpoint")
+
+
+def restore(data: bytes) -> Any:
+    """Return what was pickled, made of classes of this program and arrays."""
+    return _Unpickler(io.BytesIO(data)).load()

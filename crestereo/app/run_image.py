@@ -14,10 +14,8 @@ from crestereo.app.output import (
     ViewSaver,
     claim_names,
     map_record,
-    measure_baseline,
     model_record,
     range_sentence,
-    report_camera,
     report_files,
     save_image,
     save_maps,
@@ -74,7 +72,7 @@ def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -
         The estimation fails or its result cannot be written.
     """
     aligner = Aligner(settings, [pair], still=True)
-    report_camera(settings, aligner)
+    aligner.report()
     views: Mailbox[View] = Mailbox()
     steps: list[Callable[[Any], Any]] = [
         partial(_estimate, aligner, estimator=estimator, settings=settings, views=views),
@@ -124,7 +122,7 @@ def _estimate(
     ready = aligner(pair)
     result = estimator.estimate(ready.aligned.left, ready.aligned.right)
     result = replace(result, disparity=ready.restore(result.disparity))
-    measure_baseline(result.disparity, settings, aligner)
+    aligner.measure_baseline(result.disparity)
     painter = Painter(settings.colormap, aligner.camera, settings.max_distance)
     painted = painter.paint(result.disparity)
     views.put(result_view(ready.original.left, result.disparity, painted))

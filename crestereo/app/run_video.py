@@ -15,19 +15,20 @@ from tqdm import tqdm
 
 from crestereo.alignment import AlignmentPlan
 from crestereo.app.align import Aligner, ReadyPair
-from crestereo.app.checkpoint import Checkpoint, Checkpoints, identity_of, restore
 from crestereo.app.output import (
     STATE,
+    Checkpoint,
+    Checkpoints,
     MapFrames,
     Recorder,
     ViewSaver,
     claim_names,
     find_names,
+    identity_of,
     is_complete,
-    measure_baseline,
     model_record,
-    report_camera,
     report_files,
+    restore,
     save_record,
 )
 from crestereo.app.pipeline import ClosedError, Pipeline
@@ -181,11 +182,11 @@ class VideoRun:
         self.estimator, self.settings = estimator, settings
         self.progress = _Progress()
         self._aligner = Aligner(settings, stream.beginning or [stream.first])
-        report_camera(settings, self._aligner)
+        self._aligner.report()
         if settings.length is not None:
             ready = copy(self._aligner)(stream.first)
             result = estimator.estimate(ready.aligned.left, ready.aligned.right)
-            measure_baseline(ready.restore(result.disparity), settings, self._aligner)
+            self._aligner.measure_baseline(ready.restore(result.disparity))
         self.camera = self._aligner.camera
         players = settings.view == "sbs-depth"  # which take the depth as it is, in grey
         self._painter = Painter(
