@@ -52,6 +52,7 @@ PAGES = {name: (ROOT / name).read_text("utf-8") for name in TRANSLATED}
 KOREAN = {name: (ROOT / name).with_suffix(".ko.md").read_text("utf-8") for name in TRANSLATED}
 ENGLISH, USAGE = PAGES["README.md"], PAGES["docs/usage.md"]
 CARD = (ROOT / "models" / "README.md").read_text("utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 MARKDOWN = [
     *(path for path in sorted(ROOT.glob("*.md"))),
     *(path for folder in ("docs", "models", "input_files", "training")
@@ -172,6 +173,12 @@ def test_a_command_works(words: tuple[str, ...], place: Place) -> None:
 
         case (".venv/bin/pip", "install", "-r", name):
             assert (ROOT / name).is_file()
+        case ("pip" | "pipx", "install", ".") | ("uvx", "--from", ".", "crestereo", "image", *_):
+            project = (ROOT / "pyproject.toml").read_text("utf-8")
+            assert 'crestereo = "crestereo.app.commands:main"' in project
+        case ("docker", *_):
+            own = re.findall(r"^# (.*)$", DOCKERFILE, re.MULTILINE)
+            assert words in [tuple(shlex.split(line)) for line in own]
         case (".venv/bin/python", "-m", "pytest"):
             # Running them from one of them would not end; they are found, and one of them is this.
             listed = subprocess.run(
