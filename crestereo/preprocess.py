@@ -55,10 +55,18 @@ def resize_image(image: BGRImage, shape: tuple[int, int]) -> BGRImage:
     smaller = min(height, shape[0]), min(width, shape[1])
     resized = image
     if smaller != (height, width):
-        resized = _resized(image, smaller, cv2.INTER_AREA)
+        resized = shrink(image, smaller)
     if smaller != shape:
         resized = _resized(resized, shape, cv2.INTER_CUBIC)
     return resized
+
+
+def shrink(values: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """Resize to a smaller (height, width) by the average of areas."""
+    # Halves first: OpenCV does them exactly, and many times faster than other ratios.
+    while all(n % 2 == 0 and n >= 2 * m for n, m in zip(values.shape, shape, strict=False)):
+        values = _resized(values, (values.shape[0] // 2, values.shape[1] // 2), cv2.INTER_AREA)
+    return values if values.shape[:2] == shape else _resized(values, shape, cv2.INTER_AREA)
 
 
 def same_aspect(sides: Sequence[int], others: Sequence[int]) -> bool:
@@ -72,9 +80,8 @@ def turned_to(image: BGRImage, shape: Sequence[int]) -> BGRImage:
     return image if upright else np.ascontiguousarray(np.rot90(image))
 
 
-def _resized(image: BGRImage, shape: tuple[int, int], interpolation: int) -> BGRImage:
-    resized = cv2.resize(image, (shape[1], shape[0]), interpolation=interpolation)
-    return np.asarray(resized, dtype=np.uint8)
+def _resized(values: NDArray[Any], shape: tuple[int, int], interpolation: int) -> NDArray[Any]:
+    return np.asarray(cv2.resize(values, (shape[1], shape[0]), interpolation=interpolation))
 
 
 def resize_disparity(disparity: DisparityMap, shape: tuple[int, int]) -> DisparityMap:

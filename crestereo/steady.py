@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from crestereo.preprocess import shrink
 from crestereo.types import BGRImage, DisparityMap
 
 NEW_SHARE, REST_SHARE = 0.35, 0.2
@@ -50,12 +51,11 @@ class Steady:
         """
         height, width = disparity.shape
         scale = min(1.0, math.sqrt(GRID_PX / (height * width)))
-        size = round(scale * width), round(scale * height)
-        if min(size) < LEAST_SIDE_PX:
+        grid = round(scale * height), round(scale * width)
+        if min(grid) < LEAST_SIDE_PX:
             return disparity
-        large = cv2.cvtColor(left_image, code=cv2.COLOR_BGR2GRAY)
-        grey = np.asarray(cv2.resize(large, size, interpolation=cv2.INTER_AREA), np.uint8)
-        found = np.asarray(cv2.resize(disparity, size, interpolation=cv2.INTER_AREA), np.float32)
+        grey = shrink(np.asarray(cv2.cvtColor(left_image, code=cv2.COLOR_BGR2GRAY)), grid)
+        found = shrink(disparity, grid)
         start = np.zeros_like(found), np.full_like(found, REST_FRAMES)
         last, self.state = self.state, (grey, found, *start)
         tracked = None
