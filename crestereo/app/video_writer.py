@@ -236,7 +236,7 @@ class VideoWriter:
         encoder.gop_size = self.key_every
         encoder.max_b_frames = 0
         if self._codec == "libx264":
-            encoder.options = {"crf": str(self._crf), "preset": "veryfast", "tune": "zerolatency"}
+            encoder.options = {"crf": str(self._crf), "preset": "superfast", "tune": "zerolatency"}
         elif self._codec in ("libx265", "libsvtav1"):
             encoder.options = {"crf": str(self._crf)}
 
