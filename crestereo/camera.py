@@ -70,18 +70,14 @@ class CameraConfig:
         if width_px == self.image_width_px:
             return self
         scale = width_px / self.image_width_px
-        centre = self.principal_px
-        return replace(
-            self,
-            focal_px=self.focal_px * scale,
-            image_width_px=width_px,
-            doffs_px=self.doffs_px * scale,
-            principal_px=None
-            if centre is None
-            else ((centre[0] + 0.5) * scale - 0.5, (centre[1] + 0.5) * scale - 0.5),
-            image_height_px=None
-            if self.image_height_px is None
-            else round(self.image_height_px * scale),
+        centre, height = self.principal_px, self.image_height_px
+        return CameraConfig(
+            self.baseline_m,
+            self.focal_px * scale,
+            width_px,
+            self.doffs_px * scale,
+            centre and ((centre[0] + 0.5) * scale - 0.5, (centre[1] + 0.5) * scale - 0.5),
+            height and round(height * scale),
         )
 
 
@@ -94,24 +90,12 @@ _FAR_OFF_CENTRE = 0.2  # share of the width
 
 @dataclass(frozen=True, eq=False)
 class RawCamera:
-    """One camera before rectification, as OpenCV describes it.
+    """One camera before rectification, as OpenCV describes it."""
 
-    Parameters
-    ----------
-    matrix : (3, 3)
-        K, in pixels of the raw image.
-    distortion : (N,)
-        D: 0, 4, 5, 8, 12 or 14 coefficients, or the 4 of a fisheye.
-    rotation : (3, 3)
-        R1 or R2, from the raw to the rectified camera.
-    projection : (3, 3)
-        Matrix of the rectified camera, the first three columns of P1 or P2.
-    """
-
-    matrix: Matrix
-    distortion: Matrix
-    rotation: Matrix
-    projection: Matrix
+    matrix: Matrix  # K (3, 3), in pixels of the raw image
+    distortion: Matrix  # D: 0, 4, 5, 8, 12 or 14 coefficients, or the 4 of a fisheye
+    rotation: Matrix  # R1 or R2 (3, 3), from the raw to the rectified camera
+    projection: Matrix  # K of the rectified camera, the first three columns of P1 or P2
 
     def __post_init__(self) -> None:
         for name in ("matrix", "distortion", "rotation", "projection"):
@@ -126,31 +110,20 @@ class RawCamera:
 
 @dataclass(frozen=True, eq=False)
 class Rectification:
-    """Maps from raw images to a rectified pair of their size.
-
-    Parameters
-    ----------
-    left, right : RawCamera
-    shape : (int, int)
-        Height and width of the images [px].
-    fisheye : bool
-        Whether the coefficients are those of ``cv2.fisheye``.
-    """
+    """Maps from raw images to a rectified pair of their size."""
 
     left: RawCamera
     right: RawCamera
-    shape: tuple[int, int]
-    fisheye: bool = False
+    shape: tuple[int, int]  # height and width of the images [px]
+    fisheye: bool = False  # whether the coefficients are those of cv2.fisheye
 
     def apply(self, left: BGRImage, right: BGRImage) -> tuple[BGRImage, BGRImage]:
         """Return the rectified images (H, W, 3)."""
-        pair = [
-            np.asarray(
-                cv2.remap(image, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8
-            )
+        first, second = (
+            cv2.remap(image, *maps, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
             for image, maps in zip((left, right), self.maps, strict=True)
-        ]
-        return pair[0], pair[1]
+        )
+        return np.asarray(first, np.uint8), np.asarray(second, np.uint8)
 
     def restore(self, disparity: DisparityMap) -> DisparityMap:
         """Map a disparity of the rectified grid to the raw one.
@@ -174,9 +147,8 @@ class Rectification:
         """Return rectified positions of the raw left pixels, (H, W, 2)."""
         height, width = self.shape
         grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2, dtype=np.float64)
-        undistort: Any = cv2.fisheye.undistortPoints if self.fisheye else cv2.undistortPoints
         camera = self.left
-        points = undistort(
+        points = self._lens.undistortPoints(
             grid.reshape(-1, 1, 2), camera.matrix, camera.distortion,
             R=camera.rotation, P=camera.projection,
         )  # fmt: skip
@@ -190,15 +162,18 @@ class Rectification:
 
     @cached_property
     def maps(self) -> tuple[Maps, Maps]:
-        build: Any = (
-            cv2.fisheye.initUndistortRectifyMap if self.fisheye else cv2.initUndistortRectifyMap
-        )
-        size = self.shape[1], self.shape[0]
-        maps = [
-            build(each.matrix, each.distortion, each.rotation, each.projection, size, cv2.CV_32FC1)
+        left, right = (
+            self._lens.initUndistortRectifyMap(
+                each.matrix, each.distortion, each.rotation, each.projection, self.shape[::-1],
+                cv2.CV_32FC1,
+            )
             for each in (self.left, self.right)
-        ]
-        return tuple(maps[0]), tuple(maps[1])
+        )  # fmt: skip
+        return left, right
+
+    @property
+    def _lens(self) -> Any:
+        return cv2.fisheye if self.fisheye else cv2
 
     @cached_property
     def _right_seen(self) -> NDArray[np.bool_]:
@@ -241,14 +216,12 @@ class Calibration:
 
         Images of the recorded aspect ratio were scaled; others were cut from the middle.
         """
-        (height, width), camera = shape, self.camera
+        (height, width), camera, notes = shape, self.camera, self.notes
         recorded = camera.image_height_px or round(camera.image_width_px * height / width)
-        scales = width / camera.image_width_px, height / recorded
-        notes = self.notes
+        scale, scale_y = width / camera.image_width_px, height / recorded
         cut_px = 0.0, 0.0
-        scale = scales[0]
-        if abs(scales[1] / scale - 1) > _ASPECT_ERROR:
-            scale = max(scales)
+        if abs(scale_y / scale - 1) > _ASPECT_ERROR:
+            scale = max(scale, scale_y)
             cut_px = (camera.image_width_px * scale - width) / 2, (recorded * scale - height) / 2
             what = "a part from the middle" if scale == 1 else f"cut after scaling by {scale:.3g}"
             notes = (*notes,
@@ -257,19 +230,17 @@ class Calibration:
                 f"{cut_px[0]:.0f} px cropped at the left and {cut_px[1]:.0f} px at the top; metres "
                 "are wrong if they were cropped or stretched otherwise",
             )  # fmt: skip
-        rectification = self.rectification
-        if rectification is not None and (scale, *cut_px) != (1, 0, 0):
-            left, right = (
-                each.moved(scale, *cut_px) for each in (rectification.left, rectification.right)
-            )
-            rectification = Rectification(left, right, shape, rectification.fisheye)
+        maps = self.rectification
+        if maps is not None:
+            left, right = (each.moved(scale, *cut_px) for each in (maps.left, maps.right))
+            maps = Rectification(left, right, shape, maps.fisheye)
         scaled = camera.scaled_to(round(camera.image_width_px * scale))
         centre = scaled.principal_px
         if centre is not None:
             centre = centre[0] - cut_px[0], centre[1] - cut_px[1]
         fitted = replace(scaled, image_width_px=width, image_height_px=height, principal_px=centre)
         notes = (*notes, *camera_doubts(fitted, relative=self.relative))
-        return replace(self, camera=fitted, rectification=rectification, notes=notes)
+        return replace(self, camera=fitted, rectification=maps, notes=notes)
 
 
 def camera_doubts(camera: CameraConfig, *, relative: bool = False) -> list[str]:

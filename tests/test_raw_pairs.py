@@ -208,6 +208,15 @@ def test_a_calibration_of_another_size_is_scaled_or_cropped() -> None:
     )
 
 
+def test_images_of_a_few_rows_less_stay_so() -> None:
+    """Video encoders cut rows: 1088 to 1080, here 240 to 238."""
+    maps = Calibration(CAMERA, rig()).fitted((238, WIDTH)).rectification
+    assert maps is not None
+    image = np.zeros((238, WIDTH, 3), np.uint8)
+    assert [side.shape for side in maps.apply(image, image)] == [image.shape] * 2
+    assert maps.restore(np.ones((238, WIDTH), np.float32)).shape == (238, WIDTH)
+
+
 def test_a_copy_for_a_checkpoint_keeps_the_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     cameras = rig()
     settings = settings_with(monkeypatch, Calibration(CAMERA, cameras))
