@@ -119,8 +119,7 @@ class _Pair:
 
     def exchanged(self) -> _Pair:
         """Return the pair with left and right exchanged."""
-        names = "matrices", "distortions", "rotations", "projections"
-        both = {name: getattr(self, name) for name in names}
+        both = {name: each for name, each in vars(self).items() if name != "transform"}
         transform = None if self.transform is None else np.linalg.inv(self.transform)
         swapped = {name: each and each[::-1] for name, each in both.items()}
         return _Pair(**swapped, transform=transform)
@@ -177,11 +176,8 @@ def _both(fields: Fields, name: str, read: Callable[[Matrix], Matrix]) -> Both |
 def _camera_matrix(fields: Fields, side: int) -> Matrix | None:
     values, fx = _get(fields, "K", side), _get(fields, "fx", side) or _get(fields, "focal", side)
     if fx is not None and ("K", side) not in fields:
-        values = [
-            fx,
-            _get(fields, "fy", side) or fx,
-            *(_get(fields, c, side) for c in ("cx", "cy")),
-        ]
+        fy, cx, cy = (_get(fields, name, side) for name in ("fy", "cx", "cy"))
+        values = [fx, fy or fx, cx, cy]
         if None in values:
             raise UsageError("the principal point (cx, cy) is missing")
     if values is None:
@@ -348,7 +344,8 @@ def _rectified(
     if pair.transform is not None and not (rotations and projections):
         (k1, k2), (d1, d2) = matrices, distortions
         model = FISHEYE if fisheye else len(d1)
-        turn, shift = (pair.transform[:3, part].copy() for part in (slice(3), slice(3, 4)))
+        # copies, as cv2.fisheye takes no part of a matrix
+        turn, shift = pair.transform[:3, :3].copy(), pair.transform[:3, 3:].copy()
         rig = Rig(shape, model, (k1, d1), (k2, d2), turn, shift)
         r1, r2, p1, p2, _ = rig.rectification()
         rotations, projections = (r1, r2), projections or (p1, p2)
@@ -373,13 +370,8 @@ def _baseline(fields: Fields, pair: _Pair, focal_px: float) -> float | None:
     found = [abs(float(pair.shift[0]))]
     if pair.transform is not None:
         found.append(float(np.linalg.norm(pair.transform[:3, 3])))
-    for name, unit in (
-        ("baseline", 1),
-        ("baseline_mm", 1e3),
-        ("baseline_cm", 1e2),
-        ("bf", focal_px),
-    ):
-        found.append((fields.get((name, None)) or 0) / unit)
+    units = {"baseline": 1, "baseline_mm": 1e3, "baseline_cm": 1e2, "bf": focal_px}
+    found += [(fields.get((name, None)) or 0) / unit for name, unit in units.items()]
     known = [each for each in found if each]
     if not known or fields.get(("scale", None)) == "relative":
         return None
