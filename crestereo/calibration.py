@@ -30,7 +30,13 @@ FOLDS = 3
 FITTED = 12  # views of a fold: more do not change the choice of the model
 CLEARLY_BETTER = 0.97  # of the error on unseen views, which a larger model has to reach
 FISHEYE = 0
-MODELS = {4: cv2.CALIB_FIX_K3, 5: 0, 8: cv2.CALIB_RATIONAL_MODEL, FISHEYE: 0}
+_FISHEYE_FLAGS = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # from 5.0 on
+MODELS = {  # number of coefficients, flags of OpenCV
+    4: cv2.CALIB_FIX_K3,
+    5: 0,
+    8: cv2.CALIB_RATIONAL_MODEL,
+    FISHEYE: _FISHEYE_FLAGS.CALIB_RECOMPUTE_EXTRINSIC | _FISHEYE_FLAGS.CALIB_FIX_SKEW,
+}
 MAX_ROWS = 0.0015  # vertical disparity (95 %) of a good calibration, of the image width
 MAX_FOCAL_SPREAD = 0.02  # between fits to different parts of the views
 LEAST_COVERED = 0.25  # of the area of an image
@@ -41,7 +47,6 @@ LEAST_SHARED_S = 3.0
 CORRELATED = 0.8
 _QUICK = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-5
 _THOROUGH = cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-8
-_FISHEYE_FLAGS = cv2.fisheye if hasattr(cv2.fisheye, "CALIB_FIX_SKEW") else cv2  # from 5.0 on
 _GRID = 8  # cells along each side, of which the covered ones are counted
 
 
@@ -60,6 +65,10 @@ class Rig:
     def baseline_m(self) -> float:
         """Return the distance of the cameras [m]."""
         return float(np.linalg.norm(self.translation))
+
+    @property
+    def _lens(self) -> Any:
+        return cv2.fisheye if self.model == FISHEYE else cv2
 
     def rectification(self) -> tuple[Values, ...]:
         """Return R1, R2, P1, P2 and Q of OpenCV."""
@@ -85,22 +94,19 @@ class Rig:
 
     def undistorted(self, points: Values, side: int, **how: Values) -> Values:
         """Return undistorted points of the left (0) or right (1) image."""
-        undistort: Any = (
-            cv2.fisheye.undistortPoints if self.model == FISHEYE else cv2.undistortPoints
-        )
-        camera = (self.left, self.right)[side]
         flat = np.asarray(points, np.float64).reshape(-1, 1, 2)
-        return np.asarray(undistort(flat, *camera, **how)).reshape(-1, 2)
+        camera = (self.left, self.right)[side]
+        return np.asarray(self._lens.undistortPoints(flat, *camera, **how)).reshape(-1, 2)
 
     def projected(self, points: Values, pose: tuple[Values, Values], side: int) -> Values:
         """Project points of the board at a pose in the left camera."""
         turn, shift = cv2.Rodrigues(pose[0])[0], np.reshape(pose[1], (3, 1))
         if side:
             turn, shift = self.rotation @ turn, self.rotation @ shift + self.translation
-        project = cv2.fisheye.projectPoints if self.model == FISHEYE else cv2.projectPoints
         flat = points.astype(np.float64).reshape(-1, 1, 3)
         camera = (self.left, self.right)[side]
-        return np.asarray(project(flat, cv2.Rodrigues(turn)[0], shift, *camera)[0]).reshape(-1, 2)
+        seen = self._lens.projectPoints(flat, cv2.Rodrigues(turn)[0], shift, *camera)[0]
+        return np.asarray(seen).reshape(-1, 2)
 
     def rectified_rows(self, left: Values, right: Values) -> Values:
         """Return the vertical disparities [px] of points inside both rectified images."""
@@ -249,22 +255,9 @@ def calibrate_stereo(
     shape: tuple[int, int],
     report: Callable[[str], None] = lambda _: None,
 ) -> StereoCalibration:
-    """Fit a rig to views of a board.
+    """Fit a rig to views of a board, its points (M, 3) in metres.
 
-    Parameters
-    ----------
-    views : sequence of View
-    board_points : (M, 3)
-        Points of the board [m].
-    shape : (int, int)
-        Height and width of the images.
-    report : callable
-        Gets a sentence before each step that takes a while.
-
-    Raises
-    ------
-    UsageError
-        There are too few views, or no model fits them.
+    `report` gets a sentence before each step that takes a while.
     """
     if len(views) < MIN_VIEWS:
         raise UsageError(
@@ -307,8 +300,9 @@ def _fit_consistent(
     views: Sequence[View], board_points: Values, shape: tuple[int, int], model: int
 ) -> tuple[Rig, list[ViewError]]:
     """Fit a rig to views that agree; return the errors of all."""
-    used = np.ones(len(views), bool)
+    agree = np.ones(len(views), bool)
     for _ in range(3):  # a displaced view also bends the fit that exposes it
+        used = agree
         chosen = [view for view, use in zip(views, used, strict=True) if use]
         if len(chosen) < MIN_VIEWS:
             raise UsageError(
@@ -319,9 +313,9 @@ def _fit_consistent(
         errors = [_errors(rig, view, board_points) for view in views]
         worst = np.array([max(each) for each in errors])
         limit = max(DROP_ERROR * float(np.median(worst[used])), HARMLESS_PX)
-        if (used == (worst <= limit)).all():
+        agree = worst <= limit
+        if (used == agree).all():
             break
-        used = worst <= limit
     return rig, [
         ViewError(view.name, *error, bool(use))
         for view, error, use in zip(views, errors, used, strict=True)
@@ -369,54 +363,24 @@ def fit_rig(
     quick: bool = False,
 ) -> Rig:
     """Fit one camera model to views; `quick`: cameras first, then their pose."""
-    fit = _fit_fisheye if model == FISHEYE else _fit_pinhole
-    return fit(views, board_points, shape, model, quick)
-
-
-def _fit_pinhole(
-    views: Sequence[View], board_points: Values, shape: tuple[int, int], model: int, quick: bool
-) -> Rig:
     size, flags = (shape[1], shape[0]), MODELS[model]
-    points = [board_points[view.ids] for view in views]
-    sides = [[view.left for view in views], [view.right for view in views]]
+    seen = [[board_points[view.ids], view.left, view.right] for view in views]
+    calibrate: Any = cv2.calibrateCamera
+    calibrate_both: Any = cv2.stereoCalibrate
+    if model == FISHEYE:  # it wants float64, and as many points in every view
+        calibrate, calibrate_both = cv2.fisheye.calibrate, cv2.fisheye.stereoCalibrate
+        count = min(len(view.ids) for view in views)
+        for each in seen:
+            chosen = np.linspace(0, len(each[0]) - 1, count).round().astype(int)
+            each[:] = [values[None, chosen].astype(np.float64) for values in each]
+    points, *sides = zip(*seen, strict=True)
     cameras: list[Values] = []
-    for side in sides:
-        cameras += cv2.calibrateCamera(
-            points, side, size, None, None, flags=flags, criteria=_QUICK
-        )[1:3]
-    how = cv2.CALIB_FIX_INTRINSIC if quick else cv2.CALIB_USE_INTRINSIC_GUESS
-    calibrate: Any = cv2.stereoCalibrate
-    fit = calibrate(
-        points, *sides, *cameras, size, flags=flags | how,
-        criteria=_QUICK if quick else _THOROUGH,
-    )  # fmt: skip
-    _, m1, d1, m2, d2, rotation, translation = fit[:7]
-    return Rig(shape, model, (m1, d1), (m2, d2), rotation, translation)
-
-
-def _fit_fisheye(
-    views: Sequence[View], board_points: Values, shape: tuple[int, int], model: int, quick: bool
-) -> Rig:
-    size = shape[1], shape[0]
-    count = min(len(view.ids) for view in views)  # OpenCV wants as many points in every view
-    chosen = [np.linspace(0, len(view.ids) - 1, count).round().astype(int) for view in views]
-    pairs = list(zip(views, chosen, strict=True))
-    points = [board_points[v.ids[c]].reshape(1, -1, 3).astype(np.float64) for v, c in pairs]
-    lefts = [v.left[c].reshape(1, -1, 2).astype(np.float64) for v, c in pairs]
-    rights = [v.right[c].reshape(1, -1, 2).astype(np.float64) for v, c in pairs]
-    names = _FISHEYE_FLAGS
-    flags = names.CALIB_RECOMPUTE_EXTRINSIC | names.CALIB_FIX_SKEW
-    cameras: list[Values] = []
-    for side in (lefts, rights):
-        cameras += cv2.fisheye.calibrate(
-            points, side, size, np.eye(3), np.zeros((4, 1)), flags=flags, criteria=_QUICK
-        )[1:3]
-    how = names.CALIB_FIX_INTRINSIC if quick else names.CALIB_USE_INTRINSIC_GUESS
-    calibrate: Any = cv2.fisheye.stereoCalibrate
-    fit = calibrate(
-        points, lefts, rights, *cameras, size, flags=flags | how,
-        criteria=_QUICK if quick else _THOROUGH,
-    )  # fmt: skip
+    for side in sides:  # the fisheye writes into its first guess
+        guess = (np.eye(3), np.zeros((4, 1))) if model == FISHEYE else (None, None)
+        cameras += calibrate(points, side, size, *guess, flags=flags, criteria=_QUICK)[1:3]
+    flags |= cv2.CALIB_FIX_INTRINSIC if quick else cv2.CALIB_USE_INTRINSIC_GUESS
+    criteria = _QUICK if quick else _THOROUGH
+    fit = calibrate_both(points, *sides, *cameras, size, flags=flags, criteria=criteria)
     _, m1, d1, m2, d2, rotation, translation = fit[:7]
     return Rig(shape, model, (m1, d1), (m2, d2), rotation, translation)
 
@@ -427,34 +391,35 @@ def _pose(rig: Rig, view: View, board_points: Values) -> tuple[Values, Values]:
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     # A camera turned to the board has no part of it near its horizon.
     ahead = rays.mean(axis=0) / np.linalg.norm(rays.mean(axis=0))
-    turn = cv2.Rodrigues(np.cross(ahead, [0, 0, 1.0]) / np.linalg.norm(ahead) * _angle_ratio(ahead))
-    seen = rays @ turn[0].T
+    angle = np.arccos(np.clip(ahead[2], -1, 1))
+    turn = cv2.Rodrigues(np.cross(ahead, [0, 0, 1.0]) / np.sinc(angle / np.pi))[0]
+    seen = rays @ turn.T
     flat = np.ascontiguousarray(seen[:, None, :2] / seen[:, None, 2:])
     points = board_points[view.ids].astype(np.float64)
     _, rotation, shift = cv2.solvePnP(points, flat, np.eye(3), None)
-    back = turn[0].T
-    return cv2.Rodrigues(back @ cv2.Rodrigues(rotation)[0])[0], back @ shift
-
-
-def _angle_ratio(ahead: Values) -> float:
-    """Return the angle to the axis over its sine."""
-    angle = float(np.arccos(np.clip(ahead[2], -1, 1)))
-    return angle / np.sin(angle) if angle > 1e-9 else 1.0
+    return cv2.Rodrigues(turn.T @ cv2.Rodrigues(rotation)[0])[0], turn.T @ shift
 
 
 def _transfer_error(rig: Rig, view: View, board_points: Values) -> float:
     """Return the distance of right points from their prediction [px]."""
     seen = rig.projected(board_points[view.ids], _pose(rig, view, board_points), 1)
-    return float(np.sqrt(np.mean(np.sum((seen - view.right) ** 2, axis=1))))
+    return _rms(seen - view.right)
 
 
 def _errors(rig: Rig, view: View, board_points: Values) -> tuple[float, float, float]:
     """Return the errors of a view [px]: left, right, rows."""
     points, pose = board_points[view.ids], _pose(rig, view, board_points)
-    apart = [rig.projected(points, pose, side) - (view.left, view.right)[side] for side in (0, 1)]
-    left, right = (float(np.sqrt(np.mean(np.sum(each**2, axis=1)))) for each in apart)
+    left, right = (
+        _rms(rig.projected(points, pose, side) - seen)
+        for side, seen in enumerate((view.left, view.right))
+    )
     rows = rig.rectified_rows(view.left, view.right)
-    return left, right, float(np.sqrt(np.mean(rows**2))) if len(rows) else 0.0
+    return left, right, _rms(rows[:, None]) if len(rows) else 0.0
+
+
+def _rms(apart: Values) -> float:
+    """Return the root mean square length of differences (N, K)."""
+    return float(np.sqrt(np.mean(np.sum(apart**2, axis=1))))
 
 
 def write_calibration(path: Path, rig: Rig, *, relative: bool = False) -> None:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from crestereo import calibration
 from crestereo.boards import Board, View, board_pdf, board_png, draw_board
 from crestereo.calibration import (
     FISHEYE,
@@ -72,6 +73,18 @@ def test_a_view_with_displaced_points_is_dropped() -> None:
     seen[7] = View(seen[7].ids, seen[7].left, seen[7].right + np.float32(6), "view 7")
     found = calibrate_stereo(seen, BOARD.points, rig.left.shape)
     assert [view.name for view in found.views if not view.used] == ["view 7"]
+
+
+def test_the_rig_is_that_of_the_views_that_are_reported_as_used(monkeypatch) -> None:
+    """Three displaced views of different sizes are dropped one after another."""
+    monkeypatch.setattr(calibration, "MODELS", {5: 0})
+    seen = views(make_rig(), 14)
+    for i, rows_px in enumerate((2, 8, 40)):
+        seen[i] = replace(seen[i], right=seen[i].right + np.float32([0, rows_px]))
+    found = calibration.calibrate_stereo(seen, BOARD.points, (480, 640))
+    used = [view for view, error in zip(seen, found.views, strict=True) if error.used]
+    again = calibration.fit_rig(used, BOARD.points, (480, 640), 5)
+    np.testing.assert_allclose(found.rig.translation, again.translation, atol=1e-9)
 
 
 def test_too_few_views_are_refused() -> None:
