@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crestereo.errors import UsageError
+from crestereo.preprocess import resize_image
 from crestereo.types import BGRImage
 
 Values = NDArray[Any]
@@ -41,22 +42,12 @@ class View:
 
 @dataclass(frozen=True)
 class Board:
-    """Calibration board.
+    """Calibration board."""
 
-    Parameters
-    ----------
-    kind : str
-        One of `KINDS`.
-    rows, columns : int
-        Inner corners of a chessboard, squares of a ChArUco board, tags of an AprilGrid.
-    square_m : float
-        Side of a square or of a tag [m].
-    """
-
-    kind: str
-    rows: int
+    kind: str  # one of `KINDS`
+    rows: int  # inner corners of a chessboard, squares of a ChArUco board, tags of an AprilGrid
     columns: int
-    square_m: float
+    square_m: float  # side of a square or of a tag [m]
 
     def __post_init__(self) -> None:
         if min(self.rows, self.columns) < 2 or max(self.rows, self.columns) > 50:
@@ -75,28 +66,33 @@ class Board:
             corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
             flat = (self._tag_places[:, None] + corners * self.square_m).reshape(-1, 2)
         else:
-            less = int(self.kind == "charuco")
-            shape = self.columns - less, self.rows - less
-            flat = np.mgrid[1 : shape[0] + 1, 1 : shape[1] + 1].T.reshape(-1, 2) * self.square_m
+            more = int(self.kind == "chessboard")
+            inner = np.mgrid[1 : self.columns + more, 1 : self.rows + more]
+            flat = inner.T.reshape(-1, 2) * self.square_m
         return np.column_stack([flat, np.zeros(len(flat))]).astype(np.float32)
 
     @property
     def size_m(self) -> tuple[float, float]:
         """Return width and height of the pattern [m]."""
         if self.kind == "aprilgrid":
-            step = self.square_m * (1 + SPACING_SHARE)
-            gap = self.square_m * SPACING_SHARE
+            step, gap = self._step_m, self._gap_m
             return self.columns * step + gap, self.rows * step + gap
         more = int(self.kind == "chessboard")
         return (self.columns + more) * self.square_m, (self.rows + more) * self.square_m
 
     @property
+    def _gap_m(self) -> float:
+        return self.square_m * SPACING_SHARE
+
+    @property
+    def _step_m(self) -> float:
+        return self.square_m * (1 + SPACING_SHARE)
+
+    @property
     def _tag_places(self) -> Values:
         """Return the upper left corners of the tags, numbered as by Kalibr."""
-        step = self.square_m * (1 + SPACING_SHARE)
         column, row = np.mgrid[: self.columns, : self.rows].T.reshape(-1, 2).T
-        gap = self.square_m * SPACING_SHARE
-        return np.stack([column * step, (self.rows - 1 - row) * step], axis=1) + gap
+        return np.stack([column, self.rows - 1 - row], axis=1) * self._step_m + self._gap_m
 
     @cached_property
     def _charuco(self) -> cv2.aruco.CharucoBoard:
@@ -109,12 +105,9 @@ class Board:
         return cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
 
     def find(self, image: BGRImage, *, rough: bool = False) -> tuple[Values, Values] | None:
-        """Find points of the board in an image; `rough`: faster.
+        """Return indices into `points` and pixels (N, 2) of the visible ones.
 
-        Returns
-        -------
-        (N,) int and (N, 2) float32, or None
-            Indices into `points`, and pixels; None where too few are visible.
+        None where they are too few. `rough` is faster.
         """
         grey = cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
         if self.kind == "chessboard":
@@ -124,10 +117,7 @@ class Board:
 
     def _find_chessboard(self, grey: Values, rough: bool) -> tuple[Values, Values] | None:
         scale = max(1.0, grey.shape[1] / SEARCH_WIDTH_PX)
-        small = grey
-        if scale > 1:
-            size = round(grey.shape[1] / scale), round(grey.shape[0] / scale)
-            small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        small = resize_image(grey, (round(grey.shape[0] / scale), round(grey.shape[1] / scale)))
         flags = cv2.CALIB_CB_NORMALIZE_IMAGE | (0 if rough else cv2.CALIB_CB_ACCURACY)
         shape = self.columns, self.rows
         found, corners = cv2.findChessboardCornersSB(small, shape, flags=flags)
@@ -168,9 +158,8 @@ class Board:
         """Return black rectangles: x, y, width, height [m], (N, 4)."""
         side = self.square_m
         if self.kind == "aprilgrid":
-            gap = side * SPACING_SHARE
-            step = side + gap
-            grid = np.mgrid[: self.columns + 1, : self.rows + 1].T.reshape(-1, 2) * step
+            gap = self._gap_m
+            grid = np.mgrid[: self.columns + 1, : self.rows + 1].T.reshape(-1, 2) * self._step_m
             found = [[x, y, gap, gap] for x, y in grid]
             for tag, place in enumerate(self._tag_places):
                 found += _cells(self._tags, tag, place, side, TAG_BORDER_BITS)
