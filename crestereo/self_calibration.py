@@ -69,13 +69,7 @@ class SelfCalibration:
 
 
 def self_calibrate(found: Sequence[Matches], shape: tuple[int, int]) -> SelfCalibration:
-    """Fit a rig of baseline 1 to matches of pairs (H, W).
-
-    Raises
-    ------
-    UsageError
-        Too few pairs have enough matches.
-    """
+    """Fit a rig of baseline 1 to matches of pairs (H, W)."""
     usable = [each for each in found if len(each) >= LEAST_MATCHES]
     if len(usable) < LEAST_PAIRS:
         raise UsageError(
@@ -105,17 +99,14 @@ def _joined(found: Sequence[Matches]) -> tuple[Values, Values]:
 
 
 def _rig(theta: Values, shape: tuple[int, int]) -> Rig:
-    focal = USUAL_FOCAL * max(shape) * np.exp(theta[0])
-    cameras = []
-    for each in (focal, focal * np.exp(theta[1])):
-        centre = (shape[1] - 1) / 2, (shape[0] - 1) / 2
-        cameras.append(
-            (np.array([[each, 0, centre[0]], [0, each, centre[1]], [0, 0, 1]]), np.zeros(4))
-        )
+    left, right = np.eye(3), np.eye(3)
+    left[:2, 2] = right[:2, 2] = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    left[[0, 1], [0, 1]] = focal = USUAL_FOCAL * max(shape) * np.exp(theta[0])
+    right[[0, 1], [0, 1]] = focal * np.exp(theta[1])
     rotation = cv2.Rodrigues(theta[2:5])[0]
     towards = np.array([1.0, *theta[5:]])  # the right camera, in the left one
     translation = -rotation @ (towards / np.linalg.norm(towards))[:, None]
-    return Rig(shape, 4, cameras[0], cameras[1], rotation, translation)
+    return Rig(shape, 4, (left, np.zeros(4)), (right, np.zeros(4)), rotation, translation)
 
 
 def _fit(found: Sequence[Matches], shape: tuple[int, int]) -> Values:
@@ -146,8 +137,7 @@ def _errors(theta: Values, left: Values, right: Values, shape: tuple[int, int]) 
     """Return Sampson errors [px] of matches, and the disparity below zero."""
     rig = _rig(theta, shape)
     k1, k2 = (np.linalg.inv(camera[0]) for camera in (rig.left, rig.right))
-    x, y, z = rig.translation.ravel()
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    cross = np.cross(np.eye(3), rig.translation.ravel())
     fundamental = k2.T @ cross @ rig.rotation @ k1
     lines, back = left @ fundamental.T, right @ fundamental
     size = np.sqrt((lines[:, :2] ** 2).sum(axis=1) + (back[:, :2] ** 2).sum(axis=1))
