@@ -255,9 +255,9 @@ def calibrate_stereo(
     shape: tuple[int, int],
     report: Callable[[str], None] = lambda _: None,
 ) -> StereoCalibration:
-    """Fit a rig to views of a board, its points (M, 3) in metres.
+    """Fit a rig to views of a board.
 
-    `report` gets a sentence before each step that takes a while.
+    `board_points` (M, 3) are in metres. `report` gets a sentence before each slow step.
     """
     if len(views) < MIN_VIEWS:
         raise UsageError(
