@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import NamedTuple
 
 import cv2
@@ -82,21 +83,11 @@ _VR = re.compile(_START + r"(?:vr\d*|180|360)")
 
 @dataclass(frozen=True)
 class Layout:
-    """Position of both views in a frame.
+    """Position of both views in a frame."""
 
-    Parameters
-    ----------
-    stacked : bool
-        Left view above right view; otherwise side by side.
-    half : bool
-        Each view is squeezed to half its width (side by side) or height (stacked).
-    right_first : bool
-        The right view is the first, left or upper, half.
-    """
-
-    stacked: bool = False
-    half: bool = False
-    right_first: bool = False
+    stacked: bool = False  # left view above right view; otherwise side by side
+    half: bool = False  # each view is squeezed to half its width (or height, where stacked)
+    right_first: bool = False  # the right view is the first, left or upper, half
 
     @property
     def name(self) -> str:
@@ -105,39 +96,23 @@ class Layout:
         return name + ("_rl" if self.right_first else "")
 
 
-LAYOUT_NAMES = tuple(
-    Layout(stacked, half, right_first).name
-    for right_first in (False, True)
-    for stacked in (False, True)
-    for half in (False, True)
-)
+_LAYOUTS = [
+    Layout(stacked, half, right_first)
+    for right_first, stacked, half in product((False, True), repeat=3)
+]
+LAYOUT_NAMES = tuple(layout.name for layout in _LAYOUTS)
 
 
 @dataclass(frozen=True)
 class LayoutFinding:
-    """Detected layout of a video or image.
-
-    Parameters
-    ----------
-    layout : Layout
-    confidence : float
-        0 to 1: 0.95 by tag or content, `CONFIRMED` by the name and the content, 0.5 by the name.
-    reason : str
-        Evidence, for the user.
-    has_views : bool
-        A second view was found, stated, or could not be excluded.
-    order_known : bool
-        Name or tag also state which view comes first.
-    alternative : Layout, optional
-        The other reading, where full and half views would both have a usual aspect ratio.
-    """
+    """Detected layout of a video or image."""
 
     layout: Layout
-    confidence: float
-    reason: str
-    has_views: bool = True
-    order_known: bool = False
-    alternative: Layout | None = None
+    confidence: float  # 0.95 by tag or content, `CONFIRMED` by name and content, 0.5 by the name
+    reason: str  # evidence, for the user
+    has_views: bool = True  # a second view was found, stated, or could not be excluded
+    order_known: bool = False  # name or tag also state which view comes first
+    alternative: Layout | None = None  # where full and half both have a usual aspect ratio
 
     def __str__(self) -> str:
         return f"layout {self.layout.name} ({self.reason})"
@@ -162,12 +137,9 @@ class _Texts(NamedTuple):
 
 def parse_layout(text: str) -> Layout:
     """Return the layout of a name."""
-    for stacked in (False, True):
-        for half in (False, True):
-            for right_first in (False, True):
-                layout = Layout(stacked, half, right_first)
-                if layout.name == text.strip().lower():
-                    return layout
+    for layout in _LAYOUTS:
+        if layout.name == text.strip().lower():
+            return layout
     raise UsageError(f"layout {text!r} is unknown; choose from auto, {', '.join(LAYOUT_NAMES)}")
 
 
@@ -311,19 +283,17 @@ def _is_stereo(before: str, word: str, after: str) -> bool:
 
 def _content_scores(frames: Sequence[BGRImage]) -> dict[bool, float] | None:
     """Return how alike both halves are; None without texture."""
-    found: dict[bool, list[float]] = {False: [], True: []}
+    found: list[tuple[float, float]] = []  # side by side, stacked
     for frame in frames:
-        if len(found[False]) == CONTENT_FRAMES or min(frame.shape[:2]) < MIN_FRAME_PX:
+        if len(found) == CONTENT_FRAMES or min(frame.shape[:2]) < MIN_FRAME_PX:
             continue
         if float(np.std(frame)) < _TEXTURE_GREY:
             continue
-        scores = {stacked: _score(*split_frame(frame, Layout(stacked))) for stacked in found}
-        if None not in scores.values():
-            for stacked, score in scores.items():
-                found[stacked].append(score or 0.0)
-    if not found[False]:
-        return None
-    return {stacked: max(scores) for stacked, scores in found.items()}
+        beside, above = (_score(*split_frame(frame, Layout(stacked))) for stacked in (False, True))
+        if beside is not None and above is not None:
+            found.append((beside, above))
+    best = [max(scores) for scores in zip(*found, strict=True)]
+    return {False: best[0], True: best[1]} if best else None
 
 
 def _score(first: BGRImage, second: BGRImage) -> float | None:
