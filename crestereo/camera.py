@@ -188,7 +188,7 @@ class Rectification:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What calibration files say about a stereo camera.
+    """Calibration of a stereo camera.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ class Calibration:
     relative : bool
         Whether the files have no baseline, so that depth is known up to a factor.
     notes : tuple of str
-        What a user should know of how the files were read, a sentence each.
+        Assumptions made when the files were read, a sentence each.
     """
 
     camera: CameraConfig
@@ -244,7 +244,7 @@ class Calibration:
 
 
 def camera_doubts(camera: CameraConfig, *, relative: bool = False) -> list[str]:
-    """Return what speaks against a camera, a sentence each."""
+    """Return doubts about a camera, a sentence each."""
     width, baseline_m, focal_px = camera.image_width_px, camera.baseline_m, camera.focal_px
     doubts = []
     if not relative and not _LEAST_BASELINE_M <= baseline_m <= _MOST_BASELINE_M:

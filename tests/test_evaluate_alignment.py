@@ -1,4 +1,4 @@
-"""Figures of the alignment beside what is wanted of them, and the clips they are measured on."""
+"""Figures of the alignment compared with targets, and the clips they are measured on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from crestereo.errors import UsageError
 from crestereo.formats import write_image
 from tests.mini_datasets import middlebury_scene
 from tools import evaluate_alignment
+from tools.lib.alignment_targets import target_rows
 from tools.lib.alignment_tasks import Row, degraded_rows
-from tools.lib.alignment_wishes import wish_rows
 from tools.lib.clip_tasks import compressed
 from tools.lib.moving_scene import Stage, texture, two_recordings
 
@@ -22,7 +22,7 @@ def test_wishes_are_judged_by_their_limits() -> None:
         Row("a", {"rows median": 0.3, "rows 95 %": 2.0, "bad-2 aligned": 9.0}),
         Row("b", {"rows median": 0.5, "rows 95 %": 2.0, "bad-2 aligned": 11.0}),
     ]
-    judged = {line[1]: line[2:] for line in wish_rows("disturbed", rows)}
+    judged = {line[1]: line[2:] for line in target_rows("disturbed", rows)}
     assert judged["row error, median, px of 640"] == ["0.40", "<= 0.5", "yes"]
     assert judged["row error, 95 %, px of 640"] == ["2.00", "<= 1.5", "no"]
     assert len(judged) == 2  # without the undisturbed pair no difference is known
@@ -33,7 +33,7 @@ def test_swap_is_judged_among_those_answered() -> None:
     figures: dict[str, float] = {}
     for order, (right, wrong) in outcomes.items():
         figures |= {f"{order}: right %": 100.0 * right, f"{order}: wrong %": 100.0 * wrong}
-    judged = {line[1]: float(line[2]) for line in wish_rows("swap", [Row("a", figures)])}
+    judged = {line[1]: float(line[2]) for line in target_rows("swap", [Row("a", figures)])}
     assert judged["right of those answered, %"] == pytest.approx(66.67)
     assert judged["rightly ordered pairs called swapped, %"] == 50
     assert judged["unanswered, %"] == 25
@@ -44,8 +44,8 @@ def test_wrong_claims_are_counted_among_all_claims() -> None:
         Row("a", {"claims": 30.0, "wrong": 2.0, "pairs": 25.0}),
         Row("b", {"claims": 70.0, "wrong": 1.0, "pairs": 25.0}),
     ]
-    assert [line[2:] for line in wish_rows("degraded", rows)] == [["3.00", "<= 2", "no"]]
-    assert wish_rows("degraded", [Row("a", {"claims": 0.0, "wrong": 0.0})]) == []
+    assert [line[2:] for line in target_rows("degraded", rows)] == [["3.00", "<= 2", "no"]]
+    assert target_rows("degraded", [Row("a", {"claims": 0.0, "wrong": 0.0})]) == []
 
 
 def test_pairs_are_judged_in_both_orders_after_a_video(tmp_path: Path) -> None:

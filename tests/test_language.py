@@ -1,7 +1,8 @@
-"""Language of the pages: the nouns of the field, active verbs."""
+"""Language of pages, docstrings and help texts: the nouns of the field, active verbs."""
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -79,3 +80,18 @@ def test_a_page_uses_the_words_of_the_field(page: Path) -> None:
 )
 def test_the_stop_list_finds_what_it_should(text: str, words: int) -> None:
     assert len(stopped(text)) == words
+
+
+def docstrings_and_help(path: Path) -> list[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    texts = [ast.get_docstring(node) or "" for node in nodes if isinstance(node, kinds)]
+    values = [node.value for node in nodes if isinstance(node, ast.keyword) and node.arg == "help"]
+    return texts + [ast.unparse(value) for value in values]
+
+
+@pytest.mark.parametrize("folder", ["crestereo", "tools"])
+def test_docstrings_and_help_use_the_words_of_the_field(folder: str) -> None:
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    found = {name_of(path): stopped(" ".join(docstrings_and_help(path))) for path in paths}
+    assert {name: words for name, words in found.items() if words} == {}

@@ -119,7 +119,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("--model", type=Path, default=bundled_model(), help="the network of the program")
+    add("--model", type=Path, default=bundled_model(), help="ONNX file of the main network")
     add(
         "--model-path",
         action="append",
@@ -128,17 +128,21 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="another ONNX file to compare with, of any interface; repeatable",
     )
     add("--only", default="", help=f"comma separated: {', '.join(PARTS)}, growth; empty: all")
-    add("--iters", type=int, default=5, help="iterations, where a file lets one choose")
-    add("--model-shape", default="480x640", metavar="HxW", help="of images and networks")
-    add("--threads", default="2,1", help="comma separated; the first counts but for networks")
-    add("--rounds", type=int, default=25, help="measurements of each thing")
-    add("--frames", type=int, default=100, help="of the clip whose rate is measured")
-    add("--memory-frames", type=int, default=2000, help="of the clip for the growth of memory")
-    add("--minutes", type=float, default=3.0, help="of the live run")
-    add("--plot", type=Path, help="write the log-log chart of growth")
+    add("--iters", type=int, default=5, help="iterations, where a file leaves the choice")
+    add("--model-shape", default="480x640", metavar="HxW", help="size of images and networks")
+    add(
+        "--threads",
+        default="2,1",
+        help="comma separated; all but networks use the first",
+    )
+    add("--rounds", type=int, default=25, help="repetitions of each measurement")
+    add("--frames", type=int, default=100, help="frames of the clip whose rate is measured")
+    add("--memory-frames", type=int, default=2000, help="frames of the clip for memory growth")
+    add("--minutes", type=float, default=3.0, help="length of the live run")
+    add("--plot", type=Path, help="file for the chart of --only growth")
     add("--json", type=Path, help="write the rows as JSON too")
     add("--overwrite", action="store_true", help="replace files that exist")
-    add("--quick", action="store_true", help="few measurements: to see that it works")
+    add("--quick", action="store_true", help="few repetitions, as a trial")
     return parser.parse_args(arguments)
 
 

@@ -1,17 +1,16 @@
-"""Calibrate rendered rigs of known cameras, and print how far the results are from them.
+"""Calibrate rendered rigs of known cameras, and print the errors of the results.
 
 For example::
 
     python tools/calibration_accuracy.py
 
 renders 60 views of a board, 20 to 60 cm away, for each rig: toe-in of 3 degrees, roll of 2 degrees,
-a baseline of 65 mm. Rows apart and depth are those of points all over the images, rectified by the
-calibration found: at 0.5 to 5 m, and on a plane 2 m away. --unseen renders what the program was
-not developed with: compressed, blurred and noisy images, other boards and sizes. --clips measures
---self-calibrate on the clips of input_files/, whose right view is turned and enlarged; rows apart
-are those of points 1 to 8 m away. --samples FOLDER
-compares with OpenCV's own fit on its sample images left01.jpg, right01.jpg, ... (the Debian package
-opencv-doc has them).
+a baseline of 65 mm. Vertical disparity ("rows") is that of points 0.5 to 5 m away all over the
+images, rectified by the calibration found, depth that of a plane 2 m away. --unseen renders what
+the program was not developed with: compressed, blurred and noisy images, other boards and sizes.
+--clips measures --self-calibrate on the clips of input_files/, whose right view is turned and
+enlarged, with points 1 to 8 m away. --samples FOLDER compares with OpenCV's own fit on its sample
+images left01.jpg, right01.jpg, ... (the Debian package opencv-doc has them).
 """
 
 from __future__ import annotations

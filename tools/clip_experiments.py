@@ -55,10 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("experiment", choices=EXPERIMENTS)
+    add("experiment", choices=EXPERIMENTS, help="what is measured")
     add("--model-path", type=Path, default=bundled_model(), help="ONNX file")
-    add("--frames", type=int, default=8, help="of each clip")
-    add("--iters", default="1,2,5,10", help="iterations, comma separated; the exchange takes 5")
+    add("--frames", type=int, default=8, help="frames of each clip")
+    add("--iters", default="1,2,5,10", help="iterations of warm-start, comma separated")
     add("--plot", type=Path, help="draw the maps of the exchanged views into this file")
     add("--overwrite", action="store_true", help="replace a file that exists")
     options = parser.parse_args(arguments)

@@ -47,13 +47,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "folders",
         type=Path,
         nargs="*",
-        help="scenes with ground truth (none and no --pair: the samples)",
+        help="folders of scenes with ground truth; without them and --pair the samples",
     )
-    add("--pair", type=Path, nargs=2, action="append", default=[], metavar=("LEFT", "RIGHT"))
+    add(
+        "--pair",
+        type=Path,
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("LEFT", "RIGHT"),
+        help="pair without ground truth; repeatable",
+    )
     add_model_options(parser, iters="2,5,10,20", shapes="240x320,360x480,480x640")
-    add("--budget-ms", type=float, help="time a pair may take: name the best choice within it")
+    add("--budget-ms", type=float, help="time limit for a pair: print the best choice within it")
     add("--runs", type=int, default=5, help="timed rounds")
-    add("--output-dir", type=Path, default=Path("output/compare_models"))
+    add(
+        "--output-dir",
+        type=Path,
+        default=Path("output/compare_models"),
+        help="folder of the results",
+    )
     add("--overwrite", action="store_true", help="replace the results of an earlier run")
     return parser.parse_args(arguments)
 

@@ -6,7 +6,7 @@ For example::
         --baseline sgbm --csv results.csv --plots plots
 
 reads Middlebury v3, ETH3D two-view and KITTI 2012/2015 folders as they are downloaded, and the
-samples in input_files/. The definitions of the figures are in crestereo/metrics.py.
+samples in input_files/. The definitions of the figures are in tools/lib/metrics.py.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("dataset", type=Path, help="folder of stereo pairs with ground truth")
     add_model_options(parser, iters="5", shapes="native")
-    parser.add_argument("--scenes", default="", help="only these, comma separated, by name")
+    parser.add_argument("--scenes", default="", help="names of scenes, comma separated; empty: all")
     parser.add_argument(
-        "--folders", action=argparse.BooleanOptionalAction, default=True, help="means by folder too"
+        "--folders",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="means of folders",
     )
-    parser.add_argument("--per-scene", action="store_true", help="also bad-2 of each scene")
-    parser.add_argument("--csv", type=Path, help="write every figure of every scene")
-    parser.add_argument("--json", type=Path, help="the same as JSON")
+    parser.add_argument("--per-scene", action="store_true", help="print bad-2 of each scene")
+    parser.add_argument("--csv", type=Path, help="CSV file for the figures of every scene")
+    parser.add_argument("--json", type=Path, help="JSON file for the same")
     parser.add_argument("--plots", type=Path, help="folder for charts")
     parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
     return parser.parse_args(arguments)

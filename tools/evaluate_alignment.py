@@ -1,13 +1,13 @@
-"""Measure the alignment on pairs and clips whose truth is known, beside the wanted figures.
+"""Measure the alignment on pairs and clips with ground truth, and compare it with targets.
 
 For example::
 
     python tools/evaluate_alignment.py DATASET_DIR --photos PHOTOS_DIR
 
-reads the folders that tools/evaluate.py reads, and NAME_left.jpg beside NAME_right.jpg for the
-photos, which are also enlarged or shrunk to 12 megapixels to time the check. Clips for the tasks
-sync and layouts are rendered. Row errors are pixels of a picture 640 px wide, bad-2 is per cent of
-the pixels that both cameras see. --no-network leaves out what needs the network.
+reads the folders that tools/evaluate.py reads, and NAME_left.jpg with NAME_right.jpg for the
+photos, which are also resized to 12 megapixels to time the check. Clips for the tasks sync and
+layouts are rendered. Row errors are vertical disparities [px] at a width of 640, bad-2 is the share
+[%] of the pixels that both cameras see. --no-network leaves out what needs the network.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script,
 
 from crestereo.errors import SourceError, UsageError
 from crestereo.models import bundled_model
+from tools.lib.alignment_targets import target_rows
 from tools.lib.alignment_tasks import (
     DEGRADATIONS,
     Estimate,
@@ -37,7 +38,6 @@ from tools.lib.alignment_tasks import (
     time_rows,
     untouched_rows,
 )
-from tools.lib.alignment_wishes import wish_rows
 from tools.lib.cli import run_tool
 from tools.lib.clip_tasks import FILMS, layout_rows, sync_rows
 from tools.lib.datasets import Scene, find_scenes
@@ -50,7 +50,7 @@ TITLES = {
     "shifted": "Shifted by half the range",
     "swap": "Order of the views",
     "degraded": "Order of the views, compressed and changed",
-    "sync": "Two recordings in step",
+    "sync": "Two recordings, synchronized",
     "layouts": "Layouts and black bars",
     "time": "Time of a check",
 }
@@ -66,14 +66,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("dataset", type=Path, help="folder of rectified pairs with ground truth")
     parser.add_argument("--photos", type=Path, help="folder of unrectified pairs")
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma separated")
-    parser.add_argument("--draws", type=int, default=10, help="disturbances of each scene")
-    parser.add_argument("--network-draws", type=int, default=10, help="of them with the network")
-    parser.add_argument("--scenes", type=int, default=0, help="only so many; 0: all")
-    parser.add_argument("--clips", type=int, default=10, help="of either kind for the task sync")
-    parser.add_argument("--no-network", action="store_true", help="row errors and verdicts only")
-    parser.add_argument("--model-path", type=Path, default=bundled_model())
-    parser.add_argument("--iters", type=int, default=5, help="of the network")
-    parser.add_argument("--threads", type=int, default=None, help="of the network")
+    parser.add_argument("--draws", type=int, default=10, help="random disturbances of each scene")
+    parser.add_argument("--network-draws", type=int, default=10, help="those with the network")
+    parser.add_argument("--scenes", type=int, default=0, help="number of scenes; 0: all")
+    parser.add_argument("--clips", type=int, default=10, help="clips of each kind, for sync")
+    parser.add_argument("--no-network", action="store_true", help="omit all that needs the network")
+    parser.add_argument("--model-path", type=Path, default=bundled_model(), help="ONNX file")
+    parser.add_argument("--iters", type=int, default=5, help="iterations of the network")
+    parser.add_argument("--threads", type=int, default=None, help="threads of the network")
     return parser.parse_args(arguments)
 
 
@@ -85,16 +85,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenes = scenes[: options.scenes or len(scenes)]
     estimate = None if options.no_network else _network(options)
     photos = [] if options.photos is None else find_photos(options.photos)
-    wishes: list[list[str]] = []
+    targets: list[list[str]] = []
     for task in tasks:
         rows, count = _rows(task, options, scenes, photos, estimate)
         done = list(_with_progress(rows, task, count))
         if done:
             show(task, done)
-            wishes += wish_rows(task, done)
-    if wishes:
-        head = ["task", "figure", "measured", "wanted", "held"]
-        print(f"\n## Beside what is wanted\n\n{markdown_table(head, wishes, 2)}")
+            targets += target_rows(task, done)
+    if targets:
+        head = ["task", "figure", "measured", "target", "met"]
+        print(f"\n## Targets\n\n{markdown_table(head, targets, 2)}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 For example::
 
-    python tools/failure_cases.py --plot docs/failure_cases.jpg --overwrite
+    python tools/failure_cases.py --plot docs/results/failure_cases.jpg --overwrite
 """
 
 from __future__ import annotations

@@ -62,9 +62,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__.split("\n", 1)[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--output", type=Path, default=OUTPUT_DIR, help="where to write")
+    parser.add_argument("--output", type=Path, default=OUTPUT_DIR, help="folder of the results")
     names = [*STILLS, PHONES, *CLIPS]
-    parser.add_argument("--only", default=",".join(names), help="which samples, comma separated")
+    parser.add_argument("--only", default=",".join(names), help="samples, comma separated")
     options = parser.parse_args(arguments)
     options.only = [name.strip() for name in options.only.split(",")]
     unknown = sorted(set(options.only) - set(names))

@@ -164,7 +164,7 @@ class Aligner:
         As it applies to the original images of the pairs; None where none is set or they
         contradict it.
     remarks : list of str
-        What is to be said about it.
+        Remarks on it for the user.
     """
 
     def __init__(

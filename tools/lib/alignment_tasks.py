@@ -1,4 +1,4 @@
-"""What is measured of the alignment, task by task; `tools/evaluate_alignment.py` runs them."""
+"""Measure the alignment, task by task; `tools/evaluate_alignment.py` runs them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WIDTHS_PX, CRFS = (320, 480, 640), (28, 32, 36)  # of pairs that went through a 
 
 @dataclass(frozen=True)
 class Row:
-    """Hold the figures of one scene, named as they are printed; NaN where not measured."""
+    """Figures of one scene, named as they are printed; NaN where not measured."""
 
     name: str
     figures: dict[str, float]
@@ -62,13 +62,13 @@ def mean_row(rows: Sequence[Row]) -> Row:
 def disturbed_rows(
     scenes: Iterable[Scene], draws: int, estimate: Estimate | None, estimated_draws: int
 ) -> Iterator[Row]:
-    """Disturb the right picture at random, align, and follow the truth through all of it.
+    """Disturb the right image at random, align, and compare with the ground truth.
 
     Notes
     -----
-    A common sideways shift, which a yaw of one camera is, cannot be seen in two pictures. So
-    "bad-2 aligned" compares with the true place of each match carried through the alignment, and
-    "bad-2 to within a constant" with the scene's own truth after the median difference is removed.
+    A common horizontal shift, which a yaw of one camera is, cannot be measured in two images. So
+    "bad-2 aligned" compares with the true position of each match after the alignment, and "bad-2
+    to within a constant" with the ground truth after the median difference is removed.
     """
     for number, scene in enumerate(scenes):
         data = load_scene(scene)
@@ -115,7 +115,7 @@ def _bad_rates(
 
 
 def untouched_rows(scenes: Iterable[Scene], estimate: Estimate | None) -> Iterator[Row]:
-    """Check pairs that are rectified: they have to stay as they are."""
+    """Check pairs that are rectified: they have to stay unchanged."""
     for scene in scenes:
         data = load_scene(scene)
         check = check_pair(data.pair.left, data.pair.right)
@@ -162,7 +162,7 @@ def photo_rows(photos: Iterable[tuple[Path, Path]]) -> Iterator[Row]:
 
 
 def shifted_rows(scenes: Iterable[Scene], estimate: Estimate) -> Iterator[Row]:
-    """Move the right picture by half the range, so that half of the disparities are negative."""
+    """Move the right image by half the range, so that half of the disparities are negative."""
     for scene in scenes:
         data = load_scene(scene)
         right, by = _converged(data.pair.right, data.ground_truth)
@@ -281,7 +281,7 @@ def _twelve_megapixels(path: Path) -> BGRImage:
 
 
 def _converged(right: BGRImage, truth: DisparityMap) -> tuple[BGRImage, int]:
-    """Return the right picture moved until the middle of the range has no disparity."""
+    """Return the right image moved until the middle of the range has no disparity."""
     low, high = np.nanpercentile(truth, [2, 98])
     by = round(float(low + high) / 2)
     height, width = truth.shape

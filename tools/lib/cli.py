@@ -33,7 +33,12 @@ def add_model_options(
 ) -> None:
     """Add the options that select networks, iterations and sizes."""
     add = parser.add_argument
-    add("--model-version", choices=VERSIONS, default="lite", help="none: only the others named")
+    add(
+        "--model-version",
+        choices=VERSIONS,
+        default="lite",
+        help="none: only those of --model-path",
+    )
     add(
         "--model-path", type=Path, action="append", default=[], help="another ONNX file; repeatable"
     )
@@ -43,16 +48,20 @@ def add_model_options(
         default=shapes,
         help="HxW, native (up to 1080x1920) or a multiple like 1.5x, comma separated",
     )
-    add("--baseline", default=baselines, help=f"comma separated: {', '.join(BASELINES)}")
+    add(
+        "--baseline",
+        default=baselines,
+        help=f"matchers, comma separated: {', '.join(BASELINES)}",
+    )
     add(
         "--prior",
         choices=PRIORS,
         default="none",
-        help="what the networks start from: the matcher's map at half size, or their own of the "
-        "previous pair of the folder, as for the frames of a clip",
+        help="initial disparity: SGBM at half size, or the estimate of the previous pair of the "
+        "folder, as for the frames of a clip",
     )
-    add("--device", default="auto", help="cpu, cuda, ...")
-    add("--threads", type=int, default=None, help="of the networks")
+    add("--device", default="auto", help="device of the networks: cpu, cuda, ...")
+    add("--threads", type=int, default=None, help="threads of the networks")
 
 
 def chosen_methods(options: argparse.Namespace) -> list[Method]:

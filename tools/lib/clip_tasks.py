@@ -1,4 +1,4 @@
-"""What is measured of films: two recordings in step, layouts, bars; on clips rendered here."""
+"""Measure synchronization, layouts and bars on clips rendered here."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ EYES = (
     ((270, 480), ((0, 0), (36, 0), (0, 60))),
     ((300, 400), ((0, 0), (36, 0), (0, 115))),
 )
-"""Height and width of an eye; then bars above and below, and at both sides, around usual forms."""
+"""Height and width of a view; then bars above and below, and at both sides."""
 FILM_FRAMES = 3
 FILMS = len(LAYOUT_NAMES) * sum(len(all_bars) for _, all_bars in EYES)
 BAR_TOLERANCE_PX = 3  # compression smears the edge of a bar
 
 
 def sync_rows(clips: int) -> Iterator[Row]:
-    """Find known offsets, `clips` with a moving camera and as many before a still one.
+    """Find known offsets of `clips` with a moving and as many with a still camera.
 
     Between them recordings of two scenes, whose motions have nothing in common, are compared.
     """
@@ -81,7 +81,7 @@ def _timed(images: Sequence[BGRImage], fps: float) -> list[Frame]:
 
 
 def layout_rows() -> Iterator[Row]:
-    """Write films in every layout, with noise and bars, compressed, and tell how they are made."""
+    """Write films in every layout, with noise and bars, compressed, and detect the layout."""
     films = [(size, bars) for size, all_bars in EYES for bars in all_bars]
     for name, (seed, (size, bars)) in product(LAYOUT_NAMES, enumerate(films)):
         layout = parse_layout(name)
@@ -95,7 +95,7 @@ def layout_rows() -> Iterator[Row]:
         told = f"bars {bars[0]} and {bars[1]} px" if any(bars) else "no bars"
         alike = (found.stacked, found.half) == (layout.stacked, layout.half)
         yield Row(
-            f"{name}, eyes {size[1]}x{size[0]}, {told}",
+            f"{name}, views {size[1]}x{size[0]}, {told}",
             {
                 "layout right %": 100.0 * alike,
                 "bars right %": 100.0 * (missed <= BAR_TOLERANCE_PX),
@@ -105,7 +105,7 @@ def layout_rows() -> Iterator[Row]:
 
 
 def _film(layout: Layout, size: Size, bars: Size, seed: int) -> list[BGRImage]:
-    """Render frames of a film whose pictures stand between bars."""
+    """Render frames of a film whose views have bars."""
     stage = Stage(10 + seed, (size[0] - 2 * bars[0], size[1] - 2 * bars[1]), cards=5)
     rng = np.random.default_rng(seed)
     frames = []
@@ -143,7 +143,7 @@ def compressed(frames: Sequence[BGRImage]) -> list[BGRImage]:
 
 
 def _joined(eyes: Sequence[BGRImage], layout: Layout) -> BGRImage:
-    """Return one frame of the pictures of the left and the right eye."""
+    """Return one frame of the left and the right view."""
     ordered = list(reversed(eyes)) if layout.right_first else list(eyes)
     if layout.half:
         height, width = eyes[0].shape[:2]

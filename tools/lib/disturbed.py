@@ -15,12 +15,12 @@ from crestereo.types import BGRImage, DisparityMap
 from .datasets import Scene, SceneData
 
 ROLL_DEG, ZOOM, VERTICAL_SHIFT, TURN_DEG = 3.0, 0.04, 0.05, 2.0  # each drawn from -it to +it
-FOCAL_OF_WIDTH = 1.0  # where no calibration tells the focal length
+FOCAL_OF_WIDTH = 1.0  # where no calibration has the focal length
 
 
 @dataclass(frozen=True)
 class DisturbedPair:
-    """Hold a pair whose right picture was taken by a camera turned and moved by accident.
+    """Pair whose right camera was turned and moved by accident.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class DisturbedPair:
     match : (H, W, 2) float64
         Where, x and y in `right`, each pixel of `left` really is; NaN where unknown.
     region : (H, W) bool
-        Pixels seen by both cameras that are still inside the disturbed picture.
+        Pixels seen by both cameras that are still inside the disturbed image.
     """
 
     left: BGRImage
@@ -49,7 +49,7 @@ def focal_px(scene: Scene, width: int) -> float:
 def draw_homography(
     rng: np.random.Generator, shape: tuple[int, int], focal: float
 ) -> NDArray[np.float64]:
-    """Draw where the pixels of the right picture go, (3, 3)."""
+    """Draw a homography (3, 3) of the right image."""
     height, width = shape
     roll = np.radians(rng.uniform(-ROLL_DEG, ROLL_DEG))
     zoom = 1 + rng.uniform(-ZOOM, ZOOM)
@@ -65,7 +65,7 @@ def draw_homography(
 
 
 def disturb(data: SceneData, homography: NDArray[np.float64]) -> DisturbedPair:
-    """Move the right picture of a scene by `homography` and follow its truth."""
+    """Warp the right image of a scene and its ground truth by a homography."""
     height, width = data.ground_truth.shape
     columns, rows = np.meshgrid(np.arange(width, dtype=float), np.arange(height, dtype=float))
     points = np.stack([columns - data.ground_truth, rows], axis=-1)  # (H, W, 2)
@@ -85,7 +85,7 @@ def aligned_truth(pair: DisturbedPair, plan: AlignmentPlan) -> tuple[DisparityMa
     Returns
     -------
     disparity : (H, W) float32
-        What a perfect matcher would find between the aligned pictures, on the left grid.
+        What a perfect matcher would find between the aligned images, on the left grid.
     row_error : (H, W) float32
         Rows by which truly matching points miss each other, pixels.
     """

@@ -1,4 +1,4 @@
-"""What the alignment is to reach, beside what it reaches."""
+"""Compare the measured alignment with the targets of the project."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from .alignment_tasks import Row
 
 
 @dataclass(frozen=True)
-class Wish:
-    """Name a figure of a task and its limit.
+class Target:
+    """Figure of a task and its limit.
 
     Parameters
     ----------
     task, figure : str
-        As the table of the task calls it, or what is made of several of its columns.
+        Its name in the table of the task, or what several columns of it give.
     limit : float
     value : callable
-        Makes the figure of the rows of the task; NaN where it was not measured.
+        Computes the figure from the rows of the task; NaN where it was not measured.
     at_least : bool
         The limit is a lower one.
     """
@@ -33,19 +33,19 @@ class Wish:
     at_least: bool = False
 
     def row(self, rows: Sequence[Row]) -> list[str] | None:
-        """Return task, figure, measured, wanted and whether it held; None if not measured."""
+        """Return task, figure, measurement, target and whether it is met, or None."""
         measured = self.value(rows)
         if math.isnan(measured):
             return None
         held = measured >= self.limit if self.at_least else measured <= self.limit
         sign = ">=" if self.at_least else "<="
-        wanted = f"{sign} {self.limit:g}"
-        return [self.task, self.figure, f"{measured:.2f}", wanted, "yes" if held else "no"]
+        limit = f"{sign} {self.limit:g}"
+        return [self.task, self.figure, f"{measured:.2f}", limit, "yes" if held else "no"]
 
 
-def wish_rows(task: str, rows: Sequence[Row]) -> list[list[str]]:
-    """Return a line for every wish of a task that was measured."""
-    lines = [wish.row(rows) for wish in WISHES if wish.task == task]
+def target_rows(task: str, rows: Sequence[Row]) -> list[list[str]]:
+    """Return a line for each target of a task that was measured."""
+    lines = [target.row(rows) for target in TARGETS if target.task == task]
     return [line for line in lines if line is not None]
 
 
@@ -91,39 +91,39 @@ def _wrong_claims(rows: Sequence[Row]) -> float:
     return 100 * sum(_known(rows, "wrong")) / claims if claims else math.nan
 
 
-WISHES = (
-    Wish("disturbed", "row error, median, px of 640", 0.5, _mean("rows median")),
-    Wish("disturbed", "row error, 95 %, px of 640", 1.5, _mean("rows 95 %")),
-    Wish(
+TARGETS = (
+    Target("disturbed", "row error, median, px of 640", 0.5, _mean("rows median")),
+    Target("disturbed", "row error, 95 %, px of 640", 1.5, _mean("rows 95 %")),
+    Target(
         "disturbed", "bad-2 more than undisturbed, points", 2.0,
         _more("bad-2 aligned", "bad-2 undisturbed"),
     ),
-    Wish("untouched", "verdict rectified, %", 95.0, _mean("rectified %"), at_least=True),
-    Wish(
+    Target("untouched", "verdict rectified, %", 95.0, _mean("rectified %"), at_least=True),
+    Target(
         "untouched", "bad-2 changed by, points", 0.1,
         _change("bad-2 with auto", "bad-2 as given"),
     ),
-    Wish("photos", "row error, median of the worst pair, px of 640", 0.8, _most("rows median")),
-    Wish("photos", "row error, 95 %, px of 640", 3.0, _mean("rows 95 %")),
-    Wish(
+    Target("photos", "row error, median of the worst pair, px of 640", 0.8, _most("rows median")),
+    Target("photos", "row error, 95 %, px of 640", 3.0, _mean("rows 95 %")),
+    Target(
         "shifted", "bad-2 more than unshifted, points", 1.0,
         _more("bad-2 shifted", "bad-2 unshifted"),
     ),
-    Wish("swap", "right of those answered, %", 95.0, _right_of_answered, at_least=True),
-    Wish(
+    Target("swap", "right of those answered, %", 95.0, _right_of_answered, at_least=True),
+    Target(
         "swap", "rightly ordered pairs called swapped, %", 1.0,
         lambda rows: _orders(rows, "wrong", ORDERS[:2]),
     ),
-    Wish(
+    Target(
         "swap", "unanswered, %", 15.0,
         lambda rows: 100 - _orders(rows, "right") - _orders(rows, "wrong"),
     ),
-    Wish("degraded", "claims that are wrong, %", 2.0, _wrong_claims),
-    Wish("sync", "offset exact, %", 100.0, _mean("exact %"), at_least=True),
-    Wish("sync", "offset believed and wrong, %", 0.0, _mean("wrong %")),
-    Wish("sync", "unrelated recordings believed, %", 0.0, _mean("unrelated believed %")),
-    Wish("layouts", "layout right, %", 100.0, _mean("layout right %"), at_least=True),
-    Wish("layouts", "bars right within 3 px, %", 100.0, _mean("bars right %"), at_least=True),
-    Wish("time", "check of the slowest 12-megapixel pair, s", 0.3, _most("median s")),
+    Target("degraded", "claims that are wrong, %", 2.0, _wrong_claims),
+    Target("sync", "offset exact, %", 100.0, _mean("exact %"), at_least=True),
+    Target("sync", "offset believed and wrong, %", 0.0, _mean("wrong %")),
+    Target("sync", "unrelated recordings believed, %", 0.0, _mean("unrelated believed %")),
+    Target("layouts", "layout right, %", 100.0, _mean("layout right %"), at_least=True),
+    Target("layouts", "bars right within 3 px, %", 100.0, _mean("bars right %"), at_least=True),
+    Target("time", "check of the slowest 12-megapixel pair, s", 0.3, _most("median s")),
 )  # fmt: skip
-"""The limits are those the project set itself for pairs that are not rectified."""
+"""Limits that the project has set itself for pairs that are not rectified."""
