@@ -19,6 +19,7 @@ COLORMAPS = (
 )
 """Names of OpenCV's colour maps, in lower case, and gray."""
 
+_USUAL_OUTSIDE = 0.1  # share of the pixels; 0.04 are outliers of the range of the frame itself
 _RANGE_SAMPLES = 20_000  # percentiles are then exact to 0.1 %
 
 
@@ -80,10 +81,7 @@ def robust_range(
     least: float = 1.0,
 ) -> tuple[float, float]:
     """Measure the range of a map without its outliers, widened to `least`."""
-    # Every nth row and column: every nth pixel could be the same few columns of each row.
-    step = max(1, math.isqrt(values.size // _RANGE_SAMPLES))
-    sample = values[::step, ::step]
-    known = sample[np.isfinite(sample)]
+    known = _known_sample(values)
     if known.size == 0:
         return 0.0, 1.0
     low, high = (float(value) for value in np.percentile(known, percentiles))
@@ -91,9 +89,19 @@ def robust_range(
     return low - missing / 2, high + missing / 2
 
 
+def _known_sample(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Every nth row and column: every nth pixel could be the same few columns of each row.
+    step = max(1, math.isqrt(values.size // _RANGE_SAMPLES))
+    sample = values[::step, ::step]
+    return sample[np.isfinite(sample)]
+
+
 @dataclass(frozen=True)
 class RangeSmoother:
-    """Smoothed colour range; `weight` is the share of a new frame."""
+    """Smoothed colour range; `weight` is the share of a new frame.
+
+    The range follows faster the more pixels are outside of it, where colours show nothing.
+    """
 
     low: float | None = None
     high: float | None = None
@@ -105,8 +113,11 @@ class RangeSmoother:
             return self
         low, high = robust_range(values)
         if self.low is not None and self.high is not None:
-            low = self.low + self.weight * (low - self.low)
-            high = self.high + self.weight * (high - self.high)
+            known = _known_sample(values)
+            outside = float(np.mean((known < self.low) | (known > self.high)))
+            weight = min(self.weight + max(outside - _USUAL_OUTSIDE, 0.0), 1.0)
+            low = self.low + weight * (low - self.low)
+            high = self.high + weight * (high - self.high)
         return RangeSmoother(low, high, self.weight)
 
     @property

@@ -101,10 +101,15 @@ def test_the_robust_range_of_flat_and_of_empty_maps_can_be_used():
 
 def test_the_smoothed_range_moves_calmly_and_keeps_no_hidden_state():
     first = RangeSmoother(weight=0.1).updated(np.tile(np.float32([0, 100]), (50, 50)))
-    second = first.updated(np.tile(np.float32([0, 200]), (50, 50)))
+    second = first.updated(np.tile(np.float32([0, 50]), (50, 50)))
     assert first.bounds == (0, 100)
-    assert second.bounds == pytest.approx((0, 110))
+    assert second.bounds == pytest.approx((0, 95))
     assert first.updated(np.full((9, 9), np.nan, np.float32)) == first
+
+
+def test_the_range_follows_at_once_where_all_pixels_are_outside_of_it():
+    smoother = RangeSmoother(0, 100).updated(np.tile(np.float32([200, 300]), (50, 50)))
+    assert smoother.bounds == pytest.approx((200, 300))
 
 
 def test_the_smoothed_range_arrives_at_a_lasting_change():
