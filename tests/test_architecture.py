@@ -58,6 +58,7 @@ WINDOW_CALLS = {
     "resizeWindow",
     "selectROI",
     "setWindowProperty",
+    "getWindowImageRect",
     "getWindowProperty",
 }
 MAY_READ = {f"crestereo/{name}.py" for name in ("formats", "app/images", "app/video")}

@@ -42,6 +42,7 @@ ANSWER_S = 0.1
 LEAVE_S = 1.0
 TITLE = "CREStereo"
 IDLE = Controls(lambda: None, lambda _: None, lambda: None)
+SHOWN_PX = 320  # width to which the user has resized the window
 VERY_SLOW = 200_000  # rounds: minutes, so that no answer can come from the end of an inference
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="about X displays")
@@ -102,6 +103,21 @@ def test_opencv_is_imported_before_pyav(module: str) -> None:
     )
     names = done.stdout.split()
     assert names.index("cv2") < names.index("av")
+
+
+def test_the_window_keeps_its_width_and_the_scale_of_the_text(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn = replace_opencv_windows(monkeypatch, lambda _: -1, [])
+    sizes: list[tuple[int, int]] = []
+    monkeypatch.setattr(cv2, "resizeWindow", lambda _, *size: sizes.append(size))
+    window = Window(TITLE, View(texture(360, 640)))
+    for _ in range(2):
+        window.toggle_keys()
+        window.poll()
+        height, width = drawn[-1].shape[:2]
+        assert sizes[-1] == (SHOWN_PX, round(SHOWN_PX * height / width))
+    assert len({size[1] for size in sizes[1:]}) == 2
 
 
 @pytest.mark.parametrize("width", [300, 640, 1600])
@@ -215,6 +231,7 @@ def replace_opencv_windows(
     monkeypatch.setattr(cv2, "imshow", lambda _, image: drawn.append(image))
     monkeypatch.setattr(cv2, "waitKeyEx", wait_key)
     monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    monkeypatch.setattr(cv2, "getWindowImageRect", lambda _: (0, 0, SHOWN_PX, 100))
     return drawn
 
 

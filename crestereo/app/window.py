@@ -27,10 +27,10 @@ from crestereo.colormap import colorize
 from crestereo.errors import DisplayError
 from crestereo.types import BGRImage
 
-_KEYS = "q leave   s save   h hide this line"
-_VIDEO_KEYS = "q leave   space pause   . next frame   s save   v record   h hide this line"
+_KEYS = "q quit   s save   h hide this line"
+_VIDEO_KEYS = "q quit   space pause   . next frame   s save   v record   h hide this line"
 _SEEK_KEYS = (
-    "q leave   space pause   , . frame   left right 5 s   < > speed   s save   v record   h hide"
+    "q quit   space pause   , . frame   left right 5 s   < > speed   s save   v record   h hide"
 )
 _POLL_MS = 15  # far below the 100 ms in which a key is answered
 _ESC = "\x1b"
@@ -149,6 +149,11 @@ class Window:
         pair, length_s = self.view.pair, self.view.length_s
         if pair is not None and length_s:
             image = np.vstack((image, _bar(image.shape[1], pair.time_s, length_s)))
+        if 0 < self._height != image.shape[0]:  # otherwise the text would be squeezed
+            shown_px = cv2.getWindowImageRect(self._title)[2]
+            if shown_px > 0:
+                height = round(shown_px * image.shape[0] / image.shape[1])
+                cv2.resizeWindow(self._title, shown_px, height)
         self._height = image.shape[0]
         cv2.imshow(self._title, image)
 
