@@ -81,7 +81,7 @@ def read_calibration(
     UsageError
         The files lack a value or contradict themselves.
     """
-    files = _files(paths)
+    files = calibration_files(paths)
     name = " and ".join(map(str, files))
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):
@@ -95,7 +95,8 @@ def read_calibration(
         raise UsageError(f"{name}: {exc}") from exc
 
 
-def _files(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+def calibration_files(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    """Return the files of a calibration; a text may name two, LEFT,RIGHT."""
     if isinstance(paths, str) and "," in paths and not os.path.exists(paths):  # noqa: PTH110  of any text
         paths = [part.strip() for part in paths.split(",")]
     files = [paths] if isinstance(paths, str | Path) else list(paths)

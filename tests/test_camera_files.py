@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from crestereo import CameraConfig, SourceError, UsageError
+from crestereo.app.settings import ImageSettings
 from crestereo.calibration import FISHEYE, Rig, write_calibration
 from crestereo.camera_files import read_calibration
 
@@ -352,7 +353,10 @@ def test_rectified_images_with_a_camera_info_need_no_rectification(tmp_path):
     for side, p in (("left", P1), ("right", P2)):
         info = camera_info(side, p[:, :3], np.zeros(5), np.eye(3), p)
         paths += text(tmp_path / f"{side}.yaml", yaml.safe_dump(info))
-    found = read_calibration(",".join(map(str, paths)))  # as on a command line
+    # given what a command line gives, with and without a blank
+    for comma in (",", ", "):
+        found = ImageSettings(calibration=comma.join(map(str, paths))).calibration_for(SHAPE)
+        assert found == read_calibration(paths)
     close_to(found.camera, EXPECTED)
     assert found.rectification is None
 

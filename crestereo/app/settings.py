@@ -209,8 +209,10 @@ class ImageSettings(CommonSettings):
         if self.focal_px is not None and not scales:
             raise UsageError("a focal length needs a baseline [m] too, or a known length")
         if self.calibration is not None:
-            missing = [name for name in self._calibration_files() if not Path(name).is_file()]
-            if missing:
+            from crestereo.camera_files import calibration_files  # noqa: PLC0415  slow to import
+
+            names = calibration_files(self.calibration)
+            if missing := [name for name in names if not Path(name).is_file()]:
                 raise SourceError(f"there is no calibration file {missing[0]}; check the path")
 
     @property
@@ -222,10 +224,6 @@ class ImageSettings(CommonSettings):
         """Check that what gives a scale comes with a focal length."""
         if (self.baseline_m is not None or self.length is not None) and not self.lens_is_set:
             raise UsageError("metres need a focal length, a field of view or a calibration too")
-
-    def _calibration_files(self) -> list[str]:
-        text = self.calibration or ""
-        return [text] if Path(text).is_file() or "," not in text else text.split(",")
 
 
 @dataclass(frozen=True, kw_only=True)
