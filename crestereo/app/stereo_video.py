@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from itertools import islice, takewhile
-from typing import TypeAlias
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -37,71 +36,37 @@ _MIN_WIDTH_PX = 64
 _SIDE_BY_SIDE = Layout()
 
 
-class TwoVideos:
-    """Simultaneous frames of a left and a right video.
+class PairStream:
+    """Pairs of a video, one after the other: iterated once, in any one thread."""
 
-    Parameters
-    ----------
-    left, right : Video
-        Where sizes differ the right frames are resized.
-    name : str
-        For messages and file names.
-    offset_s : float
-        How much later the right video was started [s].
+    arrangement: str  # how the pairs are formed
 
-    Raises
-    ------
-    SourceError
-        The aspect ratios differ, or the videos do not overlap in time.
-
-    Notes
-    -----
-    Frames form a pair when their times differ by half a frame at most. So one that could not be
-    decoded costs its partner and nothing else, and rates may differ.
-    """
-
-    def __init__(self, left: Video, right: Video, name: str, *, offset_s: float = 0.0) -> None:
-        check_sizes(left, right)
-        self.name = name
-        self.live = left.live or right.live
-        self.video, self._right = left, right
-        self._offset_s = offset_s
+    def __init__(self, name: str, *videos: Video) -> None:
+        self.name = name  # in messages and file names
+        self.videos: Sequence[Video] = videos
+        self.live = any(video.live for video in videos)
+        self.beginning: list[StereoPair] = []  # spread over it, where it was examined
         self._endings: list[str] = []
-        self.beginning: list[StereoPair] = []
-        if self.count == 0:
-            raise SourceError(
-                f"{left.name} and {right.name} do not overlap in time at an offset of "
-                f"{-offset_s * right.fps:.0f} frames; give a smaller --sync"
-            )
 
     @property
-    def videos(self) -> list[Video]:
-        """Return the videos the views come from."""
-        return [self.video, self._right]
-
-    @property
-    def arrangement(self) -> str:
-        """Return how the pairs are formed."""
-        return f"offset {self._offset_s:.4f} s"
+    def video(self) -> Video:
+        """Return the video, the left one of two."""
+        return self.videos[0]
 
     @property
     def first(self) -> StereoPair:
         """Return the first pair."""
-        return self._pair(self.video.first, self._right.first, 0.0)
+        raise NotImplementedError
 
     @property
     def fps(self) -> float:
         """Return the pairs per second."""
-        return min(self.video.fps, self._right.fps)
+        return min(video.fps for video in self.videos)
 
     @property
     def count(self) -> int | None:
         """Return the number of pairs, None where unknown."""
-        left, right = self.video, self._right
-        if left.count is None or right.count is None:
-            return None
-        end_s = min(left.count / left.fps, right.count / right.fps + self._offset_s)
-        return max(int((end_s - max(self._offset_s, 0.0)) * self.fps + 0.5), 0)
+        return self.video.count
 
     def __iter__(self) -> Iterator[StereoPair]:
         return self.pairs()
@@ -109,35 +74,75 @@ class TwoVideos:
     def pairs(self, begin_s: float = 0.0) -> Generator[StereoPair, None, None]:
         """Yield the pairs from a time of the left video on."""
         try:
-            yield from self._live_pairs() if self.live else self._timed_pairs(begin_s)
+            yield from self._pairs(begin_s)
         finally:
-            self.video.close()
-            self._right.close()
+            for video in self.videos:
+                video.close()
 
-    def again(self) -> TwoVideos:
+    def _pairs(self, begin_s: float) -> Iterator[StereoPair]:
+        raise NotImplementedError
+
+    def again(self) -> PairStream:
         """Return the same pairs of the videos opened once more."""
         stream = copy(self)
-        stream.video, stream._right = _reopened(self.video), _reopened(self._right)
+        stream.videos = [_reopened(video) for video in self.videos]
         return stream
 
     def remarks(self) -> list[str]:
         """Return what went wrong so far, a sentence each."""
-        return [*_remarks(self.video), *_remarks(self._right), *self._endings]
+        return [*(remark for video in self.videos for remark in _remarks(video)), *self._endings]
+
+
+class TwoVideos(PairStream):
+    """Simultaneous frames of two videos; the right one started `offset_s` later.
+
+    Frames form a pair when their times differ by half a frame at most. So one that could not be
+    decoded costs its partner and nothing else, and rates may differ.
+    """
+
+    def __init__(self, left: Video, right: Video, name: str, *, offset_s: float = 0.0) -> None:
+        check_sizes(left, right)
+        super().__init__(name, left, right)
+        self._offset_s = offset_s
+        self.arrangement = f"offset {offset_s:.4f} s"
+        if self.count == 0:
+            raise SourceError(
+                f"{left.name} and {right.name} do not overlap in time at an offset of "
+                f"{-offset_s * right.fps:.0f} frames; give a smaller --sync"
+            )
+
+    @property
+    def first(self) -> StereoPair:
+        left, right = self.videos
+        return self._pair(left.first, right.first, 0.0)
+
+    @property
+    def count(self) -> int | None:
+        left, right = self.videos
+        if left.count is None or right.count is None:
+            return None
+        end_s = min(left.count / left.fps, right.count / right.fps + self._offset_s)
+        return max(int((end_s - max(self._offset_s, 0.0)) * self.fps + 0.5), 0)
 
     def pairs_at(self, times_s: Sequence[float]) -> list[StereoPair]:
         """Return the pairs at some rising times of the left video."""
-        lefts = self.video.frames_at(times_s)
-        rights = self._right.frames_at([frame.time_s - self._offset_s for frame in lefts])
+        left, right = self.videos
+        lefts = left.frames_at(times_s)
+        rights = right.frames_at([frame.time_s - self._offset_s for frame in lefts])
         return [self._pair(a.image, b.image, a.time_s) for a, b in zip(lefts, rights, strict=False)]
 
     def _pair(self, left: BGRImage, right: BGRImage, time_s: float) -> StereoPair:
         right = resize_image(turned_to(right, left.shape), left.shape[:2])
         return StereoPair(left, right, self.name, time_s)
 
+    def _pairs(self, begin_s: float) -> Iterator[StereoPair]:
+        return self._live_pairs() if self.live else self._timed_pairs(begin_s)
+
     def _timed_pairs(self, begin_s: float) -> Iterator[StereoPair]:
-        lefts = self.video.frames(begin_s)
-        rights = self._right.frames(max(begin_s - self._offset_s - 1 / self._right.fps, 0.0))
-        tolerance_s = 0.51 / max(self.video.fps, self._right.fps)
+        fps = self.videos[1].fps
+        lefts = self.videos[0].frames(begin_s)
+        rights = self.videos[1].frames(max(begin_s - self._offset_s - 1 / fps, 0.0))
+        tolerance_s = 0.51 / max(video.fps for video in self.videos)
         left, right = next(lefts, None), next(rights, None)
         while left is not None and right is not None:
             lag_s = right.time_s + self._offset_s - left.time_s
@@ -155,38 +160,24 @@ class TwoVideos:
             ]
 
     def _live_pairs(self) -> Iterator[StereoPair]:
-        lefts, rights = self.video.frames(), self._right.frames()
+        lefts, rights = (video.frames() for video in self.videos)
         left, right = next(lefts, None), next(rights, None)
         while left is not None and right is not None:
             lag_s = right.time_s - left.time_s
-            together = abs(lag_s) <= 1 / self.fps or not (self.video.live and self._right.live)
+            together = abs(lag_s) <= 1 / self.fps or not all(v.live for v in self.videos)
             if together:
                 yield self._pair(left.image, right.image, min(left.time_s, right.time_s))
             if together or lag_s > 0:
                 left = next(lefts, None)
             if together or lag_s < 0:
                 right = next(rights, None)
-        ended = self.video if left is None else self._right
-        self._endings = [f"{ended.name} gives no more frames: stopped there"]
+        self._endings = [_ending(self.videos[0 if left is None else 1])]
 
 
-class OneVideo:
+class OneVideo(PairStream):
     """Pairs of the two views in the frames of one video.
 
-    Parameters
-    ----------
-    video : Video
-    name : str
-        For messages and file names.
-    swap : bool
-        The left view is in the right or lower half.
-    layout : Layout
-        Position of the views.
-
-    Raises
-    ------
-    SourceError
-        The frames are too small to hold two views.
+    `swap`: the left view is in the right or lower half.
     """
 
     def __init__(
@@ -196,62 +187,23 @@ class OneVideo:
             raise SourceError(
                 f"{video.name} is {video.size[0]} px wide, too small for two views side by side"
             )
-        self.name = name
-        self.live = video.live
-        self.video = video
-        self.beginning: list[StereoPair] = []
-        self._swap = swap
-        self._layout = layout
-        self._endings: list[str] = []
-
-    @property
-    def videos(self) -> list[Video]:
-        return [self.video]
-
-    @property
-    def arrangement(self) -> str:
-        return f"{self._layout}, {'exchanged' if self._swap else 'in order'}"
+        super().__init__(name, video)
+        self._swap, self._layout = swap, layout
+        self.arrangement = f"{layout}, {'exchanged' if swap else 'in order'}"
 
     @property
     def first(self) -> StereoPair:
         return self.split(Frame(self.video.first, 0.0))
 
-    @property
-    def fps(self) -> float:
-        return self.video.fps
-
-    @property
-    def count(self) -> int | None:
-        return self.video.count
-
-    def __iter__(self) -> Iterator[StereoPair]:
-        return self.pairs()
-
-    def pairs(self, begin_s: float = 0.0) -> Generator[StereoPair, None, None]:
-        try:
-            for frame in self.video.frames(begin_s):
-                yield self.split(frame)
-            if self.live:
-                self._endings = [f"{self.video.name} gives no more frames: stopped there"]
-        finally:
-            self.video.close()
-
-    def again(self) -> OneVideo:
-        stream = copy(self)
-        stream.video = _reopened(self.video)
-        return stream
-
-    def remarks(self) -> list[str]:
-        return [*_remarks(self.video), *self._endings]
+    def _pairs(self, begin_s: float) -> Iterator[StereoPair]:
+        yield from map(self.split, self.video.frames(begin_s))
+        if self.live:
+            self._endings = [_ending(self.video)]
 
     def split(self, frame: Frame) -> StereoPair:
         """Return the pair of views in a frame."""
         pair = StereoPair(*split_frame(frame.image, self._layout), self.name, frame.time_s)
         return pair.exchanged() if self._swap else pair
-
-
-PairStream: TypeAlias = "TwoVideos | OneVideo"
-"""Pairs of a video, one after the other: iterated once, in any one thread."""
 
 
 @dataclass(frozen=True)
@@ -447,6 +399,10 @@ def _small_frames(video: Video) -> list[Frame]:
         Frame(resize_image(frame.image, shape), frame.time_s)
         for frame in takewhile(lambda frame: frame.time_s < end_s, video.frames())
     ]
+
+
+def _ending(video: Video) -> str:
+    return f"{video.name} gives no more frames: stopped there"
 
 
 def _reopened(video: Video) -> Video:
