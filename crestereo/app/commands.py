@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from crestereo import __version__
 from crestereo.app import prompts
 from crestereo.app.prompts import ask, partner_or_sample, sample
 from crestereo.app.script import run_script, say
@@ -24,7 +25,7 @@ from crestereo.app.settings import (
     VideoSettings,
     read_settings,
 )
-from crestereo.app.sources import expand_home, parse_image, parse_video
+from crestereo.app.sources import parse_image, parse_video
 from crestereo.errors import ModelFileError, UsageError
 from crestereo.models import ModelChoice, choose_model, iters_in_name, models_dir
 from crestereo.session import check_installed, check_is_file
@@ -59,7 +60,7 @@ def estimate_images(
     """Estimate the depth of two images, or of one with both views."""
     load_model = _choose_network(settings)
     alone = given[1] in (None, given[0])  # it may hold both views
-    open_left = _open_image if alone else _open_one_view
+    open_left = partial(_open_image, both_views=alone)
     left = ask(prompts.LEFT_IMAGE, open_left, given[0], default=sample(samples[0]))
     from crestereo.app import images, run_image  # noqa: PLC0415  slow to import
 
@@ -68,7 +69,7 @@ def estimate_images(
     else:
         pair = ask(
             prompts.RIGHT_IMAGE,
-            lambda text: images.pair_of(left, _open_one_view(text)),
+            lambda text: images.pair_of(left, _open_image(text)),
             given[1],
             default=partner_or_sample(left.source, samples),
         )
@@ -113,9 +114,9 @@ def compare_images(
 ) -> None:
     """Print how different two images are."""
     del settings  # all are about the output, see `read_settings`
-    first = ask(prompts.FIRST_IMAGE, _open_one_view, given[0], default=sample(samples[0]))
+    first = ask(prompts.FIRST_IMAGE, _open_image, given[0], default=sample(samples[0]))
     default = partner_or_sample(first.source, samples)
-    second = ask(prompts.SECOND_IMAGE, _open_one_view, given[1], default=default)
+    second = ask(prompts.SECOND_IMAGE, _open_image, given[1], default=default)
     from crestereo.app.run_image import compare_images as compare  # noqa: PLC0415  slow to import
 
     compare(first, second)
@@ -126,6 +127,15 @@ def calibrate(settings: CalibrateSettings, given: Given) -> None:
     from crestereo.app import run_calibrate  # noqa: PLC0415  slow to import
 
     run_calibrate.run_calibrate([text for text in given if text is not None], settings)
+
+
+_COMMANDS: dict[str, tuple[Any, ...]] = {  # function, settings, sources
+    "image": (estimate_images, ImageSettings, "left", "right"),
+    "videos": (estimate_videos, TwoVideosSettings, "left", "right"),
+    "video": (estimate_video, UnifiedVideoSettings, "video"),
+    "compare": (compare_images, CommonSettings, "image1", "image2"),
+    "calibrate": (calibrate, CalibrateSettings, "left", "right"),
+}
 
 
 def main() -> NoReturn:
@@ -139,27 +149,18 @@ def _dispatch() -> None:
         _show_help(name)
         return
     sys.argv = [f"crestereo {name}", *sys.argv[2:]]  # argparse names itself after it
-    if name == "image":
-        estimate_images(*read_settings(ImageSettings, {}, _HELP[name], ("left", "right")))
-    elif name == "videos":
-        estimate_videos(*read_settings(TwoVideosSettings, {}, _HELP[name], ("left", "right")))
-    elif name == "video":
-        estimate_video(*read_settings(UnifiedVideoSettings, {}, _HELP[name], ("video",)))
-    elif name == "compare":
-        compare_images(*read_settings(CommonSettings, {}, _HELP[name], ("image1", "image2")))
-    elif name == "calibrate":
-        calibrate(*read_settings(CalibrateSettings, {}, _HELP[name], ("left", "right")))
-    else:
+    if name == "download":
         from crestereo.app.download import run_download  # noqa: PLC0415  slow to import
 
         run_download()
+        return
+    run, kind, *sources = _COMMANDS[name]
+    run(*read_settings(kind, {}, _HELP[name], sources))
 
 
 def _show_help(name: str) -> None:
     if name not in ("", "-h", "--help", "--version"):
         raise UsageError(f"there is no command {name!r}; choose one of {', '.join(_HELP)}")
-    from crestereo import __version__  # noqa: PLC0415  a circle otherwise
-
     print(f"crestereo {__version__}")
     if name != "--version":
         print("usage: crestereo COMMAND [--help | arguments]\n")
@@ -167,18 +168,11 @@ def _show_help(name: str) -> None:
             print(f"  {command:11}{text}")
 
 
-def _open_image(text: str) -> ImageFile:
+def _open_image(text: str, *, both_views: bool = False) -> ImageFile:
     source = parse_image(text)
     from crestereo.app.images import open_image  # noqa: PLC0415  slow to import
 
-    return open_image(source)
-
-
-def _open_one_view(text: str) -> ImageFile:
-    source = parse_image(text)
-    from crestereo.app.images import open_image  # noqa: PLC0415  slow to import
-
-    return open_image(source, both_views=False)
+    return open_image(source, both_views=both_views)
 
 
 def _video_opener(settings: VideoSettings, height: int) -> Callable[[str], Video]:
@@ -197,25 +191,25 @@ def _video_opener(settings: VideoSettings, height: int) -> Callable[[str], Video
     return open_one
 
 
-def _choose_network(settings: ImageSettings, folder: Path | None = None) -> LoadModel:
+def _choose_network(settings: ImageSettings) -> LoadModel:
     """Choose the network for the settings and return what opens it."""
     check_installed(settings.device)
     if settings.model_path is None:
-        choice = choose_model(settings.version, settings.iters, settings.model_shape, folder)
-        return partial(_open_chosen, choice, settings, folder)
-    path = Path(expand_home(settings.model_path))
+        choice = choose_model(settings.version, settings.iters, settings.model_shape)
+        return partial(_open_chosen, choice, settings)
+    path = Path(settings.model_path)
     if not path.is_file():
         raise ModelFileError(f"there is no model file {path}; check --model-path")
     check_is_file(path)
     return partial(_open_own, path, settings)
 
 
-def _open_chosen(choice: ModelChoice, settings: ImageSettings, folder: Path | None) -> CREStereo:
+def _open_chosen(choice: ModelChoice, settings: ImageSettings) -> CREStereo:
     path = choice.path
     if path is None:
         from crestereo.app.download import fetch_models  # noqa: PLC0415  heavy
 
-        path = fetch_models([choice.spec], folder or models_dir())[0]
+        path = fetch_models([choice.spec], models_dir())[0]
     estimator = _open(path, settings, settings.iters, settings.model_shape)
     say(f"{choice.note}; runs on {estimator.provider}")
     return estimator

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, get_args, get_type_hints
 
+from crestereo import __version__
 from crestereo.app.prompts import MAX_NUMBER, number, seconds, two_numbers, whole_number
 from crestereo.app.script import reserve_stdout
 from crestereo.app.sources import check_output_dir, expand_home
@@ -52,21 +53,22 @@ def setting(default: Any, help_text: str, **how: Any) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class CommonSettings:
-    """Settings of every script.
-
-    Raises
-    ------
-    UsageError
-        When a value is invalid.
-    """
+    """Settings of every script; an invalid value raises UsageError."""
 
     json: bool = setting(False, "print a summary as JSON on standard output")
     debug: bool = setting(False, "show details and the traceback of an error")
     given: frozenset[str] = frozenset()  # names of the settings that a flag has overridden
 
     def __post_init__(self) -> None:
-        for name, kind in get_type_hints(type(self)).items():
-            _check_type(name, getattr(self, name), kind)
+        kinds = get_type_hints(type(self))
+        for item in dataclasses.fields(self):
+            value, choices = getattr(self, item.name), item.metadata.get("choices")
+            _check_type(item.name, value, kinds[item.name])
+            if choices and value not in choices:
+                raise UsageError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
+            if isinstance(value, str) and item.metadata.get("metavar") in ("FILE", "DIR"):
+                # a shell does not expand the ~ of --name=~/x
+                object.__setattr__(self, item.name, expand_home(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +139,6 @@ class ImageSettings(CommonSettings):
         super().__post_init__()
         object.__setattr__(self, "iters", check_iters(self.iters))
         object.__setattr__(self, "model_shape", check_model_shape(self.model_shape))
-        _check_choices(self)
-        for name in ("calibration", "output_dir"):  # a shell does not expand the ~ of --name=~/x
-            if isinstance(path := getattr(self, name), str):
-                object.__setattr__(self, name, expand_home(path))
         if self.max_distance is not None and not 0 < self.max_distance <= MAX_NUMBER:
             raise UsageError(
                 f"max_distance must be None or metres from 0 to {MAX_NUMBER:,.0f}, not "
@@ -357,10 +355,6 @@ class CalibrateSettings(CommonSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_choices(self)
-        for name in ("output", "print_board"):
-            if isinstance(path := getattr(self, name), str):
-                object.__setattr__(self, name, expand_home(path))
         check_output_dir(str(Path(self.print_board or self.output).absolute().parent))
 
 
@@ -384,10 +378,10 @@ def read_settings(
     hints = get_type_hints(kind)
     for item in flags:
         _add_flag(parser, item, hints[item.name], defaults[item.name])
+    version = f"crestereo {__version__}"
     parser.add_argument(
-        "--version", action=_ShowVersion, nargs=0, dest=argparse.SUPPRESS,
-        help="print the version and exit",
-    )  # fmt: skip
+        "--version", action="version", version=version, help="print the version and exit"
+    )
     values = vars(parser.parse_args(argv))
     given = [values.pop(name) for name in sources]
     settings = kind(**{**defaults, **values}, given=frozenset(values))
@@ -398,14 +392,6 @@ def read_settings(
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; --help lists what there is")
-
-
-class _ShowVersion(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from crestereo import __version__  # noqa: PLC0415  a circle otherwise
-
-        print(f"crestereo {__version__}")
-        parser.exit()
 
 
 def _add_flag(
@@ -455,13 +441,6 @@ def _check_type(name: str, value: object, kind: Any) -> None:
         wanted = [words[each] for each in allowed if each is not NoneType]
         wanted += ["None"] if NoneType in allowed else []
         raise UsageError(f"{name} must be {' or '.join(wanted)}, not {value!r}")
-
-
-def _check_choices(settings: CommonSettings) -> None:
-    for item in dataclasses.fields(settings):
-        choices, value = item.metadata.get("choices"), getattr(settings, item.name)
-        if choices and value not in choices:
-            raise UsageError(f"{item.name} must be one of {', '.join(choices)}, not {value!r}")
 
 
 def _check_colormap(name: str) -> None:
