@@ -37,7 +37,7 @@ from crestereo.alignment.check import (
 )
 from crestereo.alignment.matches import WorkingCopies, match_copies
 from crestereo.app.render import ASSUMED_BASELINE_M, ASSUMED_FOV_DEG
-from crestereo.app.script import debug, say, warn
+from crestereo.app.script import debug, report, say, warn
 from crestereo.app.settings import AUTO, RECTIFIED, ImageSettings, UnifiedVideoSettings
 from crestereo.camera import Calibration, CameraConfig, Rectification
 from crestereo.geometry import baseline_of_length
@@ -156,15 +156,8 @@ def representatives(pairs: Sequence[StereoPair]) -> Sequence[StereoPair]:
 class Aligner:
     """Alignment of one pair (`still`) or of a video, in one thread.
 
-    The pairs of `beginning` decide.
-
-    Attributes
-    ----------
-    calibration : Calibration or None
-        As it applies to the original images of the pairs; None where none is set or they
-        contradict it.
-    remarks : list of str
-        Remarks on it for the user.
+    The pairs of `beginning` decide. `calibration` applies to the original images of the pairs;
+    None where none is set or they contradict it.
     """
 
     def __init__(
@@ -285,7 +278,7 @@ class Aligner:
     def report(self) -> None:
         """Print how the calibration fits, and what `max_distance` assumes."""
         for remark in self.remarks:
-            (warn if remark.startswith("WARNING") else say)(remark)
+            report(remark)
         relative = self.calibration is not None and self.calibration.relative
         if relative and self._settings.length is None:
             say("the distance of the cameras is unknown: points are in multiples of it")

@@ -41,23 +41,12 @@ _RIGHT_FIRST = (".jps", ".pns")
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An opened image file.
-
-    Parameters
-    ----------
-    source : Source
-    left : RawImage
-        The image, or the left view of a stereo file.
-    right : RawImage, optional
-        Right view of a file that holds both.
-    focal_mm : float, optional
-        Focal length [mm] of a camera for 35 mm film that sees as much, from the EXIF data.
-    """
+    """An opened image file."""
 
     source: Source
-    left: RawImage
-    right: RawImage | None = None
-    focal_mm: float | None = None
+    left: RawImage  # the image, or the left view of a stereo file
+    right: RawImage | None = None  # view of a file that holds both
+    focal_mm: float | None = None  # of a camera for 35 mm film that sees as much, by EXIF data
 
 
 def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
@@ -65,11 +54,6 @@ def open_image(source: Source, *, both_views: bool = True) -> ImageFile:
 
     MPO files hold two images, JPS and PNS the views side by side, right one first. Others are
     split where their content shows two views.
-
-    Raises
-    ------
-    SourceError
-        It cannot be read; the message names the source and the reason.
     """
     try:
         data = _load(source)
@@ -97,11 +81,6 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
     """Return the pair of two images, or of one with both views.
 
     The right image is resized to the left one, and both get their 8 bits by one factor.
-
-    Raises
-    ------
-    SourceError
-        The aspect ratios differ.
     """
     name = left.source.stem
     second = left.right

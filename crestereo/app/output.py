@@ -9,10 +9,10 @@ import pickle
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,6 @@ from crestereo.app.script import say, warn
 from crestereo.app.sources import Kind
 from crestereo.app.video_writer import VideoWriter
 from crestereo.camera import CameraConfig
-from crestereo.colormap import robust_range
 from crestereo.errors import CREStereoError, UsageError
 from crestereo.formats import (
     read_bytes,
@@ -101,6 +100,12 @@ class OutputNames:
                 claim.parent.rmdir()  # fails where it holds something
 
 
+def _all_names(folder: str | Path, name: str, endings: Sequence[str]) -> Iterator[OutputNames]:
+    """Yield the names of the first run, the second and so on."""
+    for number in chain([0], count(2)):
+        yield OutputNames(Path(folder), name, number, endings)
+
+
 def claim_names(
     folder: str | Path, name: str, endings: Sequence[str], *, overwrite: bool
 ) -> OutputNames:
@@ -108,14 +113,15 @@ def claim_names(
 
     An empty file under the first of them keeps a simultaneous run from the same names.
     """
-    for number in count():
-        names = OutputNames(Path(folder), name, number + 1 if number else 0, endings)
-        if overwrite or not any(_is_taken(names.path(ending)) for ending in endings):
-            with suppress(OSError):  # the writer reports why
-                names.folder.mkdir(parents=True, exist_ok=True)
-                names.path(endings[0]).touch()
-            return names
-    raise AssertionError("count() does not end")
+    names = next(
+        names
+        for names in _all_names(folder, name, endings)
+        if overwrite or not any(_is_taken(names.path(ending)) for ending in endings)
+    )
+    with suppress(OSError):  # the writer reports why
+        names.folder.mkdir(parents=True, exist_ok=True)
+        names.path(endings[0]).touch()
+    return names
 
 
 def find_names(
@@ -123,12 +129,11 @@ def find_names(
 ) -> OutputNames | None:
     """Return the names of the last run that left a file."""
     found = None
-    for number in count():
-        names = OutputNames(Path(folder), name, number + 1 if number else 0, endings)
+    for names in _all_names(folder, name, endings):
         if names.path(ending).exists():
             found = names
         elif not names.path(endings[0]).exists():
-            return found
+            break
     return found
 
 
@@ -162,10 +167,9 @@ def save_maps(
     *,
     pixels: NDArray[np.float32] | None = None,
 ) -> list[Path]:
-    """Write the data of an estimation; return the paths.
+    """Write disparity, depth where known, and points; return the paths.
 
-    Disparity (H, W) [px] always, depth [m] where it is known, and where there is a camera a point
-    cloud with the colours of the left image. `pixels` as in `point_cloud`.
+    `pixels` as in `point_cloud`.
     """
     paths = [names.path("disparity.pfm")]
     write_pfm(paths[0], disparity)
@@ -358,35 +362,6 @@ def model_record(estimator: CREStereo) -> dict[str, Any]:
         "model_shape": estimator.shape,
         "provider": estimator.provider,
     }
-
-
-def map_record(disparity: DisparityMap, depth: DepthMap | None) -> dict[str, Any]:
-    """Return size and range (2nd to 98th percentile) of a map."""
-    record: dict[str, Any] = {
-        "size_px": [disparity.shape[1], disparity.shape[0]],
-        "known": round(float(np.isfinite(disparity).mean()), 4),
-        "disparity_px": _range(disparity),
-        "relative": depth is None,
-    }
-    if depth is not None:
-        record["depth_m"] = _range(depth)
-    return record
-
-
-def range_sentence(record: dict[str, Any]) -> str:
-    """Return one sentence about the range of a map."""
-    low, high = record["disparity_px"] or (float("nan"), float("nan"))
-    text = f"disparity {low:.1f} to {high:.1f} px, estimated in {record['seconds']:.2f} s"
-    if record["relative"]:
-        return f"relative depth: {text}"
-    near, far = record["depth_m"] or (float("nan"), float("nan"))
-    return f"depth {near:.2f} to {far:.2f} m: {text}"
-
-
-def _range(values: DisparityMap) -> list[float] | None:
-    if not np.isfinite(values).any():
-        return None
-    return [round(value, 4) for value in robust_range(values, least=0)]
 
 
 # --- state of an interrupted run ------------------------------------------------------------------

@@ -70,17 +70,8 @@ class Mailbox(Generic[Item]):
 class Pipeline(Generic[Item]):
     """Chain of steps that run in separate threads.
 
-    Parameters
-    ----------
-    items : iterable
-        Iterated in a thread; may be slow.
-    steps : sequence of callable
-        Each takes what the one before returned.
-    latest_only : bool
-        Let a new item replace one that still waits for the first step (without steps: for
-        `poll`), as a camera needs it.
-    cancel : callable, optional
-        Ends the call that a step is in; called from the main thread by `close`.
+    `latest_only` lets a new item replace one that still waits for the first step (without steps:
+    for `poll`), as a camera needs it. `cancel` ends the call that a step is in; `close` calls it.
     """
 
     def __init__(

@@ -41,35 +41,16 @@ class Legend:
 
 @dataclass(frozen=True)
 class View:
-    """Content of the window.
+    """Content of the window."""
 
-    Parameters
-    ----------
-    image : (h, w, 3) uint8
-        The left image and its coloured depth side by side.
-    note : str
-        A word shown with it.
-    disparity : (H, W) float32, optional
-        Values shown for the mouse [px], on the grid of the left image.
-    depth : (H, W) float32, optional
-        The same in metres, where there is a camera.
-    legend : Legend, optional
-    taken_s : float, optional
-        When a live frame was read, by `time.monotonic`.
-    pair : StereoPair, optional
-        The views of the frame of a video, in full size.
-    length_s : float, optional
-        Of the recording in which the frame is.
-    """
-
-    image: BGRImage
-    note: str = ""
-    disparity: DisparityMap | None = None
-    depth: DepthMap | None = None
+    image: BGRImage  # left image and its coloured depth side by side
+    note: str = ""  # a word shown with it
+    disparity: DisparityMap | None = None  # shown for the mouse, on the grid of the left image
+    depth: DepthMap | None = None  # the same in metres, where there is a camera
     legend: Legend | None = None
-    taken_s: float | None = None
-    pair: StereoPair | None = None
-    length_s: float | None = None
+    taken_s: float | None = None  # when a live frame was read, by `time.monotonic`
+    pair: StereoPair | None = None  # views of the frame of a video, in full size
+    length_s: float | None = None  # of the recording in which the frame is
 
     def describe(self, x: int, y: int) -> str:
         """Return the value under a pixel, empty where there is none."""
@@ -90,36 +71,18 @@ class View:
 
 @dataclass(frozen=True)
 class Painted:
-    """A coloured map.
+    """A coloured map."""
 
-    Parameters
-    ----------
-    colored : (H, W, 3) uint8
-        BGR, near bright; guesses hatched, unknown grey.
-    depth : (H, W) float32 or None
-        Metres, NaN where unknown; None without a camera.
-    legend : Legend
-    """
-
-    colored: BGRImage
-    depth: DepthMap | None
+    colored: BGRImage  # near bright; guesses hatched, unknown grey
+    depth: DepthMap | None  # None without a camera
     legend: Legend
 
 
 class Painter:
     """Colours of one map after another, without flicker.
 
-    Parameters
-    ----------
-    colormap : str
-        A name of `colormap.COLORMAPS`.
-    camera : CameraConfig, optional
-        Adds depth in metres.
-    max_distance_m : float, optional
-        Far end of the colours [m], with an assumed camera where there is none; by default the
-        range of the scene.
-    guesses_hatched : bool
-        Mark what no camera pair sees.
+    A camera adds metres. `max_distance_m` is the far end of the colours, by default that of the
+    scene. `guesses_hatched` marks what only one camera sees.
     """
 
     def __init__(

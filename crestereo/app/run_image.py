@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from crestereo.app.align import Aligner, ReadyPair
 from crestereo.app.images import ImageFile
 from crestereo.app.output import (
     ViewSaver,
     claim_names,
-    map_record,
     model_record,
-    range_sentence,
     report_files,
     save_image,
     save_maps,
@@ -30,12 +30,13 @@ from crestereo.app.render import (
     side_by_side,
     waiting_view,
 )
-from crestereo.app.script import answer, say, summary, warn
+from crestereo.app.script import answer, report, say, summary, warn
 from crestereo.app.settings import ImageSettings
 from crestereo.app.window import Controls, open_window, watch
+from crestereo.colormap import robust_range
 from crestereo.formats import to_bgr8
 from crestereo.similarity import compare
-from crestereo.types import DisparityResult, StereoPair
+from crestereo.types import DepthMap, DisparityMap, DisparityResult, StereoPair
 
 if TYPE_CHECKING:
     from crestereo.estimator import CREStereo
@@ -64,13 +65,7 @@ class _Done:
 
 
 def run_image(pair: StereoPair, estimator: CREStereo, settings: ImageSettings) -> None:
-    """Estimate a pair; save and show the result.
-
-    Raises
-    ------
-    CREStereoError
-        The estimation fails or its result cannot be written.
-    """
+    """Estimate a pair; save and show the result."""
     aligner = Aligner(settings, [pair], still=True)
     aligner.report()
     views: Mailbox[View] = Mailbox()
@@ -139,7 +134,7 @@ def _save(done: _Done, estimator: CREStereo, settings: ImageSettings) -> dict[st
         "name": ready.original.name,
         **model_record(estimator),
         "seconds": round(done.result.seconds, 4),
-        **map_record(disparity, painted.depth),
+        **_map_record(disparity, painted.depth),
         "note": ready.note,
         "doubt": ready.doubt,
         "files": [],
@@ -163,12 +158,41 @@ def _save(done: _Done, estimator: CREStereo, settings: ImageSettings) -> dict[st
 
 def _report(record: dict[str, Any]) -> None:
     if record["note"]:
-        (warn if record["note"].startswith("WARNING") else say)(record["note"])
+        report(record["note"])
     if record["doubt"]:
         warn(record["doubt"])
-    say(range_sentence(record))
+    say(_range_sentence(record))
     report_files(record["files"])
     summary(record)
+
+
+def _map_record(disparity: DisparityMap, depth: DepthMap | None) -> dict[str, Any]:
+    """Return size and range of a map."""
+    record: dict[str, Any] = {
+        "size_px": [disparity.shape[1], disparity.shape[0]],
+        "known": round(float(np.isfinite(disparity).mean()), 4),
+        "disparity_px": _range(disparity),
+        "relative": depth is None,
+    }
+    if depth is not None:
+        record["depth_m"] = _range(depth)
+    return record
+
+
+def _range_sentence(record: dict[str, Any]) -> str:
+    """Return one sentence about the range of a map."""
+    low, high = record["disparity_px"] or (float("nan"), float("nan"))
+    text = f"disparity {low:.1f} to {high:.1f} px, estimated in {record['seconds']:.2f} s"
+    if record["relative"]:
+        return f"relative depth: {text}"
+    near, far = record["depth_m"] or (float("nan"), float("nan"))
+    return f"depth {near:.2f} to {far:.2f} m: {text}"
+
+
+def _range(values: DisparityMap) -> list[float] | None:
+    if not np.isfinite(values).any():
+        return None
+    return [round(value, 4) for value in robust_range(values, least=0)]
 
 
 def compare_images(first: ImageFile, second: ImageFile) -> None:

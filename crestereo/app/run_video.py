@@ -33,7 +33,7 @@ from crestereo.app.output import (
 )
 from crestereo.app.pipeline import ClosedError, Pipeline
 from crestereo.app.render import Painted, Painter, View, result_view, video_frame, waiting_view
-from crestereo.app.script import say, summary, warn
+from crestereo.app.script import report, say, summary, warn
 from crestereo.app.settings import AUTO, OFF, ON, VideoSettings
 from crestereo.app.sources import Kind
 from crestereo.app.stereo_video import PairStream, Section
@@ -474,7 +474,7 @@ class _Player:
 def _report_note(ready: ReadyPair, progress: _Progress) -> None:
     with tqdm.external_write_mode(file=sys.stderr):  # not into the line of the bar
         if ready.note:
-            (warn if "WARNING" in ready.note else say)(ready.note)
+            report(ready.note)
         if ready.doubt and ready.doubt != progress.doubt:
             warn(ready.doubt)
     progress.note, progress.doubt = ready.note, ready.doubt

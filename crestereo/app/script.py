@@ -45,6 +45,11 @@ def warn(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def report(remark: str) -> None:
+    """Print a remark, one with a warning on standard error."""
+    (warn if "WARNING" in remark else say)(remark)
+
+
 def notify(text: str) -> None:
     """Print a sentence on standard error above the progress bar."""
     from tqdm import tqdm  # noqa: PLC0415  slow to import

@@ -46,21 +46,11 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Source:
-    """Name of an image or a video.
-
-    Parameters
-    ----------
-    kind : Kind
-        Where it comes from.
-    text : str
-        Path, address, or number of the camera.
-    title : str
-        Title on a site, where known.
-    """
+    """Name of an image or a video."""
 
     kind: Kind
-    text: str
-    title: str = ""
+    text: str  # path, address, or number of the camera
+    title: str = ""  # on a site, where known
 
     @property
     def stem(self) -> str:

@@ -37,7 +37,7 @@ _SIDE_BY_SIDE = Layout()
 
 
 class PairStream:
-    """Pairs of a video, one after the other: iterated once, in any one thread."""
+    """Pairs of a video, iterated once, in any one thread."""
 
     arrangement: str  # how the pairs are formed
 

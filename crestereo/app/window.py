@@ -309,35 +309,18 @@ def _outlive_display(rest: Callable[[], None] | None) -> None:
 class Controls:
     """What a window shows, and what its keys act on.
 
-    Parameters
-    ----------
-    next_view : callable
-        Returns the next view at once, None where there is none yet; raises ClosedError at the end.
-        It is not called in a pause, so that the pipeline behind it rests too.
-    save : callable
-        Saves a view.
-    rest : callable
-        What the run still has to do when the display is lost; the process exits after it.
-    record : callable, optional
-        Starts or stops a recording.
-    seek : callable, optional
-        Continues at a time [s] with a speed.
-    back : callable, optional
-        Returns from there to the run.
-    words : callable, optional
-        Returns the state of the run.
-    frame_s : float
-        From one frame to the next.
+    `next_view` returns None where there is none yet and raises ClosedError at the end. It is not
+    called in a pause, so that the pipeline behind it rests too.
     """
 
     next_view: Callable[[], View | None]
     save: Callable[[View], None]
-    rest: Callable[[], None]
-    record: Callable[[], None] | None = None
-    seek: Callable[[float, float], None] | None = None
-    back: Callable[[], None] | None = None
-    words: Callable[[], str] = str
-    frame_s: float = 0.0
+    rest: Callable[[], None]  # left to do when the display is lost; the process exits after it
+    record: Callable[[], None] | None = None  # starts or stops
+    seek: Callable[[float, float], None] | None = None  # to a time [s], with a speed
+    back: Callable[[], None] | None = None  # from there to the run
+    words: Callable[[], str] = str  # state of the run
+    frame_s: float = 0.0  # from one frame to the next
 
     @property
     def keys(self) -> str:
