@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import cv2
@@ -61,26 +61,14 @@ class TimedFrame(Protocol):
 class SyncFinding:
     """Time offset of two recordings; `str()` of it is one line.
 
-    Parameters
-    ----------
-    offset_s : float
-        What happens at time t of the left recording happens at ``t + offset_s`` of the right
-        one [s]; 0 where it was not found.
-    offset_frames : float
-        The same in frames of the right recording.
-    confidence : float
-        0 to 1.
-    measured_frames : float
-        Most likely offset, found or not; NaN where nothing could be measured.
-    sound_frames : float
-        Offset of the sound, NaN without a clear one.
+    What happens at time t of the left recording happens at ``t + offset_s`` of the right one.
     """
 
-    offset_s: float = 0.0
-    offset_frames: float = 0.0
-    confidence: float = 0.0
-    measured_frames: float = math.nan
-    sound_frames: float = math.nan
+    offset_s: float = 0.0  # 0 where it was not found
+    offset_frames: float = 0.0  # the same in frames of the right recording
+    confidence: float = 0.0  # 0 to 1
+    measured_frames: float = math.nan  # most likely offset, found or not
+    sound_frames: float = math.nan  # offset of the sound, NaN without a clear one
 
     @property
     def found(self) -> bool:
@@ -126,13 +114,13 @@ def find_offset(
     far = np.abs(offsets - offsets[best]) > NEARBY_FRAMES
     lead = float(curve[far].min(initial=np.inf) - curve[best])
     place, agree = _fine_offset(pairs, start_s + offsets[best] * period_s, period_s)
-    measured = float(offsets[best] + place)
-    there = _curve([_costs(pairs, start_s + measured * period_s, period_s)])[0]
+    measured = float(start_s / period_s + offsets[best] + place)
+    there = _curve([_costs(pairs, measured * period_s, period_s)])[0]
     fits = min(there, curve[best]) < MAX_RESIDUAL
     confidence = agree * min(lead / MIN_LEAD, 1.0) * float(fits)
     if confidence < BELIEVE_FROM:
         return SyncFinding(confidence=confidence, measured_frames=measured)
-    return SyncFinding(start_s + measured * period_s, measured, confidence, measured)
+    return SyncFinding(measured * period_s, measured, confidence, measured)
 
 
 def sound_offset_s(left: Values, right: Values, rate: int) -> float:
@@ -166,8 +154,7 @@ class _Window:
 
     def only(self, chosen: NDArray[np.intp]) -> _Window:
         """Return the window with some of its tracks."""
-        points, descriptors = self.points[:, chosen], self.descriptors[chosen]
-        return _Window(self.number, self.at_s, self.times_s, points, descriptors, self.shape)
+        return replace(self, points=self.points[:, chosen], descriptors=self.descriptors[chosen])
 
 
 def _windows(frames: Sequence[TimedFrame], width: int) -> list[_Window]:

@@ -55,6 +55,8 @@ def test_a_late_first_frame_is_no_offset() -> None:
     left, right = two_recordings(8, 0, moving_camera=True)
     found = find_offset(timed(left[10:], first=10), timed(right))
     assert found.offset_s == pytest.approx(0, abs=0.3 / 24)
+    assert found.offset_frames == pytest.approx(0, abs=0.3)  # as --sync counts them
+    assert "already synchronized" in str(found)
 
 
 def test_cameras_of_different_size_and_brightness_are_compared() -> None:
