@@ -1,7 +1,7 @@
 """Print how different two images are.
 
-Answer its two prompts with files or web addresses. The headline is the distance of the colour
-histograms, which does not see where a colour is; the two lines below it do.
+Answer its two prompts with files or web addresses. The first line is the distance of the colour
+histograms, which ignores where a colour is, and brightness; the two lines below it do not.
 """
 
 from crestereo.app.commands import compare_images
