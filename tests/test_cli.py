@@ -44,7 +44,7 @@ def flags(*argv: str) -> ImageSettings:
 def test_without_flags_the_block_of_the_script_counts() -> None:
     block = {"iters": 7, "threads": 2, "left_sample": "a.png", "Path": Path}
     settings, given = read_settings(ImageSettings, block, "Do it.", ("left", "right"), [])
-    assert settings == ImageSettings(iters=7)
+    assert settings == ImageSettings(iters=7, threads=2)
     assert given == [None, None]
 
 
