@@ -67,9 +67,10 @@ NOT_METRIC = (
 MOVED = "cameras or scene moved: alignment or disparity range re-estimated"
 
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 
-def advise(what: str, step: Callable[[], Result], otherwise: Result) -> Result:
+def advise(what: str, step: Callable[[], Result], otherwise: Other) -> Result | Other:
     """Return the result of an advisory step, whose failure is only reported."""
     try:
         return step()
@@ -261,13 +262,11 @@ class Aligner:
             return replace(calibration, rectification=None), notes
         trusted = self._settings.trust_calibration
         order_known = not self._still or self._settings.swap is not None
-        found: tuple[Calibration | None, list[str]] = calibration, []
-        found = advise(
+        fitted, remarks = advise(
             "calibration",
             lambda: fit_calibration(calibration, pairs, trusted=trusted, order_known=order_known),
-            found,
+            (calibration, []),
         )
-        fitted, remarks = found
         if self._settings.lens_is_set:
             return fitted, [*notes, *remarks]
         if fitted is None and calibration.relative:  # not asked for: two phones are never rectified
@@ -345,8 +344,7 @@ class Aligner:
             self._wait = 1  # it may come from later pairs
         elif self._note:  # what was not found is reported once
             return
-        nothing: list[str] = []
-        remarks = advise("left/right order", lambda: self._check_order(checked, check), nothing)
+        remarks = advise("left/right order", lambda: self._check_order(checked, check), [])
         if self._swapped:
             check = self._checked(*self._cropped(checked.exchanged()))
         self._take(check, remarks)

@@ -48,6 +48,18 @@ MAX_PNG_DEPTH_M = 65.535
 STATE = "resume.bin"
 """Ending of the file from which a run resumes."""
 
+DAMAGED = (
+    CREStereoError,
+    pickle.UnpicklingError,
+    EOFError,
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ImportError,
+)
+"""What reading a state raises where it is absent, damaged, or of another version."""
+
 _MAX_16_BIT = 65535
 _MAX_CLOUD_POINTS = 2_000_000  # 30 MB; more only slows a viewer down
 _STILL = ("view.png", "left.png", "right.png", "disparity.pfm", "depth_mm.png", "points.ply")
@@ -394,7 +406,7 @@ class Checkpoints:
         """Return the last checkpoint whose frames are there, or refuse other settings."""
         try:
             identity, found = restore(read_bytes(self._path))
-        except (CREStereoError, pickle.UnpicklingError, EOFError, ValueError, TypeError) as exc:
+        except DAMAGED as exc:
             raise UsageError(
                 f"cannot read {self._path}: run again without --resume, with --overwrite"
             ) from exc

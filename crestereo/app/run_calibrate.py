@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from crestereo.alignment import Matches, detect_swap, find_matches
 from crestereo.app.align import advise
 from crestereo.app.calibration_pairs import board_pairs, spread_pairs
-from crestereo.app.output import save_image
+from crestereo.app.output import DAMAGED, restore, save_image
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import View as Picture
 from crestereo.app.script import say, summary
@@ -39,7 +40,7 @@ from crestereo.calibration import (
 )
 from crestereo.camera import RawCamera, Rectification
 from crestereo.errors import SourceError, UsageError
-from crestereo.formats import decode_image, to_bgr8, write_bytes
+from crestereo.formats import decode_image, read_bytes, to_bgr8, write_bytes
 from crestereo.preprocess import resize_image
 from crestereo.self_calibration import SelfCalibration, self_calibrate
 from crestereo.types import BGRImage, StereoPair
@@ -66,42 +67,24 @@ class Findings:
     done: int = 0  # pairs that were searched
     shape: tuple[int, int] = (0, 0)
     views: list[View] = field(default_factory=list)
-    example: tuple[float, Values] = (0.0, np.zeros(0, np.uint8))  # area, JPEG of a pair
+    example: tuple[float, bytes] = (0.0, b"")  # area of the board, JPEG of the pair
     moving: int = 0  # pairs left out because the board moved
     saved_s: float = 0.0
 
     def save(self) -> None:
         """Write what was found, for a run that continues."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        views = self.views
-        arrays: dict[str, Any] = {
-            name: np.concatenate([getattr(view, name) for view in views]) if views else []
-            for name in ("ids", "left", "right")
-        }
-        arrays |= {"counts": [len(view.ids) for view in views], "key": self.key, "done": self.done}
-        arrays |= {name: [getattr(v, name) for v in views] for name in ("name", "sharpness")}
-        arrays |= {"shape": self.shape, "area": self.example[0], "example": self.example[1]}
-        partial = self.path.with_suffix(".part.npz")
-        np.savez_compressed(partial, **arrays)
-        partial.replace(self.path)
+        state = self.done, self.shape, self.views, self.example
+        write_bytes(self.path, pickle.dumps((self.key, state)))
         self.saved_s = time.monotonic()
 
     def load(self) -> None:
         """Take over what an earlier run has found."""
         try:
-            with np.load(self.path) as file:
-                if str(file["key"]) != self.key:
-                    return
-                ends = np.cumsum(file["counts"])[:-1].astype(int)
-                split = [np.split(file[name], ends) for name in ("ids", "left", "right")]
-                rest = file["name"].tolist(), file["sharpness"].tolist()
-                columns = zip(*split, *rest, strict=True) if rest[0] else ()
-                self.views = [View(*column) for column in columns]
-                self.done = int(file["done"])
-                self.shape = tuple(map(int, file["shape"]))  # type: ignore[assignment]
-                self.example = float(file["area"]), file["example"]
-        except (OSError, ValueError, KeyError, EOFError):
+            key, state = restore(read_bytes(self.path))
+        except DAMAGED:
             return  # none, or damaged: searched again
+        if key == self.key:
+            self.done, self.shape, self.views, self.example = state
         if self.done:
             say(f"{self.done} pairs were searched before, {len(self.views)} show the board")
 
@@ -125,7 +108,7 @@ class Findings:
         area = float(np.ptp(view.left, axis=0).prod())
         if area > self.example[0]:
             both = cv2.imencode(".jpg", np.hstack([pair.left, pair.right]))[1]
-            self.example = area, np.asarray(both)
+            self.example = area, both.tobytes()
 
 
 def _moves(view: View, image: BGRImage, before: BGRImage) -> bool:
@@ -160,7 +143,7 @@ def run_calibrate(sources: Sequence[str], settings: CalibrateSettings) -> None:
 def _calibrate_with_board(
     sources: Sequence[str], settings: CalibrateSettings, path: Path, board: Board
 ) -> None:
-    findings = Findings(_key(sources, settings), _named(path, "_corners.npz"))
+    findings = Findings(_key(sources, settings), _named(path, "_corners.bin"))
     findings.load()
     try:
         _search(sources, settings, board, findings)
@@ -175,7 +158,7 @@ def _calibrate_with_board(
     found = calibrate_stereo(views, board.points, findings.shape, say)
     _report(found)
     if findings.example[0] > 0:
-        both = to_bgr8(decode_image(findings.example[1].tobytes(), findings.path))[0]
+        both = to_bgr8(decode_image(findings.example[1], findings.path))[0]
         width = findings.shape[1]
         _save_rectified(found.rig, both[:, :width], both[:, width:], path)
     if found.problems:
