@@ -25,7 +25,7 @@ from crestereo.app.script import say, warn
 from crestereo.app.sources import Kind
 from crestereo.app.video_writer import VideoWriter
 from crestereo.camera import CameraConfig
-from crestereo.errors import CREStereoError, UsageError
+from crestereo.errors import CREStereoError, SourceError, UsageError
 from crestereo.formats import (
     read_bytes,
     write_bytes,
@@ -47,18 +47,6 @@ MAX_PNG_DEPTH_M = 65.535
 
 STATE = "resume.bin"
 """Ending of the file from which a run resumes."""
-
-DAMAGED = (
-    CREStereoError,
-    pickle.UnpicklingError,
-    EOFError,
-    LookupError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    ImportError,
-)
-"""What reading a state raises where it is absent, damaged, or of another version."""
 
 _MAX_16_BIT = 65535
 _MAX_CLOUD_POINTS = 2_000_000  # 30 MB; more only slows a viewer down
@@ -405,8 +393,8 @@ class Checkpoints:
     def load(self, count_frames: Callable[[], int]) -> Checkpoint | None:
         """Return the last checkpoint whose frames are there, or refuse other settings."""
         try:
-            identity, found = restore(read_bytes(self._path))
-        except DAMAGED as exc:
+            identity, found = read_state(self._path)
+        except SourceError as exc:
             raise UsageError(
                 f"cannot read {self._path}: run again without --resume, with --overwrite"
             ) from exc
@@ -459,6 +447,15 @@ class _Unpickler(pickle.Unpickler):
             if isinstance(found, type) or (root == "numpy" and name in _ARRAY_FUNCTIONS):
                 return found
         raise pickle.UnpicklingError(f"{module}.{name} is not part of a checkpoint")
+
+
+def read_state(path: Path) -> tuple[Any, Any]:
+    """Return what a state depends on, and the state, or raise SourceError."""
+    try:
+        key, state = restore(read_bytes(path))
+    except Exception as exc:  # pickle raises nearly anything on damage or another version
+        raise SourceError(f"{path} is no state of this version that can be read") from exc
+    return key, state
 
 
 def restore(data: bytes) -> Any:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from crestereo.alignment import Matches, detect_swap, find_matches
 from crestereo.app.align import advise
 from crestereo.app.calibration_pairs import board_pairs, spread_pairs
-from crestereo.app.output import DAMAGED, restore, save_image
+from crestereo.app.output import read_state, save_image
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import View as Picture
 from crestereo.app.script import say, summary
@@ -40,7 +40,7 @@ from crestereo.calibration import (
 )
 from crestereo.camera import RawCamera, Rectification
 from crestereo.errors import SourceError, UsageError
-from crestereo.formats import decode_image, read_bytes, to_bgr8, write_bytes
+from crestereo.formats import decode_image, to_bgr8, write_bytes
 from crestereo.preprocess import resize_image
 from crestereo.self_calibration import SelfCalibration, self_calibrate
 from crestereo.types import BGRImage, StereoPair
@@ -80,8 +80,8 @@ class Findings:
     def load(self) -> None:
         """Take over what an earlier run has found."""
         try:
-            key, state = restore(read_bytes(self.path))
-        except DAMAGED:
+            key, state = read_state(self.path)
+        except SourceError:
             return  # none, or damaged: searched again
         if key == self.key:
             self.done, self.shape, self.views, self.example = state
