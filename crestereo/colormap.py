@@ -74,17 +74,12 @@ def colorize_depth(depth: DepthMap, *, max_distance_m: float, colormap: str = "m
     return colorize(seen, low=0.0, high=max_distance_m, colormap=colormap, invert=True)
 
 
-def robust_range(
-    values: NDArray[np.float32],
-    percentiles: tuple[float, float] = (2.0, 98.0),
-    *,
-    least: float = 1.0,
-) -> tuple[float, float]:
-    """Measure the range of a map without its outliers, widened to `least`."""
+def robust_range(values: NDArray[np.float32], *, least: float = 1.0) -> tuple[float, float]:
+    """Measure the 2nd to 98th percentile of a map, widened to `least`."""
     known = _known_sample(values)
     if known.size == 0:
         return 0.0, 1.0
-    low, high = (float(value) for value in np.percentile(known, percentiles))
+    low, high = (float(value) for value in np.percentile(known, [2, 98]))
     missing = max(0.0, least - (high - low))
     return low - missing / 2, high + missing / 2
 

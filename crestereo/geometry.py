@@ -44,7 +44,6 @@ def point_cloud(
     image: BGRImage,
     camera: CameraConfig,
     *,
-    max_depth_m: float | None = None,
     pixels: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return points (N, 3) [m] of known depth and RGB colours.
@@ -59,8 +58,6 @@ def point_cloud(
     scaled = camera.scaled_to(width)
     centre_x, centre_y = scaled.principal_px or ((width - 1) / 2, (height - 1) / 2)
     known = np.isfinite(depth)
-    if max_depth_m is not None:
-        known &= depth <= max_depth_m
     rows, columns = np.nonzero(known) if pixels is None else pixels[known].T[::-1]
     z = depth[known]
     points = np.empty((z.size, 3), np.float32)

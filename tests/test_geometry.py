@@ -70,9 +70,9 @@ def test_a_focal_length_belongs_to_its_width():
 
 def test_points_lie_where_the_pinhole_camera_puts_them():
     camera = CameraConfig(0.2, 2.0, 3, principal_px=(1.0, 0.0))
-    depth = np.array([[4, np.nan, 6], [8, 100, 2]], np.float32)
+    depth = np.array([[4, np.nan, 6], [8, np.nan, 2]], np.float32)
     image = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
-    points, colors = point_cloud(depth, image, camera, max_depth_m=50)
+    points, colors = point_cloud(depth, image, camera)
     assert points.dtype == np.float32
     assert np.allclose(points, [[-2, 0, 4], [3, 0, 6], [-4, 4, 8], [1, 1, 2]])
     assert colors.tolist() == [[2, 1, 0], [8, 7, 6], [11, 10, 9], [17, 16, 15]]  # red, green, blue
