@@ -110,7 +110,8 @@ class Painter:
         filled = disparity if known.all() else fill_from_background(disparity)
         colored, legend = self._colored(disparity, filled)
         if self._guesses_hatched and not known.all():
-            colored = _with_unknown(colored, known)
+            colored = hatched(colored, ~known)
+            colored[~known.any(axis=1)] = UNKNOWN_GREY
         return Painted(colored, depth, legend)
 
     def _colored(self, disparity: DisparityMap, filled: DisparityMap) -> tuple[BGRImage, Legend]:
@@ -139,12 +140,6 @@ def assumed_camera(width_px: int) -> CameraConfig:
 def _depth_m(disparity_px: float, camera: CameraConfig) -> float:
     shifted_px = disparity_px + camera.doffs_px
     return camera.focal_px * camera.baseline_m / shifted_px if shifted_px > 0 else math.inf
-
-
-def _with_unknown(colored: BGRImage, known: NDArray[np.bool_]) -> BGRImage:
-    result = hatched(colored, ~known)
-    result[~known.any(axis=1)] = UNKNOWN_GREY
-    return result
 
 
 def hatched(image: BGRImage, where: NDArray[np.bool_]) -> BGRImage:

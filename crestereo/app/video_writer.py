@@ -49,29 +49,9 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class VideoWriter:
     """Writer of one video, used as a context manager.
 
-    Parameters
-    ----------
-    path : Path
-        An ``.mp4`` file, or ``.mkv`` for maps (H, W) uint16; it appears with the first frame.
-    fps : float
-        Usual frame rate; every frame is shown at its own time all the same.
-    codec : str
-        Encoder of FFmpeg.
-    crf : int
-        Quality, for encoders that support it, 0 best to 51.
-    sound : str, optional
-        File or address whose sound and metadata are taken along.
-    metadata : mapping, optional
-        Tags of the file.
-
-    Attributes
-    ----------
-    frames : int
-        Frames written so far.
-    cut_s, last_s : float
-        Taken off all times (the first one, and gaps that are too long); time of the last frame.
-    sound_cut : bool
-        Whether the sound went on after the last frame, where it was cut by `close`.
+    `path` ends in ``.mp4``, or ``.mkv`` for maps (H, W) uint16; it appears with the first frame.
+    `fps` is the usual rate, but every frame is shown at its own time. `crf`: 0 best to 51. The
+    sound and metadata of `sound`, a file or address, are taken along.
     """
 
     def __init__(
@@ -84,9 +64,10 @@ class VideoWriter:
         sound: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        self.frames = 0
-        self.cut_s = self.last_s = 0.0
-        self.sound_cut = False
+        self.frames = 0  # written so far
+        self.cut_s = 0.0  # off all times: the first one, and gaps that are too long
+        self.last_s = 0.0  # time of the last frame
+        self.sound_cut = False  # it went on after the last frame, where `close` cut it
         self._path, self._fps, self._codec, self._crf = path, fps, codec, crf
         self._sound_of, self._metadata = sound, metadata or {}
         self._begin_s: float | None = None
