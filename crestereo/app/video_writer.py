@@ -14,7 +14,6 @@ from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeAlias, cast
 
 import cv2  # before av: with the libxcb of av loaded first, the first window hangs
@@ -82,12 +81,7 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def add(self, frame: NDArray[Any], time_s: float) -> None:
