@@ -174,20 +174,9 @@ def two_sided_disparity(
 ) -> tuple[Field, Field]:
     """Return the disparity [px] on the left and right grid."""
     border = max(abs(low), abs(high)) + 16  # the matcher leaves a border of its range unmatched
-    greys = [
-        np.asarray(cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY), np.uint8)
-        for image in (left, right)
-    ]
-    greys[1] = _exposed_like(greys[1], greys[0])  # the matcher compares grey levels
-    wide = [
-        np.asarray(
-            cv2.copyMakeBorder(
-                grey, top=0, bottom=0, left=border, right=border, borderType=cv2.BORDER_REPLICATE,
-            ),
-            np.uint8,
-        )
-        for grey in greys
-    ]  # fmt: skip
+    grey = _grey(left)
+    greys = grey, _exposed_like(_grey(right), grey)  # the matcher compares grey levels
+    wide = [np.pad(each, ((0, 0), (border, border)), mode="edge") for each in greys]
     mirrored = [np.ascontiguousarray(image[:, ::-1]) for image in reversed(wide)]
 
     def matched(pair: list[NDArray[np.uint8]]) -> Field:
@@ -232,8 +221,7 @@ def dense_range(
     width = small_left.shape[1]
     lowest, highest = (math.floor(share * width) for share in SEARCHED_SHARES)
     found, back = two_sided_disparity(small_left, small_right, lowest, highest)
-    grey = np.asarray(cv2.cvtColor(small_left, code=cv2.COLOR_BGR2GRAY), np.float32)
-    slope = np.abs(cv2.Sobel(grey, ddepth=cv2.CV_32F, dx=1, dy=0))
+    slope = np.abs(cv2.Sobel(_grey(small_left), ddepth=cv2.CV_32F, dx=1, dy=0))
     textured = np.asarray(cv2.GaussianBlur(slope, (0, 0), sigmaX=2.0)) > MIN_SLOPE_GREY
     known = data_left & textured & agrees(found, back, data_right, -1)
     known &= (found > lowest + 2) & (found < highest - 2)  # what ends there has no match at all
