@@ -51,14 +51,16 @@ class AlignmentPlan:
     @property
     def left_homography(self) -> Homography:
         """Return the map from the left image to the canvas."""
-        move = _translation(-self.origin[0], -self.origin[1])
-        return move @ self.check.model.left_homography(self.check.shape)
+        return self._placed(self.check.model.left_homography(self.check.shape), 0)
 
     @property
     def right_homography(self) -> Homography:
         """Return the map from the right image to the canvas."""
-        move = _translation(self.shift_px - self.origin[0], -self.origin[1])
-        return move @ self.check.model.right_homography(self.check.shape)
+        return self._placed(self.check.model.right_homography(self.check.shape), self.shift_px)
+
+    def _placed(self, homography: Homography, shift_px: int) -> Homography:
+        x, y = self.origin
+        return np.array([[1.0, 0, shift_px - x], [0, 1, -y], [0, 0, 1]]) @ homography
 
     def apply(self, left: BGRImage, right: BGRImage) -> tuple[BGRImage, BGRImage]:
         """Return the aligned images; the given ones where `does_nothing`."""
@@ -143,10 +145,6 @@ def plan_alignment(check: PairCheck, *, still: bool = True) -> AlignmentPlan:
         right, bottom = (int(v) + 1 for v in np.ceil(moved.max(axis=0)))
     left += min(shift, 0)
     return AlignmentPlan(check, shift, (left, top), (bottom - top, right - left))
-
-
-def _translation(x: float, y: float) -> Homography:
-    return np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]])
 
 
 def _moved(image: BGRImage, right_px: int, width: int) -> BGRImage:
