@@ -106,16 +106,18 @@ def _votes(image: BGRImage, disparity: Field, known: Mask) -> tuple[Field, NDArr
     slope[:, 1:-1] = np.linalg.norm(lab[:, 2:] - lab[:, :-2], axis=-1)
     edge = cv2.dilate(slope, np.ones((1, 5), np.uint8)) + EDGE_NOISE
     outline = np.log(edge[row, after] / edge[row, before])
+
+    def colours(columns: NDArray[np.float64]) -> Field:
+        nearest = np.clip(np.rint(columns), 0, disparity.shape[1] - 1).astype(np.intp)
+        return lab[row[:, None], nearest]
+
     length = (after - before - 1)[:, None]
-    inside = before[:, None] + 1 + length * np.array([0.3, 0.5, 0.7])  # (N, 3)
+    strip = colours(before[:, None] + 1 + length * np.array([0.3, 0.5, 0.7]))  # (N, 3, 3)
     reach = 2 + length * np.linspace(0, 1, 6)  # (N, 6)
 
     def strangeness(columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return how far colours in the strip are from the nearest outside."""
-        last = disparity.shape[1] - 1
-        outside = lab[row[:, None], np.clip(np.rint(columns), 0, last).astype(np.intp)]
-        strip = lab[row[:, None], np.clip(np.rint(inside), 0, last).astype(np.intp)]
-        apart = np.linalg.norm(strip[:, :, None] - outside[:, None], axis=-1)  # (N, 3, 6)
+        apart = np.linalg.norm(strip[:, :, None] - colours(columns)[:, None], axis=-1)  # (N, 3, 6)
         return np.asarray(apart.min(axis=2).mean(axis=1) + COLOUR_NOISE)
 
     likeness = np.log(strangeness(after[:, None] + reach) / strangeness(before[:, None] - reach))
@@ -128,11 +130,10 @@ def _strips(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
     """Return row, last column before and first column after each strip."""
     rows, columns = np.nonzero(known)
-    values = disparity[rows, columns]
-    jump = values[1:] - values[:-1]
-    length = columns[1:] - columns[:-1] - 1
+    jump = np.diff(disparity[rows, columns])
+    length = np.diff(columns) - 1
     chosen = (
-        (rows[1:] == rows[:-1])
+        (np.diff(rows) == 0)
         & (jump >= MIN_JUMP_PX)
         & (length >= 0.5 * jump)
         & (length <= 1.6 * jump + 2)
