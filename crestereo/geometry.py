@@ -77,24 +77,18 @@ def baseline_of_length(
 ) -> float:
     """Return the baseline [m] that a known length implies.
 
-    With it the points `ends` (row, column) of the map are `length_m` apart.
-
-    Each is the median of its neighbourhood. `pixels` as in `point_cloud`.
-
-    Raises
-    ------
-    UsageError
-        A point is outside of the map, or its disparity is unknown.
+    With it the points `ends` (row, column) of the map, each the median of its neighbourhood, are
+    `length_m` apart. `pixels` as in `point_cloud`.
     """
     depth = disparity_to_depth(disparity, replace(camera, baseline_m=1.0))
     height, width = depth.shape
+    image = np.zeros((height, width, 3), np.uint8)
     places = []
     for row, column in ends:
         part = np.zeros(depth.shape, np.bool_)
         if 0 <= row < height and 0 <= column < width:
             part[max(row - 2, 0) : row + 3, max(column - 2, 0) : column + 3] = True
         values = np.where(part, depth, np.float32(np.nan))
-        image = np.zeros((height, width, 3), np.uint8)
         points, _ = point_cloud(values, image, camera, pixels=pixels)
         if not len(points):
             raise UsageError(
