@@ -98,7 +98,9 @@ def _tree(path: str | Path) -> Tree:
         raise ValueError("larger than any calibration")
     if data.startswith((b"\x93NUMPY", b"PK")):
         loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        return _matrix_tree(loaded) if isinstance(loaded, np.ndarray) else dict(loaded)
+        if isinstance(loaded, np.ndarray):
+            return _matrix_tree(loaded)
+        return {name: value.tolist() for name, value in loaded.items()}
     utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = data.decode("utf-16" if utf16 else "utf-8-sig", errors="replace").lstrip()
     return _text_tree(text)

@@ -425,6 +425,14 @@ def test_files_without_a_size_ask_for_it(name, tmp_path):
         read_calibration(RECTIFIED[name](tmp_path))
 
 
+def test_numbers_of_a_numpy_archive_are_read(tmp_path):
+    k = P1[:, :3]
+    np.savez(tmp_path / "rig.npz", K1=k, K2=k, width=WIDTH, height=HEIGHT, baseline=0.1)
+    found = read_calibration(tmp_path / "rig.npz")
+    assert not found.relative
+    assert (found.camera.baseline_m, found.camera.image_width_px) == (0.1, WIDTH)
+
+
 def test_a_principal_point_in_the_middle_of_other_images_gives_their_size(tmp_path):
     path = text(tmp_path / "K.txt", "577.3 0 319.5\n0 577.3 179.5\n0 0 1\n0.08\n")
     found = read_calibration(path, image_shape=(720, 1280))
