@@ -49,12 +49,10 @@ class TimedFrame(Protocol):
     """Image and its time [s] from the beginning of the recording."""
 
     @property
-    def image(self) -> BGRImage:
-        """Return the image."""
+    def image(self) -> BGRImage: ...
 
     @property
-    def time_s(self) -> float:
-        """Return the time."""
+    def time_s(self) -> float: ...
 
 
 @dataclass(frozen=True)
