@@ -158,10 +158,7 @@ def check_pair(
         return _described(found, copies, Verdict.UNRELATED)
     found, model = best.found, best.model
     verdict = Verdict.ALIGNED
-    if model.orientation is Orientation.UPRIGHT and (
-        _is_rectified(found, AlignmentModel(), copies.shape)
-        or _is_rectified_noisily(found, model, copies.shape)
-    ):
+    if model.orientation is Orientation.UPRIGHT and _is_rectified(found, model, copies.shape):
         verdict = Verdict.SAME if _is_same_place(found, copies) else Verdict.RECTIFIED
     return _described(found, copies, verdict, model, rows_only=rows_only)
 
@@ -187,12 +184,13 @@ def disparity_range(
     """Return the disparity range of matches and of a coarse search [px]."""
     columns, rows = _offsets(found, model, copies.shape).T
     columns = columns[_on_row(rows, copies.shape)]
-    matched = None if len(columns) < MIN_MATCHES else np.percentile(columns, [2, 98])
+    low, high = math.inf, -math.inf
+    if len(columns) >= MIN_MATCHES:
+        low, high = map(float, np.percentile(columns, [2, 98]))
     dense = dense_range(copies.left, copies.right, model)
     if dense is None:
-        return None if matched is None else (float(matched[0]), float(matched[1]))
+        return (low, high) if low <= high else None
     far, near = (value * copies.scale for value in dense)
-    low, high = (far, near) if matched is None else (float(v) for v in matched)
     # a few wrong matches may lie anywhere
     stray_px = STRAY_SHARE * model.orientation.canvas(copies.shape)[1]
     return min(far, max(low, far - stray_px)), max(near, min(high, near + stray_px))
@@ -222,7 +220,9 @@ def _fits(
     """Yield a model for each orientation in which the matches are believable."""
     for orientation in [] if too_few(found) else orientations:
         model = AlignmentModel(orientation=orientation)
-        if orientation is Orientation.UPRIGHT or not _is_rectified(found, model, shape):
+        if orientation is Orientation.UPRIGHT or not _is_in_rows(
+            _offsets(found, model, shape)[:, 1], shape
+        ):
             model = choose_model(found.left, found.right, shape, orientation)
         if _is_believable(found, model, shape):
             columns, rows = _offsets(found, model, shape).T
@@ -278,7 +278,7 @@ def _residual_model(found: Matches, shape: tuple[int, int]) -> AlignmentModel:
 
 
 def _scale_of(model: AlignmentModel) -> float:
-    """Return the scale of the right image over the left one."""
+    """Return how much a model enlarges right images against left ones."""
     _, roll, zoom, *_, left_roll, _ = model.theta
     return math.hypot(zoom, roll) / math.hypot(1, left_roll)
 
@@ -294,19 +294,16 @@ def _on_row(rows: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.boo
 
 
 def _is_rectified(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
-    rows = np.abs(_offsets(found, model, shape)[:, 1]) / unit_px(shape)
-    middle, most = np.percentile(rows, [50, 90])
+    """Return whether rows agree, or scatter by compression but need no correction."""
+    given = (found.left - found.right)[:, 1]
+    correction = np.abs(_offsets(found, model, shape)[:, 1] - given)
+    small = np.percentile(correction, 90) <= RECTIFIED_MEDIAN_PX * unit_px(shape)
+    return _is_in_rows(given, shape, COMPRESSED if small else 1.0)
+
+
+def _is_in_rows(rows: NDArray[np.float64], shape: tuple[int, int], tolerance: float = 1.0) -> bool:
+    middle, most = np.percentile(np.abs(rows), [50, 90]) / (tolerance * unit_px(shape))
     return bool(middle <= RECTIFIED_MEDIAN_PX and most <= RECTIFIED_MOST_PX)
-
-
-def _is_rectified_noisily(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
-    """Return whether rows scatter by compression but need no correction."""
-    given = (found.left - found.right)[:, 1] / unit_px(shape)
-    corrected = _offsets(found, model, shape)[:, 1] / unit_px(shape)
-    middle, most = np.percentile(np.abs(given), [50, 90]) / COMPRESSED
-    correction = np.percentile(np.abs(corrected - given), 90)
-    small = correction <= RECTIFIED_MEDIAN_PX and middle <= RECTIFIED_MEDIAN_PX
-    return bool(small and most <= RECTIFIED_MOST_PX)
 
 
 def _is_believable(found: Matches, model: AlignmentModel, shape: tuple[int, int]) -> bool:
