@@ -155,14 +155,10 @@ def _fetch_group(missing: dict[str, ModelSpec], folder: Path, mirrors: Mirrors) 
         warn(f"downloading {url}")
         *_, place, name = PurePosixPath(parts.path).parts
         try:
-            if name.endswith(_ARCHIVE):
-                archive = folder / f"{place}_{name}.part"
-                _transfer(url, archive)
-                _unpack(archive, missing)
-            else:
-                part = folder / f"{name}.part"
-                _transfer(url, part)
-                _accept(part, missing)
+            archive = name.endswith(_ARCHIVE)
+            part = folder / (f"{place}_{name}.part" if archive else f"{name}.part")
+            _transfer(url, part)
+            (_unpack if archive else _accept)(part, missing)
         except _MirrorError as exc:
             reasons.append(f"{url}: {exc}")
         except OSError as exc:  # a full disk: other mirrors do not help
