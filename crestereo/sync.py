@@ -104,7 +104,7 @@ def find_offset(
         return SyncFinding()
     start_s = right_frames[0].time_s - left_frames[0].time_s
     most = int(MAX_OFFSET_S / period_s)
-    offsets = np.arange(-most, most + 1)
+    offsets = np.arange(-most, most + 1) - round(start_s / period_s)  # around simultaneous frames
     curve = _curve([_costs(pairs, start_s + k * period_s, period_s) for k in offsets])
     best = int(curve.argmin())
     if not np.isfinite(curve[best]):

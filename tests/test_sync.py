@@ -51,10 +51,12 @@ def test_missing_frames_are_no_offset() -> None:
     assert found.found
 
 
-def test_a_late_first_frame_is_no_offset() -> None:
+@pytest.mark.parametrize(("fps", "late"), [(24, 10), (8, 30)])
+def test_a_late_first_frame_is_no_offset(fps: float, late: int) -> None:
+    """30 frames are 3.75 s, more than the largest offset that is searched."""
     left, right = two_recordings(8, 0, moving_camera=True)
-    found = find_offset(timed(left[10:], first=10), timed(right))
-    assert found.offset_s == pytest.approx(0, abs=0.3 / 24)
+    found = find_offset(timed(left[late:], fps, first=late), timed(right, fps))
+    assert found.offset_s == pytest.approx(0, abs=0.3 / fps)
     assert found.offset_frames == pytest.approx(0, abs=0.3)  # as --sync counts them
     assert "already synchronized" in str(found)
 
