@@ -108,6 +108,20 @@ def test_moved_cameras_get_another_alignment_that_is_reported_once() -> None:
     assert ready.aligned.plan.check.vertical_offset_px == pytest.approx(14, abs=0.3)
 
 
+def test_cameras_that_keep_moving_are_followed_closely() -> None:
+    # given a video of two hand-held phones, of which one sinks by a row every third frame
+    aligner = Aligner(settings(), [pair()])
+    behind = []
+    for number in range(80):
+        ready = aligner(pair(number // 3))
+        aligner.observe(ready, result(ready, 20))
+        plan = ready.aligned.plan
+        assert plan is not None
+        behind.append(number // 3 - plan.check.vertical_offset_px)
+    # then, once that is noticed, the alignment is never more than two rows behind
+    assert max(behind[40:]) <= 2.1
+
+
 def test_a_short_disturbance_changes_nothing() -> None:
     # given a video of pairs that are corrected
     aligner = Aligner(settings(), [pair(14)])

@@ -46,11 +46,11 @@ from crestereo.types import BGRImage, DisparityMap, DisparityResult, StereoPair
 CHECKED_PAIRS = 3  # the one with the most matches decides
 RETRY_AFTER = 25  # frames, where the pairs so far did not show an alignment
 CHECK_EVERY = 50  # frames of a video, two seconds of most
-SUSPECTED_AFTER = 5  # frames at least between checks that a result gave reason for
+SUSPECTED_AFTER = 4  # frames at least between checks that something gave reason for
 CHECK_SIDE_PX = 320  # long side of the copies for these checks
-MISFIT_PX = 1.5  # median vertical disparity, at a width of 640 px, that the alignment may leave
-BETTER = 0.5  # share of it that a new alignment may leave
-MISFITS = 2  # checks in a row with a misfit before the alignment is replaced
+MISFIT_PX = 1.0  # median vertical disparity, at a width of 640 px, beyond what it left at first
+RESTLESS = 0.7  # share of it from which the cameras seem to move: they are checked again soon
+BETTER = 0.5  # share of the vertical disparity that a new alignment may leave
 OUTSIDE_SHARE = 0.005  # of the pixels: this many at zero or at the network's reach are suspect
 NEAR_ZERO_SHARE = 0.005  # of the width
 NEAR_REACH = 0.95  # of the reach
@@ -178,7 +178,7 @@ class Aligner:
         self._wait = 0  # frames until the next check
         self._rest = 0  # frames until a suspicion counts
         self._rested = SUSPECTED_AFTER
-        self._misfits = 0
+        self._restless = False
         self._suspected = False
         self._confidence: float | None = None  # mean, after the last check
         self._number = 0
@@ -330,10 +330,10 @@ class Aligner:
             advise("alignment", lambda: self._begin(pair), None)
             return
         advise("alignment", lambda: self._check_again(pair, plan), None)
-        changes = self._misfits > 0 or self._plan is not plan
+        changes = self._restless or self._plan is not plan
         self._rest = SUSPECTED_AFTER if changes else min(2 * self._rested, CHECK_EVERY)
         self._rested = self._rest
-        self._wait = self._rest if self._misfits else min(2 * self._rest, CHECK_EVERY)
+        self._wait = self._rest if changes else min(2 * self._rest, CHECK_EVERY)
 
     def _begin(self, pair: StereoPair) -> None:
         pairs = [self._rectified(p) for p in representatives(self._beginning)] or [pair]
@@ -358,14 +358,13 @@ class Aligner:
         copies = WorkingCopies.of(*plan.apply(left, right), CHECK_SIDE_PX)
         found = match_copies(copies)
         rows_px = 0.0 if too_few(found) else median_rows_px(found, copies.shape)
-        if rows_px > MISFIT_PX:
+        limit_px = MISFIT_PX + plan.check.residual_px / unit_px(plan.check.shape)
+        self._restless = rows_px > RESTLESS * limit_px
+        if rows_px > limit_px:
             check = self._checked(left, right)
             if check.usable and check.residual_px < BETTER * rows_px * unit_px(check.shape):
-                self._misfits += 1
-                if self._misfits >= MISFITS:
-                    self._replace(plan_alignment(check, still=False))
+                self._replace(plan_alignment(check, still=False))
                 return
-        self._misfits = 0
         seen = disparity_range(found, copies, AlignmentModel())
         if seen is not None:
             low, high = (value + plan.shift_px for value in seen)
@@ -377,7 +376,7 @@ class Aligner:
 
     def _replace(self, plan: AlignmentPlan) -> None:
         debug(f"pair check: {plan.check}, shift {plan.shift_px} px")
-        self._plan, self._misfits = plan, 0
+        self._plan = plan
         if MOVED not in self._note:
             self._note = "; ".join([self._note, MOVED] if self._note else [MOVED])
 
