@@ -107,14 +107,19 @@ def test_impossible_jobs_are_refused(changes: dict[str, object], message: str) -
     [
         ({"start": 2.0}, range(10, 25)),
         ({"end": 1.0}, range(5)),
+        ({"end": 0.7}, range(3)),
         ({"start": 1.0, "end": 2.0, "every": 2}, [5, 7, 9]),
         ({"start": 1.01, "every": 10}, [5, 15]),
     ],
 )
 def test_a_section_has_its_frames(
-    tmp_path: Path, changes: dict[str, object], wanted: list[int]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object],
+    wanted: list[int],
 ) -> None:
     run(clip(tmp_path), tmp_path, **changes)
+    assert f"100 %, {len(wanted)} of {len(wanted)} frames" in capsys.readouterr().err
     found = images(tmp_path / "toy_depth.mp4")
     assert [frame_number(image[:, :96]) for image in found] == list(wanted)
     # and rare frames are shown for as long as they last
@@ -155,7 +160,7 @@ def test_sound_that_goes_on_after_the_pictures_is_reported(
     run_video(TwoVideos(left, right, "toy"), estimator, video_settings(tmp_path, end=end))
     # then a cut that the user did not ask for is reported
     remarks = json.loads((tmp_path / "toy_run.json").read_text())["remarks"]
-    assert any("toy.mkv is longer than its pictures" in text for text in remarks) == reported
+    assert any("toy.mkv is longer than the video" in text for text in remarks) == reported
 
 
 @pytest.mark.parametrize(

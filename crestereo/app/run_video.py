@@ -70,7 +70,10 @@ def run_video(stream: PairStream, estimator: CREStereo, settings: VideoSettings)
     """Estimate the pairs of a video, save and show the result."""
     section = Section.of(stream, settings)
     if settings.resume and is_complete(settings.output_dir, stream.name, _ENDINGS):
-        say(f"{stream.name} is complete in {settings.output_dir}: nothing to resume")
+        say(
+            f"{stream.name} is complete in {settings.output_dir}: nothing to resume; "
+            "--overwrite estimates it again"
+        )
         return
     run = VideoRun(section, estimator, settings)
     if run.camera is None:
@@ -382,9 +385,7 @@ class VideoRun:
         remarks, files = stream.remarks(), self._files
         whole = complete and math.isinf(self.section.end_s)
         if files is not None and files.video.sound_cut and whole:
-            remarks.append(
-                f"the sound of {stream.video.name} is longer than its pictures and ends with them"
-            )
+            remarks.append(f"the sound of {stream.video.name} is longer than the video: cut there")
         for remark in remarks:
             warn(remark)
         record: dict[str, Any] = {
@@ -407,8 +408,9 @@ class VideoRun:
             save_record(files.names.path("run.json"), record)
         elif files is not None:
             files.names.release()
-        count = "1 frame" if frames == 1 else f"{frames} frames"
-        say(f"{count}, {record['frames_per_second']:.1f} a second")
+        if frames:
+            count = "1 frame" if frames == 1 else f"{frames} frames"
+            say(f"{count}, {record['frames_per_second']:.1f} a second")
         report_files(record["files"])
         summary(record)
 

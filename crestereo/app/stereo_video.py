@@ -237,7 +237,8 @@ class Section:
         count, fps = self.stream.count, self.stream.fps
         if count is None:
             return None
-        inside = round((min(self.end_s, count / fps) - self.start_s) * fps)
+        # half a frame as in __iter__
+        inside = math.ceil((min(self.end_s, count / fps) - self.start_s) * fps - 0.5)
         return max(-(-inside // self.every) - self.skipped, 0)
 
     def __iter__(self) -> Iterator[StereoPair]:
