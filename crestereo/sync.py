@@ -83,11 +83,14 @@ class SyncFinding:
             text = "offset not found (too few moving points in both videos), using 0 frames"
         else:
             text = f"offset not certain (measured {self.measured_frames:+.1f}), using 0 frames"
+        certain = self.found
         if not math.isnan(self.sound_frames):
-            apart = abs(self.sound_frames - self.measured_frames)
-            verb = "agrees" if apart <= SOUND_AGREES_FRAMES else "differs"
-            text += f"; the sound {verb}: {self.sound_frames:+.1f} frames"
-            text += "" if self.found and verb == "agrees" else ", --sync sets the offset"
+            agrees = abs(self.sound_frames - self.measured_frames) <= SOUND_AGREES_FRAMES
+            certain &= agrees
+            text += (
+                f"; the sound {'agrees' if agrees else 'differs'}: {self.sound_frames:+.1f} frames"
+            )
+        text += "" if certain else "; --sync sets the offset"
         return f"sync: {text}"
 
 
