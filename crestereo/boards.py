@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from crestereo.errors import UsageError
 from crestereo.preprocess import resize_image
@@ -272,8 +273,6 @@ def _page_m(board: Board) -> tuple[float, float]:
 
 def board_png(board: Board) -> bytes:
     """Return a page with the board as PNG of 300 dpi."""
-    from PIL import Image  # noqa: PLC0415  slow to import
-
     per_metre = _DPI / _INCH_M
     pattern = draw_board(board, per_metre)
     width, height = (round(side * per_metre) for side in _page_m(board))

@@ -151,7 +151,7 @@ class CREStereo:
         ModelError
             The network fails on this input.
         """
-        import onnxruntime  # noqa: PLC0415  slow to import
+        import onnxruntime  # slow to import
 
         start = time.perf_counter()
         options = onnxruntime.RunOptions()  # a new one for each run: its terminate flag sticks

@@ -26,6 +26,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFile, ImageOps
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from crestereo.errors import SourceError, UsageError
 from crestereo.types import BGRImage, DepthMap, DisparityMap
@@ -210,8 +212,6 @@ def _captured_stderr() -> Iterator[list[bytes]]:
 
 def _decode_with_pillow(data: bytes) -> tuple[NDArray[Any] | None, float | None]:
     """Return what Pillow decodes, and the missing share where damaged."""
-    from PIL import Image, ImageFile, ImageOps  # noqa: PLC0415  slow, and seldom needed
-
     missing: float | None = None
     with _captured_stderr(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -244,8 +244,6 @@ def _share_missing(image: NDArray[Any]) -> float:
 def _significant_bits(data: bytes) -> int:
     """Return the bits in PNG's sBIT or TIFF's MaxSampleValue, else 0."""
     if data.startswith(_TIFF_STARTS):
-        from PIL.TiffImagePlugin import ImageFileDirectory_v2  # noqa: PLC0415  slow to import
-
         file = io.BytesIO(data)
         tags = ImageFileDirectory_v2(file.read(8))
         file.seek(tags.next)

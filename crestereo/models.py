@@ -112,7 +112,7 @@ def models_dir() -> Path:
     checkout = _PACKAGE.parent / "models"
     if (checkout / BUNDLED_NAME).is_file():
         return checkout
-    import platformdirs  # noqa: PLC0415  needed outside a checkout only
+    import platformdirs  # needed outside a checkout only
 
     return Path(platformdirs.user_cache_dir("crestereo", appauthor=False)) / "models"
 

@@ -77,7 +77,7 @@ def check_threads(threads: int | None) -> int | None:
 @cache
 def runtime_errors() -> tuple[type[Exception], ...]:
     """Return every exception that ONNX Runtime raises; they have no common base."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = [c for c in vars(state).values() if isinstance(c, type) and issubclass(c, Exception)]
     return (*own, RuntimeError, ValueError)
@@ -128,7 +128,7 @@ def check_installed(device: str) -> None:
     """Raise ProviderError unless the installed ONNX Runtime supports a device of `DEVICES`."""
     if device in ("auto", "cpu"):
         return
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime
 
     provider, package = _DEVICES[device]
     if provider not in onnxruntime.get_available_providers():
@@ -139,7 +139,7 @@ def check_installed(device: str) -> None:
 
 
 def _open_on(device: str, path: Path, threads: int | None) -> onnxruntime.InferenceSession:
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime
 
     check_installed(device)
     provider, package = _DEVICES[device]
@@ -182,7 +182,7 @@ def _allowed_cores() -> int:
 
 
 def _session_options(device: str, threads: int | None) -> onnxruntime.SessionOptions:
-    import onnxruntime  # noqa: PLC0415
+    import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # errors arrive as exceptions
@@ -240,7 +240,7 @@ class ModelInterface:
 
 def numpy_type(name: str) -> np.dtype[Any]:
     """Return the dtype of an input's type, for example float32 of "tensor(float)"."""
-    import numpy as np  # noqa: PLC0415  slow to import
+    import numpy as np  # slow to import
 
     return np.dtype(_FLOATS.get(name) or _WHOLE[name])
 

@@ -90,7 +90,7 @@ def structure_distance(first: BGRImage, second: BGRImage) -> float:
             f"an image of {first.shape[1]}x{first.shape[0]} is too small to compare structure; "
             f"it takes {_SSIM_WINDOW_PX}x{_SSIM_WINDOW_PX} or more"
         )
-    from skimage.metrics import structural_similarity  # noqa: PLC0415 (takes half a second)
+    from skimage.metrics import structural_similarity  # takes half a second
 
     grey = [cv2.cvtColor(image, code=cv2.COLOR_BGR2GRAY) for image in (first, second)]
     similarity: float = structural_similarity(  # type: ignore[no-untyped-call]

@@ -62,7 +62,7 @@ def estimate_images(
     alone = given[1] in (None, given[0])  # it may hold both views
     open_left = partial(_open_image, both_views=alone)
     left = ask(prompts.LEFT_IMAGE, open_left, given[0], default=sample(samples[0]))
-    from crestereo.app import images, run_image  # noqa: PLC0415  slow to import
+    from crestereo.app import images, run_image  # slow to import
 
     if left.right is not None:
         pair = images.pair_of(left)
@@ -83,7 +83,7 @@ def estimate_videos(
     load_model = _choose_network(settings)
     open_one = _video_opener(settings, settings.model_shape[0])
     left = ask(prompts.LEFT_VIDEO, open_one, given[0], default=sample(samples[0]))
-    from crestereo.app import run_video, stereo_video  # noqa: PLC0415  slow to import
+    from crestereo.app import run_video, stereo_video  # slow to import
 
     def open_right(text: str) -> Video:
         right = open_one(text)
@@ -103,7 +103,7 @@ def estimate_video(
     load_model = _choose_network(settings)
     open_one = _video_opener(settings, 2 * settings.model_shape[0])  # a view may be half a frame
     video = ask(prompts.STEREO_VIDEO, open_one, given[0], default=sample(video_sample))
-    from crestereo.app import run_video, stereo_video  # noqa: PLC0415  slow to import
+    from crestereo.app import run_video, stereo_video  # slow to import
 
     stream = stereo_video.split_video(video, settings)
     run_video.run_video(stream, load_model(), settings)
@@ -117,14 +117,14 @@ def compare_images(
     first = ask(prompts.FIRST_IMAGE, _open_image, given[0], default=sample(samples[0]))
     default = partner_or_sample(first.source, samples)
     second = ask(prompts.SECOND_IMAGE, _open_image, given[1], default=default)
-    from crestereo.app.run_image import compare_images as compare  # noqa: PLC0415  slow to import
+    from crestereo.app.run_image import compare_images as compare  # slow to import
 
     compare(first, second)
 
 
 def calibrate(settings: CalibrateSettings, given: Given) -> None:
     """Calibrate two cameras from images or videos of a board."""
-    from crestereo.app import run_calibrate  # noqa: PLC0415  slow to import
+    from crestereo.app import run_calibrate  # slow to import
 
     run_calibrate.run_calibrate([text for text in given if text is not None], settings)
 
@@ -150,7 +150,7 @@ def _dispatch() -> None:
         return
     sys.argv = [f"crestereo {name}", *sys.argv[2:]]  # argparse names itself after it
     if name == "download":
-        from crestereo.app.download import run_download  # noqa: PLC0415  slow to import
+        from crestereo.app.download import run_download  # slow to import
 
         run_download()
         return
@@ -170,7 +170,7 @@ def _show_help(name: str) -> None:
 
 def _open_image(text: str, *, both_views: bool = False) -> ImageFile:
     source = parse_image(text)
-    from crestereo.app.images import open_image  # noqa: PLC0415  slow to import
+    from crestereo.app.images import open_image  # slow to import
 
     return open_image(source, both_views=both_views)
 
@@ -178,7 +178,7 @@ def _open_image(text: str, *, both_views: bool = False) -> ImageFile:
 def _video_opener(settings: VideoSettings, height: int) -> Callable[[str], Video]:
     def open_one(text: str) -> Video:
         source = parse_video(text)
-        from crestereo.app.video import open_video  # noqa: PLC0415  slow to import
+        from crestereo.app.video import open_video  # slow to import
 
         return open_video(
             source,
@@ -207,7 +207,7 @@ def _choose_network(settings: ImageSettings) -> LoadModel:
 def _open_chosen(choice: ModelChoice, settings: ImageSettings) -> CREStereo:
     path = choice.path
     if path is None:
-        from crestereo.app.download import fetch_models  # noqa: PLC0415  heavy
+        from crestereo.app.download import fetch_models  # heavy
 
         path = fetch_models([choice.spec], models_dir())[0]
     estimator = _open(path, settings, settings.iters, settings.model_shape)
@@ -233,7 +233,7 @@ def _open_own(path: Path, settings: ImageSettings) -> CREStereo:
 def _open(
     path: Path, settings: ImageSettings, iters: int | None, shape: tuple[int, int] | None
 ) -> CREStereo:
-    from crestereo.estimator import CREStereo  # noqa: PLC0415  heavy
+    from crestereo.estimator import CREStereo  # heavy
 
     return CREStereo(
         path,

@@ -27,6 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from crestereo.app import sources
@@ -111,8 +112,6 @@ def fetch_models(
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    from filelock import FileLock, Timeout  # noqa: PLC0415  slow to import
-
     lock = FileLock(folder / LOCK_NAME)
     try:
         lock.acquire(timeout=0)

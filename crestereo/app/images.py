@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from PIL import ExifTags, Image
+
 from crestereo.app import sources
 from crestereo.app.align import advise
 from crestereo.app.pipeline import TimeoutExceeded, call_within
@@ -107,8 +109,6 @@ def pair_of(left: ImageFile, right: ImageFile | None = None) -> StereoPair:
 @contextlib.contextmanager
 def _header(data: bytes) -> Iterator[Any]:
     """Open the header of an image, even a damaged one."""
-    from PIL import Image  # noqa: PLC0415  slow to import
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # damage is reported by the decoder
         try:
@@ -122,8 +122,6 @@ def _focal_mm(data: bytes) -> float | None:
     """Return the 35 mm equivalent focal length of EXIF data, or None."""
     if b"Exif" not in data[: 1 << 16] and b"eXIf" not in data[: 1 << 16]:
         return None
-    from PIL import ExifTags  # noqa: PLC0415  slow to import
-
     try:
         with _header(data) as file:
             details = file.getexif().get_ifd(ExifTags.IFD.Exif)
@@ -218,7 +216,7 @@ def _fetch(url: str) -> bytes:
 
 def _load_as_browser(url: str) -> BGRImage | None:
     """Load an image as a browser does; None where it fails."""
-    from imread_from_url import imread_from_url  # noqa: PLC0415  slow to import
+    from imread_from_url import imread_from_url  # slow to import
 
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its errors
         try:

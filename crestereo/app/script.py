@@ -52,7 +52,7 @@ def report(remark: str) -> None:
 
 def notify(text: str) -> None:
     """Print a sentence on standard error above the progress bar."""
-    from tqdm import tqdm  # noqa: PLC0415  slow to import
+    from tqdm import tqdm  # slow to import
 
     with tqdm.external_write_mode(file=sys.stderr):
         warn(text)

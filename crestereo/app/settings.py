@@ -156,11 +156,11 @@ class ImageSettings(CommonSettings):
 
         `recorded_focal_px`: what their camera recorded, for want of a setting.
         """
-        from crestereo.camera import Calibration, CameraConfig  # noqa: PLC0415  slow to import
+        from crestereo.camera import Calibration, CameraConfig  # slow to import
 
         width = shape[1]
         if self.calibration is not None:
-            from crestereo.camera_files import read_calibration  # noqa: PLC0415  slow to import
+            from crestereo.camera_files import read_calibration  # slow to import
 
             found = read_calibration(self.calibration, image_shape=shape)
         else:
@@ -207,7 +207,7 @@ class ImageSettings(CommonSettings):
         if self.focal_px is not None and not scales:
             raise UsageError("a focal length needs a baseline [m] too, or a known length")
         if self.calibration is not None:
-            from crestereo.camera_files import calibration_files  # noqa: PLC0415  slow to import
+            from crestereo.camera_files import calibration_files  # slow to import
 
             names = calibration_files(self.calibration)
             if missing := [name for name in names if not Path(name).is_file()]:
@@ -446,6 +446,6 @@ def _check_type(name: str, value: object, kind: Any) -> None:
 def _check_colormap(name: str) -> None:
     if name == "magma":  # known; asking OpenCV would delay the first prompt
         return
-    from crestereo.colormap import check_colormap  # noqa: PLC0415  slow to import
+    from crestereo.colormap import check_colormap  # slow to import
 
     check_colormap(name)

@@ -209,7 +209,7 @@ def request(
     url: str, headers: Mapping[str, str] | None = None, *, read_s: float | None = None
 ) -> Iterator[requests.Response]:
     """Request an address; yield the response with its body unread."""
-    import requests  # noqa: PLC0415  slow to import
+    import requests  # slow to import
 
     timeout = (CONNECT_S, READ_S if read_s is None else read_s)
     headers = {"User-Agent": _AGENT, **(headers or {})}
@@ -237,7 +237,7 @@ def request(
 
 def encoded(url: str) -> str:
     """Return an address with everything percent-encoded, as FFmpeg needs it."""
-    import requests  # noqa: PLC0415
+    import requests
 
     try:
         request = requests.PreparedRequest()
@@ -249,7 +249,7 @@ def encoded(url: str) -> str:
 
 def reason_of(exc: BaseException) -> str:
     """Return the root cause of a failed request in one short line."""
-    import requests  # noqa: PLC0415
+    import requests
 
     if isinstance(exc, requests.TooManyRedirects):
         return "it redirects in a loop"
@@ -303,7 +303,7 @@ def find_streams(
     url: str, target_height: int, cookies_from_browser: str | None = None
 ) -> list[SiteStream]:
     """Return the best streams at an address, the best first."""
-    import yt_dlp  # noqa: PLC0415  slow to import, and needed for sites only
+    import yt_dlp  # slow to import, and needed for sites only
 
     options: dict[str, Any] = {
         "quiet": True,
@@ -345,7 +345,7 @@ def _site_reason(exc: Exception) -> str:
 
 def capture_site(url: str) -> cv2.VideoCapture:
     """Open a video of a site as cap-from-youtube does, or raise SourceError."""
-    from cap_from_youtube import cap_from_youtube  # noqa: PLC0415  slow to import
+    from cap_from_youtube import cap_from_youtube  # slow to import
 
     try:
         with contextlib.redirect_stdout(sys.stderr):  # its yt-dlp prints
