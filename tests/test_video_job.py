@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
+from crestereo.app import output
 from crestereo.app.output import restore
 from crestereo.app.prompts import seconds
 from crestereo.app.run_video import run_video
@@ -261,13 +262,19 @@ def test_a_video_that_lost_its_end_is_resumed_earlier(tmp_path: Path) -> None:
     np.testing.assert_array_equal(images(video), images(tmp_path / "whole" / "toy_depth.mp4"))
 
 
-def test_other_settings_are_refused_with_the_difference(tmp_path: Path) -> None:
+def test_other_settings_are_refused_with_the_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, model = clip(tmp_path), lite_model(tmp_path / "lite.onnx")
     with pytest.raises(ModelError):
         run(path, tmp_path, Dying(model, 3))
     before = (tmp_path / "toy_depth.mp4").read_bytes()
     with pytest.raises(UsageError, match="crf was 18, is 30"):
         run(path, tmp_path, CREStereo(model), resume=True, crf=30)
+    # the state of another version of the program may mean something else
+    monkeypatch.setattr(output, "__version__", "99.0")
+    with pytest.raises(UsageError, match=r"program was version .*, is version 99\.0"):
+        run(path, tmp_path, CREStereo(model), resume=True)
     assert (tmp_path / "toy_depth.mp4").read_bytes() == before
 
 

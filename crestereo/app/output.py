@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from crestereo import __version__
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import View, side_by_side
 from crestereo.app.script import say, warn
@@ -434,6 +435,7 @@ def identity_of(
         values[f"video {number}"] = f"{source} ({size} bytes)"
     values["arrangement"] = stream.arrangement
     values["network"] = f"{estimator.name} on {estimator.provider}"
+    values["program"] = f"version {__version__}"
     return {name: str(value) for name, value in values.items()}
 
 
