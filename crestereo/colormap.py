@@ -77,8 +77,10 @@ def colorize_depth(depth: DepthMap, *, max_distance_m: float, colormap: str = "m
 def robust_range(values: NDArray[np.float32], *, least: float = 1.0) -> tuple[float, float]:
     """Measure the 2nd to 98th percentile of a map, widened to `least`."""
     known = _known_sample(values)
-    if known.size == 0:
-        return 0.0, 1.0
+    return _range_of(known, least) if known.size else (0.0, 1.0)
+
+
+def _range_of(known: NDArray[np.float32], least: float = 1.0) -> tuple[float, float]:
     low, high = (float(value) for value in np.percentile(known, [2, 98]))
     missing = max(0.0, least - (high - low))
     return low - missing / 2, high + missing / 2
@@ -104,11 +106,11 @@ class RangeSmoother:
 
     def updated(self, values: NDArray[np.float32]) -> RangeSmoother:
         """Return the state after a frame (H, W), NaN where unknown."""
-        if not np.isfinite(values).any():
+        known = _known_sample(values)
+        if known.size == 0:
             return self
-        low, high = robust_range(values)
+        low, high = _range_of(known)
         if self.low is not None and self.high is not None:
-            known = _known_sample(values)
             outside = float(np.mean((known < self.low) | (known > self.high)))
             weight = min(self.weight + max(outside - _USUAL_OUTSIDE, 0.0), 1.0)
             low = self.low + weight * (low - self.low)
