@@ -14,19 +14,23 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run as a script, from anywhere
 
 from crestereo.errors import CREStereoError, SourceError
+from crestereo.types import BGRImage
 from tools.lib.charts import EVALUATION_CHARTS, evaluation_charts, need_matplotlib
 from tools.lib.cli import add_model_options, check_free, chosen_methods, run_tool
 from tools.lib.datasets import Scene, SceneData, find_scenes, load_scene
 from tools.lib.methods import Method, open_method
 from tools.lib.records import Record, measure, write_csv, write_json
-from tools.lib.tables import defeats, scene_table, summary_table
+from tools.lib.tables import defeats, region_table, scene_table, summary_table
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -45,6 +49,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="means of folders",
     )
     parser.add_argument("--per-scene", action="store_true", help="print bad-2 of each scene")
+    parser.add_argument("--regions", action="store_true", help="print where the bad pixels lie")
+    parser.add_argument(
+        "--row-offset", type=float, default=0.0, help="pixels by which the right image is moved up"
+    )
     parser.add_argument("--csv", type=Path, help="CSV file for the figures of every scene")
     parser.add_argument("--json", type=Path, help="JSON file for the same")
     parser.add_argument("--plots", type=Path, help="folder for charts")
@@ -62,12 +70,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenes = chosen_scenes(options.dataset, options.scenes)
     methods = chosen_methods(options)
     broken: dict[str, str] = {}
-    records = list(evaluate(methods, scenes, broken, options.device, options.threads))
+    records = list(evaluate(methods, scenes, broken, options))
     if records:
         print(summary_table(records, options.folders))
         if options.per_scene:
             print("\nbad-2 [%], all pixels\n\n" + scene_table(records, "bad-2"))
             print("\n" + "\n".join(defeats(records, "bad-2")))
+        if options.regions:
+            print("\npixels that both cameras see\n\n" + region_table(records))
         if options.csv:
             write_csv(options.csv, records)
         if options.json:
@@ -94,8 +104,7 @@ def evaluate(
     methods: Sequence[Method],
     scenes: Sequence[Scene],
     broken: dict[str, str],
-    device: str,
-    threads: int | None,
+    options: argparse.Namespace,
 ) -> Iterator[Record]:
     """Yield the records of every method on every scene.
 
@@ -103,27 +112,41 @@ def evaluate(
     """
     with tqdm(total=len(methods) * len(scenes), unit="pair", disable=None) as bar:
         for method in methods:
-            run = open_method(method, device=device, threads=threads)
+            run = open_method(method, device=options.device, threads=options.threads)
             warm = False
             for scene in scenes:
                 bar.set_postfix_str(f"{method.model} {scene.name}")
                 bar.update()
-                data = _load(scene, broken)
+                data = _load(scene, broken, options.row_offset)
                 if data is None:
                     continue
                 if not warm:  # the first run allocates; its time would not be the network's
                     run(data.pair, data.disparities)
                     warm = True
                 result = run(data.pair, data.disparities)
-                yield from measure(method, scene, data, result)
+                yield from measure(method, scene, data, result, options.regions)
 
 
-def _load(scene: Scene, broken: dict[str, str]) -> SceneData | None:
+def _load(scene: Scene, broken: dict[str, str], row_offset: float) -> SceneData | None:
     try:
-        return load_scene(scene)
+        data = load_scene(scene)
     except CREStereoError as exc:
         broken[f"{scene.group}/{scene.name}"] = str(exc)
         return None
+    if not row_offset:
+        return data
+    pair = data.pair
+    return replace(data, pair=replace(pair, right=moved_up(pair.right, row_offset)))
+
+
+def moved_up(image: BGRImage, rows: float) -> BGRImage:
+    """Move an image up by some pixels, its last row repeated."""
+    height, width = image.shape[:2]
+    matrix = np.array([[1, 0, 0], [0, 1, -rows]])
+    moved = cv2.warpAffine(
+        image, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, np.uint8)
 
 
 if __name__ == "__main__":

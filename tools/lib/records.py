@@ -14,6 +14,7 @@ import numpy as np
 from crestereo.formats import write_bytes
 from crestereo.types import DisparityResult
 from tools.lib.metrics import (
+    Mask,
     Score,
     Unknown,
     area_under_curve,
@@ -25,6 +26,7 @@ from tools.lib.metrics import (
 
 from .datasets import Scene, SceneData
 from .methods import Method
+from .regions import regions_of
 
 CONFIDENT_SHARE = 0.8
 CONFIDENCE_THRESHOLD_PX = 2.0
@@ -43,7 +45,7 @@ class Record:
         How pixels without an estimate were counted.
     figures : dict of str to float
         Named as in the tables: rates in per cent, errors in pixels, time in seconds. Those of
-        the non-occluded pixels end in " nonocc".
+        the non-occluded pixels end in " nonocc", those of a region in its name.
     curve : tuple of float
         Share of bad-2 pixels among the most confident 1 %, 2 %, ... 100 %; empty without
         confidence.
@@ -56,8 +58,10 @@ class Record:
     curve: tuple[float, ...] = field(default=(), repr=False)
 
 
-def measure(method: Method, scene: Scene, data: SceneData, result: DisparityResult) -> list[Record]:
-    """Score one estimate, with unknown pixels counted both ways."""
+def measure(
+    method: Method, scene: Scene, data: SceneData, result: DisparityResult, regions: bool = False
+) -> list[Record]:
+    """Score one estimate, with unknown pixels counted both ways, and by region if wanted."""
     ground_truth = data.ground_truth
     dense = bool(np.isfinite(result.disparity[np.isfinite(ground_truth)]).all())
     ways: tuple[Unknown, ...] = ("wrong",) if dense else ("wrong", "ignored")
@@ -67,10 +71,21 @@ def measure(method: Method, scene: Scene, data: SceneData, result: DisparityResu
         if data.non_occluded is not None:
             inner = score(result.disparity, ground_truth, data.non_occluded, unknown=unknown)
             figures |= _named(inner, " nonocc")
+        for name, mask in _regions(data).items() if regions else ():
+            figures |= _named(score(result.disparity, ground_truth, mask, unknown=unknown), name)
         confidence, curve = _confidence(data, result)
         figures |= confidence | {"seconds": result.seconds}
         records.append(Record(method, scene, unknown, figures, curve))
     return records
+
+
+def _regions(data: SceneData) -> dict[str, Mask]:
+    """Return the regions that have known pixels which both cameras see, by the ending of names."""
+    seen = np.isfinite(data.ground_truth)
+    if data.non_occluded is not None:
+        seen &= data.non_occluded
+    masks = regions_of(data.pair.left, data.ground_truth)
+    return {f" {name}": mask & seen for name, mask in masks.items() if (mask & seen).any()}
 
 
 def _named(result: Score, ending: str) -> Figures:

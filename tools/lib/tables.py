@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from .records import Figures, Record, benchmark_weight, mean_figures
+from .regions import REGIONS
 
 COLUMNS = {
     # figure: heading, decimals, factor
@@ -73,6 +76,41 @@ def summary_table(records: Sequence[Record], by_folder: bool = True) -> str:
             rows.append([title, *run_titles(run[0], means["density"]), *_cells(means, shown)])
     header = ["scenes", "model", "iters", "size", *(heading for heading, _, _ in shown.values())]
     return markdown_table(header, rows, text_columns=2)
+
+
+def region_table(records: Sequence[Record]) -> str:
+    """Return, for each region, its share of the pixels, bad-2, its share of the bad pixels, A50.
+
+    Shares and bad-2 are taken over the pixels of all scenes, A50 is the mean of the scenes.
+    """
+    rows = []
+    for run in runs_of(records):
+        pixels, bad = _region_sums(run, "nonocc")
+        for name in REGIONS:
+            inside, wrong = _region_sums(run, name)
+            if not inside:
+                continue
+            middle = float(
+                np.mean([r.figures[f"A50 {name}"] for r in run if f"A50 {name}" in r.figures])
+            )
+            shares = (inside / pixels, wrong / inside, wrong / max(bad, 1e-9))
+            rows.append(
+                [
+                    name,
+                    *run_titles(run[0]),
+                    *(f"{100 * share:.1f}" for share in shares),
+                    f"{middle:.2f}",
+                ]
+            )
+    header = ["region", "model", "iters", "size", "% of pixels", "bad-2", "% of bad", "A50"]
+    return markdown_table(header, rows, text_columns=2)
+
+
+def _region_sums(run: Sequence[Record], name: str) -> tuple[float, float]:
+    """Return the pixels of a region in all scenes, and how many of them are bad-2."""
+    having = [r.figures for r in run if f"pixels {name}" in r.figures]
+    pixels = sum(f[f"pixels {name}"] for f in having)
+    return pixels, sum(f[f"pixels {name}"] * f[f"bad-2 {name}"] / 100 for f in having)
 
 
 def scene_table(records: Sequence[Record], figure: str) -> str:
