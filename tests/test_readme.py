@@ -160,7 +160,7 @@ def test_the_readme_is_short_and_opens_with_what_a_reader_needs() -> None:
     assert len(ENGLISH.split()) <= MAX_WORDS
     opening = ENGLISH.split("\n## ")[0]
     run, tests = (f"{SET_UP}requirements{kind}.txt && .venv/bin/python " for kind in ("", "-dev"))
-    assert blocks(opening, "sh") == [f"{run}{IMAGE}\n", f"{tests}-m pytest\n"]
+    assert blocks(opening, "sh") == [f"{run}{IMAGE}\n", f"{tests}-m pytest -n 2\n"]
     places = [opening.index(text) for text in ("![", run, f"| `{IMAGE}`", tests)]
     assert places == sorted(places)
 
@@ -179,10 +179,10 @@ def test_a_command_works(words: tuple[str, ...], place: Place) -> None:
         case ("docker", *_):
             own = re.findall(r"^# (.*)$", DOCKERFILE, re.MULTILINE)
             assert words in [tuple(shlex.split(line)) for line in own]
-        case (".venv/bin/python", "-m", "pytest"):
+        case (".venv/bin/python", "-m", "pytest", "-n", "2"):
             # Running them from one of them would not end; they are found, and one of them is this.
             listed = subprocess.run(
-                [sys.executable, "-m", "pytest", "--collect-only", "-q", __file__],
+                [sys.executable, *words[1:], "--collect-only", "-q", __file__],
                 capture_output=True, text=True, cwd=ROOT, check=False,
             )  # fmt: skip
             assert listed.returncode == 0, listed.stdout
