@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.scenes import Sample, render_scene
+from training.scenes import Sample, render_scene, scene
 from training.scenes.camera import Camera, cross, rotation
 from training.scenes.quadric import Quadric
 from training.scenes.raster import occlusion
@@ -86,6 +86,21 @@ def test_both_truths_agree(size: tuple[int, int]) -> None:
             fetch(sample.disparity_right, sample, cv2.INTER_LINEAR) - sample.disparity_left
         )
         assert (difference[~sample.occluded_left] < 0.5).mean() > 0.95
+
+
+def test_still_lifes_are_exact_and_show_a_bare_wall(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given only still lifes: both truths agree, and half of the scenes hold large blank areas."""
+    monkeypatch.setattr(scene, "STILL_SHARE", 1.0)
+    blank = []
+    for seed in range(8):
+        sample = render_scene(seed, 192, 320, augment=False)
+        difference = np.abs(
+            fetch(sample.disparity_right, sample, cv2.INTER_LINEAR) - sample.disparity_left
+        )
+        assert (difference[~sample.occluded_left] < 0.5).mean() > 0.95
+        slope = np.abs(np.diff(sample.left.astype(np.float32), axis=1)).max(axis=2)
+        blank.append((cv2.blur(slope, (15, 15)) < 3).mean())
+    assert np.median(blank) > 0.3
 
 
 def test_a_wrong_truth_would_be_noticed() -> None:

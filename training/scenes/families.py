@@ -1,4 +1,4 @@
-"""Families of scenes: rooms, table tops, outdoors, and wild heaps of surfaces.
+"""Families of scenes: rooms, table tops, still lifes, outdoors, and wild heaps of surfaces.
 
 Longer than the rule for modules: one function for each kind of scene, read side by side.
 """
@@ -58,8 +58,16 @@ GROUNDS = (
 )
 
 
-def compose(
-    rng: Rng, camera: Camera, target: float, glossy: bool = True, painted: float = 0.0
+BARE = ("flat", "flat", "gradient", "noise", "blotches", "wallpaper")
+
+
+def compose(  # noqa: PLR0917  what the caller has drawn
+    rng: Rng,
+    camera: Camera,
+    target: float,
+    glossy: bool = True,
+    painted: float = 0.0,
+    still: bool = False,
 ) -> Stage:
     """Compose a random scene.
 
@@ -74,8 +82,13 @@ def compose(
         Whether bodies may have highlights.
     painted : float
         Share of the materials that are painted over.
+    still : bool
+        Compose a still life instead of a scene of another family.
     """
     stage = Stage(rng, camera, target, glossy, painted=painted)
+    if still:
+        still_life(stage)
+        return stage
     if rng.random() < 0.12:
         stage.limit_materials(int(rng.integers(1, 5)))
     makers = (room, tabletop, outdoor, abstract)
@@ -222,6 +235,51 @@ def tabletop(stage: Stage) -> None:
         else:
             thing(stage, base.turned(rng.uniform(0, 6.3)), size)
     clutter(stage, int(rng.integers(0, 5)), 0.8, distance)
+
+
+def still_life(stage: Stage) -> None:
+    """Put a few large things close together before a bare wall, seen from about their height.
+
+    Often all are of a colour or two. Where the wall meets the border of the picture, only the
+    wall on the other side of the things tells its distance. Unit: height of the eye above the
+    table.
+    """
+    rng, camera = stage.rng, stage.camera
+    stage.painted = float(rng.uniform(0.3, 1))
+    if rng.random() < 0.4:
+        stage.limit_materials(int(rng.integers(1, 4)))
+        stage.shared = [stage.painting(material) for material in stage.shared]
+    frame = _tilted(rng, 0.12, rng.uniform(0, 0.3))
+    distance = float(rng.uniform(2.0, 6.0))
+    texel = _texel(stage, distance)
+    back = wall(stage, frame, 2, 1, distance, texel, *BARE)
+    stage.add(np.inf, Shell((wall(stage, frame, 1, 1, 1.0, texel, *FLOORS), back), _sky(stage)))
+    for _ in range(int(rng.integers(4, 13))):
+        z = distance * float(rng.uniform(0.4, 0.95))
+        size = float(np.exp(rng.uniform(np.log(0.18), np.log(0.7)))) * camera.width * z
+        size /= camera.focal
+        across = camera.point(stage.column(), 0, 1.0)[0] * z
+        base = Frame(frame.at(across, 1.0, z), frame.axes).turned(rng.uniform(0, 6.3))
+        kind = rng.random()
+        if kind < 0.5:
+            thing(stage, base, size)
+        elif kind < 0.75:
+            furniture(stage, base, 0.8 * size)
+        elif kind < 0.9:
+            facing = Frame(base.origin, frame.axes).turned(rng.normal(0, 0.5))
+            upright_card(stage, facing, 1.2 * size, size, random_outline(rng, 0.3))
+        else:
+            _rods(stage, base, size)
+    clutter(stage, int(rng.integers(0, 3)), 0.4 * distance, distance)
+
+
+def _rods(stage: Stage, base: Frame, size: float) -> None:
+    """Lean a few thin rods against each other: brushes, pens, twigs."""
+    rng = stage.rng
+    for _ in range(int(rng.integers(2, 8))):
+        lean = rotation(rng.normal(0, 0.3), rng.normal(0, 0.3), rng.normal(0, 0.3))
+        tilted = Frame(base.at(rng.normal(0, 0.1) * size, 0, 0), lean @ base.axes)
+        pole(stage, tilted, size * rng.uniform(0.006, 0.03), size * rng.uniform(0.7, 1.5))
 
 
 def outdoor(stage: Stage) -> None:

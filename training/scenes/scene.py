@@ -22,6 +22,9 @@ MAX_FRACTION = 1 / 3
 PAINTED_SHARE = 0.25
 """Share of the scenes in which most things have hardly a texture, as walls and boards at home."""
 
+STILL_SHARE = 0.2
+"""Share of the scenes that are a few large things before a bare wall."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -85,7 +88,8 @@ def render_scene(
     camera = Camera(height, width, width / 2 / np.tan(np.radians(rng.uniform(35, 85)) / 2))
     paint = np.random.default_rng([seed, 1])  # of its own, so that it changes nothing else
     painted = float(paint.uniform(0.5, 1)) if paint.random() < PAINTED_SHARE else 0.0
-    stage = compose(rng, camera, target / width, view_dependent, painted)
+    still = bool(paint.random() < STILL_SHARE)
+    stage = compose(rng, camera, target / width, view_dependent, painted, still)
     atmosphere = draw_atmosphere(rng, camera, stage.light, view_dependent)
     sample = render_pair(stage.surfaces(), camera, target, atmosphere)
     return _photograph(sample, rng) if augment else sample
