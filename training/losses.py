@@ -13,6 +13,7 @@ from training.network import Prediction
 CELL = 8  # pixels that one bin of the start volume stands for
 DECAY = 0.85  # weight of a step against the one after it
 INITIAL_WEIGHT = 0.1  # of the error of the initial disparity where a step ends there
+SCALE = 4.0  # pixels; errors far beyond it are seldom mended and must not outweigh those that can
 OCCLUDED_WEIGHT = 0.6  # what one camera does not see can only be guessed
 
 
@@ -33,8 +34,12 @@ class Truth:
 
 
 def fine(disparity: Tensor, scale: int, goal: Tensor, weights: Tensor) -> Tensor:
-    """Weigh the smoothed absolute errors of a disparity in pixels of its scale."""
+    """Weigh the errors of a disparity in pixels of its scale.
+
+    Smoothed below half a pixel, absolute above, logarithmic beyond `SCALE` pixels.
+    """
     error = F.smooth_l1_loss(disparity * scale, goal, reduction="none", beta=0.5)
+    error = SCALE * torch.log1p(error / SCALE)
     return (error * weights).sum() / weights.sum().clamp(min=1)
 
 
@@ -67,7 +72,7 @@ def start_loss(logits: Tensor, start: Tensor, truth: Truth) -> dict[str, Tensor]
 def loss(prediction: Prediction, truth: Truth) -> dict[str, Tensor]:
     """Add up the terms; ``total`` is to be minimised, the others are for the log.
 
-    Disparity errors are smoothed absolute errors in pixels of the full resolution.
+    Disparity errors are in pixels of the full resolution, weighed by `fine`.
     """
     target, weight = known_of(truth)
     quarter, quarter_weight = target[:, :, 2::4, 2::4], weight[:, :, 2::4, 2::4]

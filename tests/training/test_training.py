@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import multiprocessing as mp
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from training.checkpoints import Facts, restore, save  # noqa: E402
 from training.data import batches, make_prior, to_batch, vary  # noqa: E402
 from training.export import export  # noqa: E402
 from training.judge import append, forget_after  # noqa: E402
-from training.losses import bins_loss, loss, start_loss  # noqa: E402
+from training.losses import bins_loss, fine, loss, start_loss  # noqa: E402
 from training.network import LiteStereo, Upsample  # noqa: E402
 from training.pool import Ring, Shape, place_after  # noqa: E402
 from training.processes import wait_for  # noqa: E402
@@ -65,6 +66,25 @@ def test_every_weight_learns() -> None:
     # then the loss reaches every one of them
     still = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert not still
+
+
+def test_an_error_beyond_mending_hardly_counts_more_than_one_of_some_pixels() -> None:
+    # given errors of nothing, 1, 8 and 80 px
+    goal = torch.zeros(1, 1, 1, 1)
+    errors = torch.tensor([0.0, 1.0, 8.0, 80.0], requires_grad=True)
+    # when they are weighed
+    values = torch.stack(
+        [fine(e.reshape(1, 1, 1, 1), 1, goal, torch.ones_like(goal)) for e in errors]
+    )
+    values.sum().backward()
+    values = values.detach()
+    # then they rise from 0, and the pull of each pixel falls with its error
+    assert values[0] == 0
+    assert float(values[1]) == pytest.approx(4 * math.log1p(0.75 / 4))
+    assert values.diff().min() > 0
+    assert errors.grad is not None
+    _, near, far, lost = errors.grad.tolist()
+    assert near > 2 * far > 10 * lost > 0
 
 
 def test_the_bins_loss_is_least_at_the_truth() -> None:
