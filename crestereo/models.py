@@ -101,7 +101,7 @@ CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("BGR", "RGB")
 BUNDLED_NAME = "crestereo_lite.onnx"
 """File name of the network that ships with the program."""
 
-BUNDLED_SHA256 = "d4a9e93352ef31acfcef2e19d336c022bb585f0423d25c87d2a1dff91e97299e"
+BUNDLED_SHA256 = "8c5d15641acc80f07f838ebfa3baf2ec39a3eb225c68602823abe29f61dcfd1b"
 """Digest of that file, checked when it is opened; ``sha256sum`` prints it."""
 
 _PACKAGE = Path(__file__).resolve().parent

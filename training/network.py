@@ -290,7 +290,7 @@ class Start(nn.Module):
         self.middle_up = nn.Sequential(VolumeBlock(VOLUME_2), VolumeBlock(VOLUME_2))
         self.up_1 = VolumeUp(VOLUME_2, VOLUME)
         self.fine_up = VolumeBlock(VOLUME)
-        self.score = nn.Conv2d(VOLUME, 1, 1)
+        self.score = nn.Conv2d(VOLUME, 2, 1)  # of a bin, and how far beside it the disparity lies
 
     def forward(self, volume: Tensor, left: list[Tensor], prior: Tensor) -> tuple[Tensor, Tensor]:
         """Give the logits (N, 1, H, D, W) of the bins and the start disparity (N, 1, H, W).
@@ -319,12 +319,12 @@ class Start(nn.Module):
         y4 = self.coarse(y4)  # (N, D/4, 32, H/4, W/4)
         y2 = self.middle_up(self.up_2(y4, y2))
         y1 = self.fine_up(self.up_1(y2, y1))
-        logits = self.score(y1.reshape(n * bins, VOLUME, h, w)).float()
-        logits = logits.reshape(n, 1, bins, h, w).permute(0, 1, 3, 2, 4)  # (N, 1, H, D, W)
+        scores = self.score(y1.reshape(n * bins, VOLUME, h, w)).float().reshape(n, bins, 2, h, w)
+        logits, beside = scores.permute(0, 2, 3, 1, 4).chunk(2, dim=1)  # (N, 1, H, D, W) each
         best = logits.argmax(3, keepdim=True)
         window = ((d - best).abs() <= 2).float()  # the mean of one peak, never of two
         weight = (logits - logits.amax(3, keepdim=True)).exp() * window
-        return logits, (weight * d.float()).sum(3) / weight.sum(3)
+        return logits, (weight * (d + beside)).sum(3) / weight.sum(3)
 
 
 class Step(nn.Module):

@@ -63,7 +63,7 @@ class Plan:
     def mixed(self) -> bool:
         """Tell whether convolutions compute in bfloat16.
 
-        Pays on CUDA and on processors with matrix units (AMX); others take 1.4 times as long.
+        Pays on CUDA and on processors with AMX or AVX-512 BF16; others take 1.4 times as long.
         """
         return self.precision == "mixed"
 
