@@ -421,6 +421,8 @@ class _Player:
     def __init__(self, run: VideoRun, pipeline: Pipeline[View]) -> None:
         self.done = False  # the run
         self._run, self._pipeline = run, pipeline
+        self._last: View | None = None  # of the run
+        self._returned = False  # from another place: the last view of the run is shown again
         self._look: Pipeline[View] | None = None
         self._target: tuple[float, float] | None = None
         self._due_s = 0.0  # when the next frame is shown, at the earliest
@@ -430,11 +432,7 @@ class _Player:
         if self._target is not None:
             self._start(*self._target)
         if self._look is None:
-            try:
-                return self._pipeline.poll()
-            except ClosedError:
-                self.done = True
-                raise
+            return self._view_of_run()
         if self._target is not None or time.monotonic() < self._due_s:
             return None
         try:
@@ -447,6 +445,19 @@ class _Player:
             self._due_s = time.monotonic() + self._interval_s
         return view
 
+    def _view_of_run(self) -> View | None:
+        returned, self._returned = self._returned, False
+        if returned and self._last is not None:
+            return self._last
+        try:
+            view = self._pipeline.poll()
+        except ClosedError:
+            self.done = True
+            raise
+        if view is not None:
+            self._last = view
+        return view
+
     def seek(self, time_s: float, speed: float) -> None:
         self._target = time_s, speed
         if self._run.recorder.on:  # its frames follow one another
@@ -455,6 +466,7 @@ class _Player:
     def back(self) -> None:
         if self._look is not None:
             self._look.close(0)
+        self._returned = self._look is not None
         self._look = self._target = None
 
     def words(self) -> str:
