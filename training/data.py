@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -200,25 +201,27 @@ def draw(ring: Ring, shape: Shape, count: int, rng: np.random.Generator) -> Batc
 
 def batches(  # noqa: PLR0917
     folder: Path, slots: int, batch_pixels: int, seed: int, rank: int = 0, threads: int = 1
-) -> Iterator[Batch]:
-    """Yield batches of about `batch_pixels` pixels for ever, made ahead by threads.
+) -> Generator[Batch, None, None]:
+    """Yield batches of about `batch_pixels` pixels until closed, made ahead by threads.
 
+    The threads end with the generator: one that still runs when Python ends takes the process down.
     Trainers with the same seed and another rank draw other scenes of the same shapes, so that
     with one thread none waits for one whose batch is dearer.
     """
     ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=4 * threads)
+    closed = threading.Event()
     mine = rings(folder, slots)
 
     def fill(number: int) -> None:
         try:
-            fill_forever(number)
+            fill_until_closed(number)
         except Exception as exc:  # noqa: BLE001  raised again where the batches are taken
             ready.put(exc)
 
-    def fill_forever(number: int) -> None:
+    def fill_until_closed(number: int) -> None:
         shapes = np.random.default_rng([seed, number])
         rng = np.random.default_rng([seed, number, rank])
-        while True:
+        while not closed.is_set():
             # Equal pixels a batch, so batches in the proportion of the shares give that
             # proportion of pixels.
             ring = mine[int(shapes.choice(len(mine), p=[r.shape.share for r in mine]))]
@@ -227,13 +230,20 @@ def batches(  # noqa: PLR0917
             size = shape.crop_height * shape.crop_width
             ready.put(draw(ring, shape, max(1, round(batch_pixels / size)), rng))
 
-    for number in range(threads):
-        threading.Thread(target=fill, args=(number,), daemon=True).start()
-    while True:
-        batch = ready.get()
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+    fillers = [threading.Thread(target=fill, args=(n,), daemon=True) for n in range(threads)]
+    for filler in fillers:
+        filler.start()
+    try:
+        while True:
+            batch = ready.get()
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+    finally:
+        closed.set()
+        while any(filler.is_alive() for filler in fillers):
+            with suppress(queue.Empty):  # makes room for a thread that waits with a batch
+                ready.get(timeout=0.05)
 
 
 def held_out(count: int) -> list[Batch]:

@@ -13,6 +13,8 @@ import math
 import multiprocessing as mp
 import os
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -143,7 +145,11 @@ class Trainer:
         source = batches(
             pool, plan.slots, plan.batch_pixels, facts.samples, self.rank, plan.loaders
         )
-        judge = Judge(self) if self.rank == 0 else None
+        with closing(source):
+            self._run(source, Judge(self) if self.rank == 0 else None)
+
+    def _run(self, source: Iterator[Batch], judge: Judge | None) -> None:
+        plan, facts = self.plan, self.facts
         rng = np.random.default_rng(facts.steps)  # the same in all processes: equal work
         begun, minutes_before = time.monotonic(), facts.minutes
         while True:

@@ -7,6 +7,7 @@ import math
 import multiprocessing as mp
 import subprocess
 import sys
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -165,6 +166,9 @@ def test_a_third_of_the_batches_shows_the_full_width(tmp_path: Path) -> None:
     widths = [next(source).left.shape[3] for _ in range(40)]
     assert {320, 448, 640, 704} & set(widths) >= {320, 448}
     assert 5 <= sum(width in {448, 704, 512} for width in widths) <= 30
+    # when no more are wanted, then no thread is left that would run while Python ends
+    source.close()
+    assert not [t.name for t in threading.enumerate() if "fill" in t.name]
 
 
 def test_priors_come_in_every_kind() -> None:
