@@ -53,3 +53,14 @@ def test_the_table_gives_shares_and_rates(
     assert figures["textured", "5"][1:] == [0, 0, 1]
     assert figures["textured", "2"][1] == 100
     assert figures["textured", "2"][3] == 4
+
+
+def test_a_scene_without_a_mask_has_regions_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mini.middlebury_scene(tmp_path / "data" / "Piano")
+    (tmp_path / "data" / "Piano" / "mask0nocc.png").unlink()
+    network = lite_model(tmp_path / "networks" / "constant.onnx", weights=(0, 0, 0))
+    words = ["--model-version", "none", "--model-path", str(network), "--regions"]
+    assert evaluate.main([str(tmp_path / "data"), *words]) == 0
+    assert "| near edges" in capsys.readouterr().out

@@ -26,7 +26,7 @@ from tools.lib.metrics import (
 
 from .datasets import Scene, SceneData
 from .methods import Method
-from .regions import regions_of
+from .regions import SEEN, regions_of
 
 CONFIDENT_SHARE = 0.8
 CONFIDENCE_THRESHOLD_PX = 2.0
@@ -84,7 +84,7 @@ def _regions(data: SceneData) -> dict[str, Mask]:
     seen = np.isfinite(data.ground_truth)
     if data.non_occluded is not None:
         seen &= data.non_occluded
-    masks = regions_of(data.pair.left, data.ground_truth)
+    masks = {SEEN: seen, **regions_of(data.pair.left, data.ground_truth)}
     return {f" {name}": mask & seen for name, mask in masks.items() if (mask & seen).any()}
 
 

@@ -14,6 +14,7 @@ WINDOW_PX = 11
 BLANK, TEXTURED = 4.0, 8.0  # standard deviation of grey levels in the window, below and above
 BORDER_PX = 3
 
+SEEN = "seen"  # name of all known pixels that both cameras see, which the regions divide
 REGIONS = ("near edges", "textured", "blank", "blank, at the left border")
 
 

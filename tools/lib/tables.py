@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .records import Figures, Record, benchmark_weight, mean_figures
-from .regions import REGIONS
+from .regions import REGIONS, SEEN
 
 COLUMNS = {
     # figure: heading, decimals, factor
@@ -85,7 +85,7 @@ def region_table(records: Sequence[Record]) -> str:
     """
     rows = []
     for run in runs_of(records):
-        pixels, bad = _region_sums(run, "nonocc")
+        pixels, bad = _region_sums(run, SEEN)
         for name in REGIONS:
             inside, wrong = _region_sums(run, name)
             if not inside:
