@@ -13,7 +13,7 @@ from training.network import Prediction
 CELL = 8  # pixels that one bin of the start volume stands for
 DECAY = 0.85  # weight of a step against the one after it
 INITIAL_WEIGHT = 0.1  # of the error of the initial disparity where a step ends there
-SCALE = 4.0  # pixels; errors far beyond it are seldom mended and must not outweigh those that can
+SCALE = 4.0  # pixels; far larger errors are seldom corrected and must not outweigh the others
 OCCLUDED_WEIGHT = 0.6  # what one camera does not see can only be guessed
 
 
