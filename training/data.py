@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 from collections.abc import Generator
@@ -26,6 +27,7 @@ BLIND_SHARE, MATCHER_SHARE = 0.7, 0.05  # samples without a prior; with a classi
 GREY_SHARE = 0.15  # samples as from cameras without colour
 WIDE_SHARE = 1 / 3  # batches of the full width: a wall is seen whole, from border to border
 ROWS_SHARE = 0.15  # samples whose views are up to 2 px apart in height, or rolled as much
+SMALLER_SHARE = 0.6  # samples made smaller: their edges mix both colours, as in a photograph
 LAMP_SHARE = 0.1  # samples with a lamp that only one of the cameras saw
 # Disparities beyond this do not count: the start cannot express them.
 MAX_SHARE_OF_WIDTH = SEARCHED[0] / SEARCHED[1]
@@ -62,8 +64,12 @@ class Batch:
 
 def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
     """Cut a crop, mirror it (which swaps the eyes), turn it upside down, change its colours."""
-    top = int(rng.integers(shape.height - shape.crop_height + 1))
-    side = int(rng.integers(shape.width - shape.crop_width + 1))
+    if rng.random() < SMALLER_SHARE:
+        least = max(shape.crop_height / shape.height, shape.crop_width / shape.width)
+        sample = smaller(sample, rng.uniform(least, 1))
+    height, width = sample.left.shape[:2]
+    top = int(rng.integers(height - shape.crop_height + 1))
+    side = int(rng.integers(width - shape.crop_width + 1))
     if rng.random() < ROWS_SHARE:
         sample = rows_apart(sample, rng)
     cut = np.s_[top : top + shape.crop_height, side : side + shape.crop_width]
@@ -82,7 +88,28 @@ def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
         b = lamp(b, rng)  # either eye of the scene, because the views may have been exchanged
     gamma, gain = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.15))
     curve = np.clip(255 * gain * (np.arange(256) / 255) ** gamma, 0, 255).astype(np.uint8)
-    return Sample(curve[a[..., colours]], curve[b[..., colours]], da, db, oa, ob)
+    a, b = (cv2.LUT(np.ascontiguousarray(eye), curve)[..., colours] for eye in (a, b))
+    return Sample(a, b, da, db, oa, ob)
+
+
+def smaller(sample: Sample, scale: float) -> Sample:
+    """Reduce both pictures by a scale of at most 1, sizes rounded up, and their truth with them."""
+    height, width = sample.left.shape[:2]
+    size = math.ceil(width * scale), math.ceil(height * scale)
+    truth = [
+        cv2.resize(x.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
+        for x in (
+            sample.disparity_left * (size[0] / width),
+            sample.disparity_right * (size[0] / width),
+            sample.occluded_left,
+            sample.occluded_right,
+        )
+    ]
+    left, right = (
+        np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8)
+        for p in (sample.left, sample.right)
+    )
+    return Sample(left, right, truth[0], truth[1], truth[2] > 0, truth[3] > 0)
 
 
 def rows_apart(sample: Sample, rng: np.random.Generator) -> Sample:

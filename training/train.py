@@ -124,7 +124,7 @@ class Trainer:
         self.net = LiteStereo()
         self.ema = copy.deepcopy(self.net)
         self.optimizer = torch.optim.AdamW(
-            self.net.parameters(), plan.peak_rate, weight_decay=WEIGHT_DECAY
+            self.net.parameters(), plan.peak_rate, weight_decay=WEIGHT_DECAY, fused=True
         )
         self.facts = Facts(plan.run.name)
         latest = plan.run / "latest.pt"

@@ -132,6 +132,24 @@ def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("seed", range(4))
+def test_a_smaller_sample_keeps_its_truth(seed: int) -> None:
+    # given a scene without a difference between the eyes, reduced to 0.75 of its size
+    scene = data.smaller(render_scene(seed, 96, 160, augment=False), 0.745)
+    assert scene.left.shape == scene.right.shape == (72, 120, 3)
+    assert scene.occluded_left.dtype == bool
+    rows, columns = np.mgrid[0:72, 0:120].astype(np.float32)
+    inside = ~scene.occluded_left & (columns - scene.disparity_left >= 2)
+
+    def difference(more: float) -> float:
+        source = columns - scene.disparity_left - more
+        warped = cv2.remap(scene.right, source, rows, interpolation=cv2.INTER_LINEAR)
+        return float(np.abs(warped.astype(float) - scene.left)[inside].mean())
+
+    # then the right picture, brought to the left by the truth, is as near as it gets
+    assert difference(0) == min(difference(more) for more in np.float32([-1, -0.5, 0, 0.5, 1]))
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_views_apart_in_height_keep_their_truth(seed: int) -> None:
     # given a scene whose right picture is moved up or down, and rolled for some seeds
     scene = render_scene(seed, 96, 160, augment=False)

@@ -22,7 +22,7 @@ MAX_FRACTION = 1 / 3
 PAINTED_SHARE = 0.25
 """Share of the scenes in which most things have hardly a texture, as walls and boards at home."""
 
-STILL_SHARE = 0.2
+STILL_SHARE = 0.35
 """Share of the scenes that are a few large things before a bare wall."""
 
 
