@@ -322,7 +322,7 @@ class Start(nn.Module):
         scores = self.score(y1.reshape(n * bins, VOLUME, h, w)).float().reshape(n, bins, 2, h, w)
         logits, beside = scores.permute(0, 2, 3, 1, 4).chunk(2, dim=1)  # (N, 1, H, D, W) each
         best = logits.argmax(3, keepdim=True)
-        window = ((d - best).abs() <= 2).float()  # the mean of one peak, never of two
+        window = ((d - best).abs() <= 1).float()  # the mean of one peak, never of two
         weight = (logits - logits.amax(3, keepdim=True)).exp() * window
         return logits, (weight * (d + beside)).sum(3) / weight.sum(3)
 
