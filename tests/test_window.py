@@ -38,7 +38,8 @@ from tests.app_helpers import (
 )
 from tests.tiny_models import lite_model, slow_model
 
-LEAVE_S = 20.0
+ANSWER_S = 0.1
+LEAVE_S = 1.0
 TITLE = "CREStereo"
 IDLE = Controls(lambda: None, lambda _: None, lambda: None)
 SHOWN_PX = 320  # width to which the user has resized the window
@@ -327,19 +328,41 @@ Leave = Callable[["subprocess.Popen[str]", Desktop], None]
 
 
 def check_leaving(
-    process: subprocess.Popen[str], desktop: Desktop, leave: Leave, code: int
+    start_it: Callable[[], subprocess.Popen[str]], desktop: Desktop, leave: Leave, code: int = 0
 ) -> None:
-    """Leave in the middle of an inference of two minutes or more.
+    """Leave in the middle of an inference of minutes and measure the time until it is answered.
 
-    Keys that are polled once an inference, or threads that are waited for, would take as long; how
-    fast the answer is on a machine that does nothing else is no matter of a test.
+    The limits hold for the best of ten: a busy machine may delay most of them, but keys
+    that are polled once an inference, or threads that are waited for, delay them all. On a machine
+    where xdotool alone takes longer than the answer may, the limits grow in proportion: still far
+    from the minutes of the inference.
     """
+    best_s = [float("inf"), float("inf")]
+    slowness = 1.0
+    for _ in range(10):  # ends at the first good one
+        process = start_it()
+        overhead = overhead_s(desktop)  # beside the inference, as what is measured next
+        begin = time.perf_counter()
+        leave(process, desktop)
+        wait_until(lambda: not desktop.windows())
+        answered_s = time.perf_counter() - begin
+        process.wait(timeout=30)
+        gone_s = time.perf_counter() - begin
+        slowness = max(slowness, overhead / ANSWER_S)
+        measured_s = [max(answered_s - overhead, 0.0), gone_s]
+        assert process.returncode == code, process.communicate()
+        best_s = list(map(min, best_s, measured_s))
+        if best_s[0] < ANSWER_S * slowness and best_s[1] < LEAVE_S * slowness:
+            return
+    raise AssertionError(f"the window went after {best_s[0]:.3f} s, the process {best_s[1]:.3f} s")
+
+
+def overhead_s(desktop: Desktop) -> float:
+    """Return what pressing a key and looking for a window take by themselves."""
     begin = time.perf_counter()
-    leave(process, desktop)
-    wait_until(lambda: not desktop.windows())
-    process.wait(timeout=30)
-    assert time.perf_counter() - begin < LEAVE_S
-    assert process.returncode == code, process.communicate()
+    desktop.key("F12")
+    desktop.windows()
+    return time.perf_counter() - begin
 
 
 @pytest.mark.parametrize("way", WAYS_TO_LEAVE)
@@ -349,7 +372,7 @@ def test_leaving_is_answered_at_once_while_an_image_is_estimated(
     left, right = picture_pair(tmp_path)
     model = slow_model(tmp_path / "slow.onnx", rounds=VERY_SLOW)
     leave, code = WAYS_TO_LEAVE[way]
-    check_leaving(start(IMAGE, left, right, "--model-path", model), desktop, leave, code)
+    check_leaving(lambda: start(IMAGE, left, right, "--model-path", model), desktop, leave, code)
     assert not (tmp_path / "output").exists()
 
 
@@ -358,7 +381,7 @@ def test_leaving_a_video_is_answered_at_once(
 ) -> None:
     videos = [write_video(tmp_path / f"toy_{side}.avi") for side in ("left", "right")]
     model = slow_model(tmp_path / "slow.onnx", rounds=VERY_SLOW)
-    check_leaving(start(SEPARATE, *videos, "--model-path", model), desktop, press("q"), 0)
+    check_leaving(lambda: start(SEPARATE, *videos, "--model-path", model), desktop, press("q"))
     assert not (tmp_path / "output").exists()
 
 
