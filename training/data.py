@@ -63,7 +63,7 @@ class Batch:
 
 
 def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
-    """Cut a crop, mirror it (which swaps the eyes), turn it upside down, change its colours."""
+    """Cut a crop, mirror it (which swaps the views), turn it upside down, change its colours."""
     if rng.random() < SMALLER_SHARE:
         least = max(shape.crop_height / shape.height, shape.crop_width / shape.width)
         sample = smaller(sample, rng.uniform(least, 1))
@@ -88,7 +88,7 @@ def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
         b = lamp(b, rng)  # either eye of the scene, because the views may have been exchanged
     gamma, gain = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.15))
     curve = np.clip(255 * gain * (np.arange(256) / 255) ** gamma, 0, 255).astype(np.uint8)
-    a, b = (cv2.LUT(np.ascontiguousarray(eye), curve)[..., colours] for eye in (a, b))
+    a, b = (cv2.LUT(np.ascontiguousarray(view), curve)[..., colours] for view in (a, b))
     return Sample(a, b, da, db, oa, ob)
 
 
@@ -96,20 +96,15 @@ def smaller(sample: Sample, scale: float) -> Sample:
     """Reduce both pictures by a scale of at most 1, sizes rounded up, and their truth with them."""
     height, width = sample.left.shape[:2]
     size = math.ceil(width * scale), math.ceil(height * scale)
-    truth = [
-        cv2.resize(x.astype(np.float32), size, interpolation=cv2.INTER_NEAREST_EXACT)
-        for x in (
-            sample.disparity_left * (size[0] / width),
-            sample.disparity_right * (size[0] / width),
-            sample.occluded_left,
-            sample.occluded_right,
+    (left, disparity_left, occluded_left), (right, disparity_right, occluded_right) = (
+        (
+            np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8),
+            cv2.resize(d, size, interpolation=cv2.INTER_NEAREST_EXACT) * (size[0] / width),
+            cv2.resize(o.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0,
         )
-    ]
-    left, right = (
-        np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8)
-        for p in (sample.left, sample.right)
+        for p, d, o in _eyes(sample)
     )
-    return Sample(left, right, truth[0], truth[1], truth[2] > 0, truth[3] > 0)
+    return Sample(left, right, disparity_left, disparity_right, occluded_left, occluded_right)
 
 
 def rows_apart(sample: Sample, rng: np.random.Generator) -> Sample:

@@ -115,7 +115,7 @@ def test_a_ring_gives_back_what_was_rendered(tmp_path: Path) -> None:
 def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "ROWS_SHARE", 0)  # the next test looks at these
     monkeypatch.setattr(data, "LAMP_SHARE", 0)
-    # given a scene without a difference between the eyes, cut and mirrored at random
+    # given a scene without a difference between the views, cut and mirrored at random
     rng = np.random.default_rng(seed)
     scene = vary(render_scene(seed, 96, 160, augment=False), SMALL, rng)
     # when the right picture is brought to the left by the truth
@@ -133,7 +133,7 @@ def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_smaller_sample_keeps_its_truth(seed: int) -> None:
-    # given a scene without a difference between the eyes, reduced to 0.75 of its size
+    # given a scene without a difference between the views, reduced to 0.75 of its size
     scene = data.smaller(render_scene(seed, 96, 160, augment=False), 0.745)
     assert scene.left.shape == scene.right.shape == (72, 120, 3)
     assert scene.occluded_left.dtype == bool
