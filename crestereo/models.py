@@ -101,7 +101,7 @@ CHANNEL_ORDERS: tuple[ChannelOrder, ...] = ("BGR", "RGB")
 BUNDLED_NAME = "crestereo_lite.onnx"
 """File name of the network that ships with the program."""
 
-BUNDLED_SHA256 = "a89c97e0d43fb0fd172536ae8e03c01476edf6f095bb058d0f57e7f58808f16c"
+BUNDLED_SHA256 = "13ab8a448958533eb4c70b6ba60483e45b29e9154d5a08b7b7f86382562ba1cf"
 """Digest of that file, checked when it is opened; ``sha256sum`` prints it."""
 
 _PACKAGE = Path(__file__).resolve().parent

@@ -2,6 +2,8 @@
 
 One picture is looked at on five scales. All candidate disparities are compared once, at 1/8 of the
 resolution, and that comparison volume is cleaned by a small hourglass: its best bin is the start.
+The hourglass halves the bins in pairs. It does so twice, every bin with the next one and every bin
+with the one before, because a surface whose disparity lies between two pairs is found poorly.
 Recurrent steps then look the matching cost up around the current value and move it, first at 1/8,
 then at 1/4. One last step at 1/2 compares the left features with the right ones, warped by the
 disparity and by the nearest and the farthest one around it, so that a pixel beside an edge can
@@ -38,7 +40,7 @@ AGREEMENT = 1.0  # how near an initial disparity must be at 1/4 to be taken over
 STAY = 4.0  # how much the last step prefers the disparity that it is given, at first
 OUTSIDE = -8.0  # score of a bin beyond the ends of the volume
 VOLUME, VOLUME_2, VOLUME_4 = 16, 24, 32  # channels of the hourglass by depth
-SPREADS = (1, 1, 1, 1, 2, 4, 2)  # of the blocks at 1/32: plain walls are told by what is far away
+SPREADS = (1, 1, 4, 2)  # of the blocks at 1/32: plain walls are told by what is far away
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.BatchNorm2d)
 
@@ -260,16 +262,31 @@ class VolumeDown(nn.Module):
 
 
 class VolumeUp(nn.Module):
-    """Double a volume in all three directions and add it to a finer one."""
+    """Double the bins of a volume."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, 2 * outputs, 1)
 
-    def forward(self, x: Tensor, finer: Tensor) -> Tensor:
-        n, d, c, h, w = finer.shape
-        y = self.conv(x.reshape(n * (d // 2), x.shape[2], h // 2, w // 2))
-        return F.relu(finer + twice(y).reshape(n, d, c, h, w))
+    def forward(self, x: Tensor) -> Tensor:
+        n, d, c, h, w = x.shape
+        return self.conv(x.reshape(n * d, c, h, w)).reshape(n, 2 * d, -1, h, w)
+
+
+def add_coarser(finer: Tensor, coarser: Tensor) -> Tensor:
+    """Add a volume with as many bins and half the resolution."""
+    n, d, c, h, w = finer.shape
+    coarser = twice(coarser.reshape(n * d // 2, 2 * c, h // 2, w // 2))
+    return F.relu(finer + coarser.reshape(n, d, c, h, w))
+
+
+def mean_of_pairings(both: Tensor) -> Tensor:
+    """Average the bins of both pairings: (2 N, D, ...) to (N, D, ...).
+
+    The second pairing begins at bin 1, so that bin 0 has the value of the first one alone.
+    """
+    first, second = both.chunk(2)
+    return (first + torch.cat([first[:, :1], second[:, :-1]], dim=1)) / 2
 
 
 class Start(nn.Module):
@@ -287,7 +304,7 @@ class Start(nn.Module):
         self.down_4 = VolumeDown(VOLUME_2, VOLUME_4)
         self.coarse = nn.Sequential(*(VolumeBlock(VOLUME_4, spread) for spread in SPREADS))
         self.up_2 = VolumeUp(VOLUME_4, VOLUME_2)
-        self.middle_up = nn.Sequential(VolumeBlock(VOLUME_2), VolumeBlock(VOLUME_2))
+        self.middle_up = VolumeBlock(VOLUME_2)
         self.up_1 = VolumeUp(VOLUME_2, VOLUME)
         self.fine_up = VolumeBlock(VOLUME)
         self.score = nn.Conv2d(VOLUME, 2, 1)  # of a bin, and how far beside it the disparity lies
@@ -313,12 +330,14 @@ class Start(nn.Module):
         y = evidence.permute(0, 3, 1, 2, 4).reshape(n * bins, g + 2, h, w)
         y = self.embed(y).reshape(n, bins, VOLUME, h, w) + self.context(f8).unsqueeze(1)
         y1 = self.fine(F.relu(y))  # (N, D, 16, H, W)
-        y2 = self.down_2(y1) + self.context_2(f16).unsqueeze(1)
-        y2 = self.middle(y2)  # (N, D/2, 24, H/2, W/2)
-        y4 = self.down_4(y2) + self.context_4(f32).unsqueeze(1)
-        y4 = self.coarse(y4)  # (N, D/4, 32, H/4, W/4)
-        y2 = self.middle_up(self.up_2(y4, y2))
-        y1 = self.fine_up(self.up_1(y2, y1))
+        later = F.pad(y1, (0, 0, 0, 0, 0, 0, -1, 1))  # bins 1 to D
+        y2 = torch.cat([self.down_2(y1), self.down_2(later)])
+        y2 = y2 + self.context_2(f16).unsqueeze(1).repeat(2, 1, 1, 1, 1)
+        y2 = self.middle(y2)  # (2 N, D/2, 24, H/2, W/2)
+        y4 = self.down_4(y2) + self.context_4(f32).unsqueeze(1).repeat(2, 1, 1, 1, 1)
+        y4 = self.coarse(y4)  # (2 N, D/4, 32, H/4, W/4)
+        y2 = self.middle_up(add_coarser(y2, self.up_2(y4)))
+        y1 = self.fine_up(add_coarser(y1, mean_of_pairings(self.up_1(y2))))
         scores = self.score(y1.reshape(n * bins, VOLUME, h, w)).float().reshape(n, bins, 2, h, w)
         logits, beside = scores.permute(0, 2, 3, 1, 4).chunk(2, dim=1)  # (N, 1, H, D, W) each
         best = logits.argmax(3, keepdim=True)
@@ -344,7 +363,7 @@ class Step(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         slopes = self.slopes(disparity).to(state.dtype)
         x = torch.cat([state, F.relu(self.encode(costs)), slopes], dim=1)
-        update, candidate = (self.gate(x) + context).chunk(2, dim=1)
+        update, candidate = (self.gate(x) + context).split(state.shape[1], dim=1)
         state = state + torch.sigmoid(update) * (torch.tanh(candidate) - state)
         return state, disparity + self.head(state).float()
 
@@ -357,7 +376,7 @@ class Refine(nn.Module):
         self.slopes = Slopes()
         self.compare = nn.Conv2d(3 * WIDTH_2, 14, 1)
         self.body = nn.Sequential(
-            nn.Conv2d(2 * WIDTH_2 + 8 + 8 + 14 + 2, 32, 3, 1, 1),
+            nn.Conv2d(WIDTH_2 + 8 + 8 + 14 + 2, 32, 3, 1, 1),
             nn.ReLU(inplace=True),
             nn.Conv2d(32, 32, 3, 1, 1),
             nn.ReLU(inplace=True),
@@ -382,7 +401,7 @@ class Refine(nn.Module):
         compared = F.relu(self.compare(torch.cat(differences, dim=1)))
         jumps = torch.cat([near - steady, steady - far], dim=1).clamp(max=8).to(left.dtype)
         slopes = self.slopes(steady).to(left.dtype)
-        seen = [left, differences[0], guide, slopes, compared, jumps]
+        seen = [left, guide, slopes, compared, jumps]
         x = self.body(torch.cat(seen, dim=1))
         correction, confidence = self.head(x).float().chunk(2, dim=1)
         nearer, farther = (self.sides(x).float() - STAY).clamp(max=20).exp().chunk(2, dim=1)
@@ -501,14 +520,17 @@ class LiteStereo(nn.Module):
         Tensor,
     ]:
         """Encode both pictures, compare them, and find the start."""
-        pictures = torch.cat([left, right], dim=0) / 127.5 - 1
-        f2, f4, f8, f16, f32 = self.encoder(pictures)
-        (l2, r2), (l4, r4), (l8, r8) = f2.chunk(2), f4.chunk(2), f8.chunk(2)
+        if self.training:  # together, for the statistics of both
+            pictures = torch.cat([left, right], dim=0) / 127.5 - 1
+            both = [features.chunk(2) for features in self.encoder(pictures)]
+        else:  # one after the other: faster in ONNX Runtime
+            apart = (self.encoder(picture / 127.5 - 1) for picture in (left, right))
+            both = list(zip(*apart, strict=True))
+        (l2, r2), (l4, r4), (l8, r8), (l16, _), (l32, _) = both
         v4, v8 = correlate(l4, r4, GROUPS_4), correlate(l8, r8, GROUPS_8)
         w4 = correlate(l4, F.avg_pool2d(r4, (1, 2)), GROUPS_4)
         w8 = correlate(l8, F.avg_pool2d(r8, (1, 2)), GROUPS_8)
-        coarse = [l8, f16.chunk(2)[0], f32.chunk(2)[0]]
-        logits, d8 = self.start(v8, coarse, p8)
+        logits, d8 = self.start(v8, [l8, l16, l32], p8)
         logits = F.pad(logits, (0, 0, 1, 1), value=OUTSIDE)
         return (l2, r2), (v4, w4, l4), (v8, w8, l8), logits, d8
 

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training/ needs PyTorch: requirements-train.txt")
 
 from training.export import MAX_ITERS, build, export  # noqa: E402
-from training.network import LiteStereo, taps  # noqa: E402
+from training.network import LiteStereo, mean_of_pairings, taps  # noqa: E402
 from training.scenes import render_scene  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +72,14 @@ def test_taps_interpolate_and_read_the_border_outside() -> None:
     assert values[0, :, 0, 1].tolist() == [-1.0] * 7
 
 
+def test_the_mean_of_both_pairings_is_of_the_same_bin() -> None:
+    # given a volume whose bins carry their number, and one that begins at bin 1
+    bins = torch.arange(8.0).reshape(1, 8, 1, 1, 1)
+    both = torch.cat([bins, bins + 1])
+    # when both are averaged, then every bin still carries its number
+    assert torch.equal(mean_of_pairings(both), bins)
+
+
 @pytest.mark.parametrize("size", [(64, 64), (96, 131), (131, 200)])
 @pytest.mark.parametrize("iters", [1, 5, 12])
 def test_the_bundled_file_gives_what_pytorch_gives(size: tuple[int, int], iters: int) -> None:
@@ -84,10 +92,13 @@ def test_the_bundled_file_gives_what_pytorch_gives(size: tuple[int, int], iters:
 
 
 @pytest.mark.skipif(not EVAL.is_dir(), reason="the evaluation pairs are not beside the checkout")
-@pytest.mark.parametrize(("iters", "share"), [(5, 1.0), (10, 1.0), (20, 0.999), (MAX_ITERS, 0.998)])
+@pytest.mark.parametrize(
+    ("iters", "share"), [(5, 1.0), (10, 0.9999), (20, 0.999), (MAX_ITERS, 0.998)]
+)
 def test_the_bundled_file_gives_what_pytorch_gives_on_photographs(iters: int, share: float) -> None:
-    # Many steps magnify the rounding of floats at a few edges. With 32 of them 99.86 to 99.94 % of
-    # the pixels agree, depending on the processor; PyTorch with and without oneDNN: 99.90 %.
+    # Many steps magnify the rounding of floats at a few edges. With 10 of them one pixel of 368,277
+    # differs, with 32 of them 99.86 to 99.94 % agree, depending on the processor; PyTorch with and
+    # without oneDNN: 99.90 %.
     import cv2
 
     folder = EVAL / "MiddEval3Q" / "Motorcycle"
