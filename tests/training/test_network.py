@@ -93,12 +93,12 @@ def test_the_bundled_file_gives_what_pytorch_gives(size: tuple[int, int], iters:
 
 @pytest.mark.skipif(not EVAL.is_dir(), reason="the evaluation pairs are not beside the checkout")
 @pytest.mark.parametrize(
-    ("iters", "share"), [(5, 1.0), (10, 0.9999), (20, 0.999), (MAX_ITERS, 0.998)]
+    ("iters", "share"), [(5, 1.0), (10, 0.99999), (20, 0.999), (MAX_ITERS, 0.998)]
 )
 def test_the_bundled_file_gives_what_pytorch_gives_on_photographs(iters: int, share: float) -> None:
     # Many steps magnify the rounding of floats at a few edges. With 10 of them one pixel of 368,277
-    # differs, with 32 of them 99.86 to 99.94 % agree, depending on the processor; PyTorch with and
-    # without oneDNN: 99.90 %.
+    # differs by 0.056 px, as it does in PyTorch with and without oneDNN. With 32 of them 99.86 to
+    # 99.94 % agree, depending on the processor; PyTorch with and without oneDNN: 99.90 %.
     import cv2
 
     folder = EVAL / "MiddEval3Q" / "Motorcycle"
