@@ -35,7 +35,7 @@ def draw(run: Path) -> Path:
         share = [100 * v for v in marks[name]]
         right.plot(_thousands(marks), share, style, marker="o", markersize=3, label=name)
     right.set(xlabel="thousand samples", ylabel="pixels, %", yscale="log", title="held-out scenes")
-    right.legend(loc="center left", bbox_to_anchor=(1, 0.5))  # beside the lines
+    right.legend(loc="center left", bbox_to_anchor=(1, 0.5))  # outside of the axes
     for axes in (left, right):
         axes.grid(visible=True, which="both", alpha=0.3)
     figure.savefig(run / "curve.png", dpi=100)
