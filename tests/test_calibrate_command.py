@@ -58,6 +58,7 @@ def test_two_folders_become_a_calibration(folders: Path) -> None:
     for ending, width in (("coverage", 880), ("rectified", 640)):
         image = cv2.imdecode(np.fromfile(folders / f"rig_{ending}.png", np.uint8), cv2.IMREAD_COLOR)
         assert image.shape == (240, width, 3)
+    assert not (folders / "rig_corners.bin").exists()
     file = cv2.FileStorage(str(path), flags=cv2.FILE_STORAGE_READ)
     focal = file.getNode("K1").mat()[0, 0]
     assert focal == pytest.approx(RIG.left.matrix[0, 0], rel=0.005)
@@ -81,6 +82,10 @@ def test_too_few_views_are_refused_and_not_searched_twice(folders: Path, tmp_pat
     assert (done.returncode, path.exists()) == (2, False)
     assert "3 different views show the board in both images; 8 are needed" in done.stderr
     assert "3 pairs were searched before, 3 show the board" in calibrate(*arguments).stdout
+    # images that were replaced under their names are searched again
+    changed = sorted(arguments[0].iterdir())[0]
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    assert "were searched before" not in calibrate(*arguments).stdout
 
 
 def test_a_wrong_board_is_refused_with_the_reason(folders: Path, tmp_path: Path) -> None:

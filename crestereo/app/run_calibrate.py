@@ -164,6 +164,7 @@ def _calibrate_with_board(
     if found.problems:
         raise UsageError(f"no calibration was written: {'; '.join(found.problems)}")
     write_calibration(path, found.rig)
+    findings.path.unlink(missing_ok=True)  # cameras that moved since must be searched anew
     say(f"saved {path} (calibration: --calibration {path} gives metres)")
     summary(_record(found, path))
 
@@ -253,11 +254,16 @@ def _named(path: Path, ending: str) -> Path:
 
 def _key(sources: Sequence[str], settings: CalibrateSettings) -> str:
     """Return what the points found depend on."""
-    status = [Path(s).stat() if Path(s).exists() else None for s in sources]
-    marks = [s and (s.st_size, s.st_mtime_ns) for s in status]
+    marks = [_mark(Path(source)) for source in sources]
     names = [str(Path(source).absolute()) for source in sources]
     how = settings.board, settings.board_shape, settings.layout, settings.sync
     return repr((names, marks, how))
+
+
+def _mark(path: Path) -> list[tuple[str, int, int]]:
+    """Return names, sizes and times of a file or of those in a folder."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    return [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
 
 
 def _search(
