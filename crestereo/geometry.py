@@ -22,7 +22,7 @@ def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMa
     Parameters
     ----------
     disparity : (H, W) float32
-        Pixels of an image W wide, NaN where unknown.
+        Pixels of an image W wide, NaN or infinite where unknown.
     camera : CameraConfig
         Of any width: it is scaled to W.
 
@@ -35,7 +35,7 @@ def disparity_to_depth(disparity: DisparityMap, camera: CameraConfig) -> DepthMa
     values = disparity + np.float32(scaled.doffs_px)
     depth = np.full(values.shape, np.nan, np.float32)
     focal_baseline = np.float32(scaled.focal_px * scaled.baseline_m)
-    np.divide(focal_baseline, values, out=depth, where=values > 0)  # NaN > 0 is False
+    np.divide(focal_baseline, values, out=depth, where=(values > 0) & np.isfinite(values))
     return depth
 
 
@@ -55,6 +55,8 @@ def point_cloud(
         raise UsageError(
             f"the depth is {width}x{height} but its image {image.shape[1]}x{image.shape[0]}"
         )
+    if image.shape[2:] != (3,):
+        raise UsageError(f"the image must be (H, W, 3), not {image.shape}")
     scaled = camera.scaled_to(width)
     centre_x, centre_y = scaled.principal_px or ((width - 1) / 2, (height - 1) / 2)
     known = np.isfinite(depth)
@@ -96,7 +98,10 @@ def baseline_of_length(
                 "choose another point for the known length"
             )
         places.append(np.median(points, axis=0))
-    return length_m / float(np.linalg.norm(places[0] - places[1]))
+    apart = float(np.linalg.norm(places[0] - places[1]))
+    if apart == 0 or length_m <= 0:
+        raise UsageError("a known length must be above zero, between two different points")
+    return length_m / apart
 
 
 def fill_from_background(disparity: DisparityMap) -> DisparityMap:

@@ -62,6 +62,12 @@ def test_doffs_is_added_to_the_disparity():
     )
 
 
+def test_an_infinite_disparity_is_unknown():
+    """cv2.imread gives what a PFM file stores for unknown pixels."""
+    depth = disparity_to_depth(np.array([[np.inf, 10]], np.float32), CAMERA)
+    assert np.isfinite(depth).tolist() == [[False, True]]
+
+
 def test_a_focal_length_belongs_to_its_width():
     full = np.full((4, 8), 10, np.float32)
     half = resize_disparity(full, (2, 4))
@@ -81,6 +87,12 @@ def test_points_lie_where_the_pinhole_camera_puts_them():
 def test_the_middle_of_the_image_is_the_principal_point_by_default():
     points, _ = point_cloud(np.ones((3, 5), np.float32), np.zeros((3, 5, 3), np.uint8), CAMERA)
     assert np.allclose(points.mean(axis=0), [0, 0, 1])
+
+
+def test_images_of_grey_levels_or_with_alpha_are_refused():
+    for shape in ((3, 5), (3, 5, 4)):
+        with pytest.raises(UsageError, match=r"must be \(H, W, 3\)"):
+            point_cloud(np.ones((3, 5), np.float32), np.zeros(shape, np.uint8), CAMERA)
 
 
 def test_depth_and_image_of_different_sizes_are_refused():
