@@ -64,9 +64,9 @@ _SCALARS = {
     "baseline": "baseline baselinem baselinemeters stereob",
     "baseline_mm": "baselinemm", "baseline_cm": "baselinecm", "bf": "bf", "doffs": "doffs",
     "fisheye": "fisheye isfisheye bfisheye", "scale": "scale",
-    "model": "model modeltype distortionmodel cameramodel cameratype lensmodel",
+    "model": "model modeltype cameramodel cameratype", "lens": "distortionmodel lensmodel",
 }  # fmt: skip
-_TEXTS = "fisheye", "model", "scale"
+_TEXTS = "fisheye", "model", "lens", "scale"
 _SIDE = r"(?:cam(?:era)?)?(left|right|[lr012])(?:cam(?:era)?)?"
 _ANCESTOR = re.compile(r"(?:cam(?:era)?|sensor)?([lr012])|.*(left|right).*")
 _ZED_SIZES = {
@@ -80,12 +80,23 @@ def read_fields(paths: Sequence[str | Path], image_shape: tuple[int, int] | None
     """Return the known values of one file or two."""
     trees = [_special(_tree(path), image_shape) for path in paths]
     named = [list(_named(tree)) for tree in trees]
-    if len(trees) == 2 and not any(side for each in named for _, side, _ in each):
+    if len(trees) == 2 and not any(side for each in named for _, side, *_ in each):
         named = [list(_named({"left": trees[0], "right": trees[1]}))]
     found = [each for names in named for each in names]
-    first = 0 if any(side == "0" for _, side, _ in found) else 1
+    first = 0 if any(side == "0" for _, side, *_ in found) else 1
     sides = {"": None, "l": 0, "r": 1, str(first): 0, str(first + 1): 1}
-    return {(name, sides[side]): value for name, side, value in found if side in sides}
+    fields: Fields = {}
+    paths_of: dict[tuple[str, int | None], Sequence[str]] = {}
+    for name, side, value, path in found:
+        if side not in sides:
+            continue
+        key = name, sides[side]
+        other = paths_of.get(key)
+        if other is None or len(path) < len(other):  # deeper ones describe something else
+            fields[key], paths_of[key] = value, path
+        elif len(path) == len(other) and not np.array_equal(fields[key], value):
+            raise UsageError(f"it has two values of {name}: {'.'.join(other)} and {'.'.join(path)}")
+    return fields
 
 
 # --- syntax -------------------------------------------------------------------------------------
@@ -94,16 +105,24 @@ def read_fields(paths: Sequence[str | Path], image_shape: tuple[int, int] | None
 def _tree(path: str | Path) -> Tree:
     """Parse a file to names and values; numbers may still be text."""
     data = read_bytes(path)
+    if data.startswith(b"PK"):
+        return _archive_tree(data)
     if len(data) > _MOST_BYTES:
         raise ValueError("larger than any calibration")
-    if data.startswith((b"\x93NUMPY", b"PK")):
-        loaded = np.load(io.BytesIO(data), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _matrix_tree(loaded)
-        return {name: value.tolist() for name, value in loaded.items()}
+    if data.startswith(b"\x93NUMPY"):
+        return _matrix_tree(np.load(io.BytesIO(data), allow_pickle=False))
     utf16 = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = data.decode("utf-16" if utf16 else "utf-8-sig", errors="replace").lstrip()
     return _text_tree(text)
+
+
+def _archive_tree(data: bytes) -> Tree:
+    """Return the arrays of known names; scripts add maps and points of boards to them."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        known = [name for name in archive.files if _pattern_of_name(name)]
+        if sum(archive.zip.getinfo(f"{name}.npy").file_size for name in known) > _MOST_BYTES:
+            raise ValueError("larger than any calibration")
+        return {name: archive[name].tolist() for name in known}
 
 
 def _text_tree(text: str) -> Tree:
@@ -167,6 +186,12 @@ def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
         raise ValueError("no names")
     if "cameraData" in tree:
         return _depthai(tree)
+    if "CameraParameters1" in tree:
+        raise UsageError(
+            "stereoParameters of MATLAB are not supported; write K1, D1, K2, D2, R, T (metres) and "
+            "the image size to a file of OpenCV"
+        )
+    tree = _without_region(tree)
     if any(str(name).upper().startswith("LEFT_CAM_") for name in tree):
         return _zed(tree, image_shape)
     for left, right in (("P_rect_02", "P_rect_03"), ("P2", "P3"), ("P_rect_00", "P_rect_01")):
@@ -176,6 +201,22 @@ def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
     if "cam0" in tree and "baseline" in tree and not isinstance(tree["cam0"], dict):  # Middlebury
         return {**tree, "baseline_mm": tree["baseline"], "baseline": ""}
     return tree
+
+
+def _without_region(tree: Tree) -> Tree:
+    """Return the tree without the region of interest of ROS, which is the whole image."""
+    if not isinstance(tree, dict):
+        return tree
+    roi = tree.get("roi")
+    if isinstance(roi, dict) and {"x_offset", "width"} <= set(roi):
+        region, whole = ([int(each.get(n, 0)) for n in ("width", "height")] for each in (roi, tree))
+        if any(region) and region != whole:
+            part, full = (f"{width}x{height}" for width, height in (region, whole))
+            raise UsageError(
+                f"its region of interest (roi) is {part} px of {full}: only calibrations of whole "
+                "images are supported"
+            )
+    return {name: _without_region(each) for name, each in tree.items() if each is not roi}
 
 
 def _zed(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
@@ -269,11 +310,16 @@ def _pattern(names: dict[str, str]) -> tuple[re.Pattern[str], dict[str, str]]:
 _MATRIX_NAMES, _SCALAR_NAMES = _pattern(_MATRICES), _pattern(_SCALARS)
 
 
-def _named(tree: Tree) -> Iterator[tuple[str, str, Any]]:
-    """Return name, side and value of the leaves whose names are known."""
+def _pattern_of_name(name: str) -> re.Match[str] | None:
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    return _MATRIX_NAMES[0].fullmatch(key) or _SCALAR_NAMES[0].fullmatch(key)
+
+
+def _named(tree: Tree) -> Iterator[tuple[str, str, Any, tuple[str, ...]]]:
+    """Return name, side, value and path of the leaves whose names are known."""
     for path, leaf in _leaves(tree, ()):
         words = _flat(leaf)
-        single = len(words) == 1 and not isinstance(leaf, list | np.ndarray)
+        single = not isinstance(leaf, list | np.ndarray) and _is_single(words)
         pattern, known = _SCALAR_NAMES if single else _MATRIX_NAMES
         keys = [re.sub(r"[^a-z0-9]", "", key.lower()) for key in path]
         match = pattern.fullmatch("".join(keys[-2:])) or pattern.fullmatch(keys[-1])
@@ -282,7 +328,14 @@ def _named(tree: Tree) -> Iterator[tuple[str, str, Any]]:
             side = match[1] or match[3] or (above[-1][1] or above[-1][2] if above else "")
             value = _value(known[match[2]], ".".join(path), words)
             if value is not None:
-                yield known[match[2]], side[:1], value
+                yield known[match[2]], side[:1], value, path
+
+
+def _is_single(words: Sequence[Any]) -> bool:
+    """Return whether words are one value, which may have a unit."""
+    return len(words) == 1 or (
+        len(words) == 2 and _numbers(words[:1]) is not None and _numbers(words[1:]) is None
+    )
 
 
 def _leaves(tree: Tree, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -49,8 +49,9 @@ _OTHER_CAMERAS = re.compile(r"omni.*|mei|ds|.*doublesphere.*|eucm")
 _OTHER_LENSES = re.compile(
     r".*fov|atan|.*ftheta.*|.*inverse.*|.*modified.*|equirectangular|radialdivision"
 )
-_RATIOS = 1, 2, 1 / 2, 3 / 2, 2 / 3, 4 / 3, 3 / 4, 3, 1 / 3, 4, 1 / 4
-_RATIO_ERROR = 0.02
+_RATIOS = 1, 2, 1 / 2, 3 / 2, 2 / 3, 4 / 3, 3 / 4, 5 / 4, 4 / 5, 3, 1 / 3, 4, 1 / 4
+_RATIO_ERROR = 0.06  # how far off the middle a principal point of resized images may be, and
+_NO_RATIO_ERROR = 0.08  # one of images as given, as shares of half the image
 _BASELINE_ERROR = 0.02
 _FOCAL_ERROR = 0.01
 _ORTHONORMAL_ERROR = 1e-3
@@ -327,7 +328,7 @@ def _calibration(fields: Fields, image_shape: tuple[int, int] | None, name: str)
 
 def _is_fisheye(fields: Fields) -> bool:
     """Return whether lenses are of cv2.fisheye; refuse models unknown to OpenCV."""
-    models = {value for (name, _), value in fields.items() if name == "model"}
+    models = {value for (name, _), value in fields.items() if name in ("model", "lens")}
     distorted = any(np.any(value) for (name, _), value in fields.items() if name == "D")
     for model in models:
         if _OTHER_CAMERAS.fullmatch(model) or (distorted and _OTHER_LENSES.fullmatch(model)):
@@ -372,7 +373,7 @@ def _baseline(fields: Fields, pair: _Pair, focal_px: float) -> float | None:
     if pair.transform is not None:
         found.append(float(np.linalg.norm(pair.transform[:3, 3])))
     units = {"baseline": 1, "baseline_mm": 1e3, "baseline_cm": 1e2, "bf": focal_px}
-    found += [(fields.get((name, None)) or 0) / unit for name, unit in units.items()]
+    found += [abs(fields.get((name, None)) or 0) / unit for name, unit in units.items()]
     known = [each for each in found if each]
     if not known or fields.get(("scale", None)) == "relative":
         return None
@@ -387,10 +388,13 @@ def _size(
     """Return the size of the file's images, and a remark."""
     recorded = []
     for at, name in enumerate(("width", "height")):
-        sizes = {value for (each, _), value in fields.items() if each == name}
-        sizes |= {value[at] for (each, _), value in fields.items() if each == "size"}
+        found = {key: value for key, value in fields.items() if key[0] == name}
+        found |= {key: value[at] for key, value in fields.items() if key[0] == "size"}
+        sizes = {float(v) for (_, side), v in found.items() if side is not None}
+        sizes = sizes or set(map(float, found.values()))
         if len(sizes) > 1 or not all(1 <= each <= _MOST_PX for each in sizes):
-            raise UsageError(f"the {name} of the images cannot be {sorted(sizes)} px")
+            words = " and ".join(f"{each:g}" for each in sorted(sizes))
+            raise UsageError(f"the {name} of the images cannot be {words} px")
         recorded.append(round(sizes.pop()) if sizes else None)
     width, height = recorded
     if width is not None:
@@ -399,19 +403,26 @@ def _size(
         return (width, height), ""
     if image_shape is None:
         raise UsageError("the file does not record the width of its images; give image_shape")
-    ratio = _ratio(cameras[0], image_shape)
+    given = f"{image_shape[1]}x{image_shape[0]}"
+    # of images whose middle is the principal point
+    sizes = np.mean([2 * each[[1, 0], 2] + 1 for each in cameras], axis=0) / image_shape
+    (error, ratio), (next_error, _) = sorted((_misfit(each * sizes), each) for each in _RATIOS)[:2]
+    clear = error <= min(_RATIO_ERROR, next_error / 2)
+    if _misfit(sizes) <= _NO_RATIO_ERROR or not clear:
+        ratio = 1
     height, width = (round(side / ratio) for side in image_shape)
-    return (width, height), "" if ratio == 1 else (
-        f"records no image size; its principal point is the middle of {width}x{height} images: "
-        f"scaled to {image_shape[1]}x{image_shape[0]}"
+    if ratio != 1:
+        return (width, height), (
+            f"records no image size; its principal point is near the middle of {width}x{height} "
+            f"images: scaled to {given}"
+        )
+    doubtful = _misfit(sizes) > _NO_RATIO_ERROR and abs(np.sign(sizes - 1).sum()) == 2
+    return (width, height), "" if not doubtful else (
+        f"records no image size: taken as for {given} images, although its principal point is the "
+        f"middle of {sizes[1] * width:.0f}x{sizes[0] * height:.0f}; metres are wrong if the images "
+        "were resized"
     )
 
 
-def _ratio(matrix: Matrix, image_shape: tuple[int, int]) -> float:
-    """Return the size of the images over that of a camera matrix."""
-    middles = 2 * matrix[1, 2] + 1, 2 * matrix[0, 2] + 1
-    for ratio in _RATIOS:
-        found = [middle * ratio / side for middle, side in zip(middles, image_shape, strict=True)]
-        if max(abs(each - 1) for each in found) <= _RATIO_ERROR:
-            return ratio
-    return 1
+def _misfit(sizes: Matrix) -> float:
+    return float(np.abs(sizes - 1).max())

@@ -56,6 +56,7 @@ def flat(matrix):
     return np.ravel(matrix).tolist()
 
 
+RAW_RIG = {"K1": K1, "D1": D1, "K2": K2, "D2": D2, "R": R, "T": T, "image_size": (WIDTH, HEIGHT)}
 FULL = {
     "image_width": WIDTH, "image_height": HEIGHT, "K1": K1, "D1": D1, "K2": K2, "D2": D2,
     "R": R, "T": T, "R1": R1, "R2": R2, "P1": P1, "P2": P2, "Q": Q,
@@ -103,12 +104,23 @@ def ros(folder):
     ]
 
 
+WHOLE = """binning_x: 0
+binning_y: 0
+roi:
+  x_offset: 0
+  y_offset: 0
+  height: 0
+  width: 0
+  do_rectify: false
+"""
+
+
 def ros_topic(folder):
     paths = []
     for side, k, d, r, p in SIDES:
         fields = {"height": HEIGHT, "width": WIDTH, "distortion_model": "plumb_bob"}
         fields |= {"D": flat(d), "K": flat(k), "R": flat(r), "P": flat(p)}
-        content = "".join(f"{name}: {value}\n" for name, value in fields.items())
+        content = "".join(f"{name}: {value}\n" for name, value in fields.items()) + WHOLE
         paths += text(folder / f"{side}.yaml", f"header: \n  seq: 7\n{content}---\n{content}---\n")
     return paths
 
@@ -440,6 +452,70 @@ def test_a_principal_point_in_the_middle_of_other_images_gives_their_size(tmp_pa
     assert re.search("middle of 640x360 images: scaled to 1280x720", found.notes[0])
 
 
+@pytest.mark.parametrize("size", [(960, 540), (1600, 900), (1920, 1080), (640, 360)])
+def test_a_principal_point_off_the_middle_gives_the_size_too(size, tmp_path):
+    path = text(tmp_path / "K.txt", "950 0 664.5\n0 950 341.5\n0 0 1\n0.12\n")  # of 1280x720
+    found = read_calibration(path, image_shape=size[::-1])
+    assert found.fitted(size[::-1]).camera.focal_px == pytest.approx(950 * size[0] / 1280)
+    assert "1280x720 images: scaled to" in found.notes[0]
+
+
+def test_a_size_that_the_principal_point_contradicts_is_doubted(tmp_path):
+    # given KITTI's camera, whose principal point is above the middle, and images of 0.75 its size
+    path = text(tmp_path / "K.txt", "721.5 0 609.6\n0 721.5 172.9\n0 0 1\n0.54\n")  # of 1242x375
+    assert read_calibration(path, image_shape=(375, 1242)).notes == ()
+    found = read_calibration(path, image_shape=(281, 931))
+    assert "taken as for 931x281 images" in found.notes[0]
+
+
+def test_a_camera_info_of_a_part_of_the_images_is_refused(tmp_path):
+    paths = ros_topic(tmp_path)
+    content = paths[1].read_text().replace("height: 0\n  width: 0", "height: 240\n  width: 320")
+    text(paths[1], content)
+    with pytest.raises(UsageError, match=rf"\(roi\) is 320x240 px of {WIDTH}x{HEIGHT}"):
+        read_calibration(paths)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_names_nested_deeper_describe_something_else(first, tmp_path):
+    rig = {name: np.asarray(value).tolist() for name, value in RAW_RIG.items()}
+    other = {"hand_eye": {"R": np.eye(3).tolist(), "T": [-0.5, 0.01, 0.02]},
+             "board": {"size": [9, 6]}}  # fmt: skip
+    fields = {**other, **rig} if first else {**rig, **other}
+    path = text(tmp_path / "rig.json", json.dumps(fields))
+    assert read_calibration(path).camera.baseline_m == pytest.approx(EXPECTED.baseline_m)
+
+
+def test_two_values_of_one_name_are_refused(tmp_path):
+    fields = {"stereo": {"T": T.ravel().tolist()}, "hand": {"T": [-0.5, 0.01, 0.02]}}
+    path = text(tmp_path / "rig.json", json.dumps(fields))
+    with pytest.raises(UsageError, match=r"two values of T: stereo\.T and hand\.T"):
+        read_calibration(path, image_shape=SHAPE)
+
+
+@pytest.mark.parametrize("baseline", [{"baseline": -0.12}, {"bf": -0.12 * 500}])
+def test_the_sign_of_a_baseline_is_a_convention(baseline, tmp_path):
+    fields = {"fx": 500, "fy": 500, "cx": 319.5, "cy": 239.5, "width": 640, "height": 480}
+    found = read_calibration(text(tmp_path / "a.json", json.dumps({**fields, **baseline})))
+    assert found.camera.baseline_m == pytest.approx(0.12)
+
+
+def test_a_unit_in_place_of_a_number_is_refused(tmp_path):
+    lines = "fx: 500", "cx: 319.5", "cy: 239.5", "width: 640", "baseline: 120 mm", ""
+    path = text(tmp_path / "a.yaml", "\n".join(lines))
+    with pytest.raises(UsageError, match="baseline has 'mm' in place of a number"):
+        read_calibration(path)
+
+
+def test_other_arrays_of_a_numpy_archive_do_no_harm(tmp_path):
+    points = np.empty(2, object)
+    points[:] = [np.zeros((3, 2)), np.zeros((4, 2))]
+    maps = np.zeros((1200, 1600, 2), np.float32)  # larger than any calibration
+    np.savez(tmp_path / "rig.npz", objpoints=points, map_left=maps, **RAW_RIG)
+    found = read_calibration(tmp_path / "rig.npz")
+    assert found.camera.baseline_m == pytest.approx(EXPECTED.baseline_m)
+
+
 def test_a_zed_camera_has_a_section_for_each_resolution(tmp_path):
     found = read_calibration(zed(tmp_path), image_shape=(1080, 1920))
     assert (found.camera.image_width_px, found.camera.image_height_px) == (1920, 1080)
@@ -474,6 +550,9 @@ CHANGES = [
     ({"image_width": 0}, "width of the images cannot be"),
     ({"distortion_model": "equidistant"}, "a fisheye has 4 coefficients"),
     ({"camera_model": "omni"}, "camera model omni is not supported"),
+    ({"camera_model": "omni", "distortion_model": "radtan"}, "camera model omni is not"),
+    ({"distortion_model": "equidistant", "camera_model": "pinhole"}, "a fisheye has 4 coeff"),
+    ({"CameraParameters1": 1}, "stereoParameters of MATLAB are not supported"),
 ]
 
 
