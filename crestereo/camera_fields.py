@@ -117,7 +117,7 @@ def _tree(path: str | Path) -> Tree:
 
 
 def _archive_tree(data: bytes) -> Tree:
-    """Return the arrays of known names; scripts add maps and points of boards to them."""
+    """Return the arrays of known names; scripts add maps and others."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         known = [name for name in archive.files if _pattern_of_name(name)]
         if sum(archive.zip.getinfo(f"{name}.npy").file_size for name in known) > _MOST_BYTES:
@@ -204,7 +204,7 @@ def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
 
 
 def _without_region(tree: Tree) -> Tree:
-    """Return the tree without the region of interest of ROS, which is the whole image."""
+    """Return the tree without regions of interest, which must be whole images."""
     if not isinstance(tree, dict):
         return tree
     roi = tree.get("roi")
@@ -316,7 +316,7 @@ def _pattern_of_name(name: str) -> re.Match[str] | None:
 
 
 def _named(tree: Tree) -> Iterator[tuple[str, str, Any, tuple[str, ...]]]:
-    """Return name, side, value and path of the leaves whose names are known."""
+    """Return name, side, value and path of leaves of known names."""
     for path, leaf in _leaves(tree, ()):
         words = _flat(leaf)
         single = not isinstance(leaf, list | np.ndarray) and _is_single(words)

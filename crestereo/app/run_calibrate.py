@@ -261,7 +261,7 @@ def _key(sources: Sequence[str], settings: CalibrateSettings) -> str:
 
 
 def _mark(path: Path) -> list[tuple[str, int, int]]:
-    """Return names, sizes and times of a file or of those in a folder."""
+    """Return name, size and time of each file."""
     files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
     return [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
 
