@@ -90,7 +90,7 @@ def docstrings_and_help(path: Path) -> list[str]:
     return texts + [ast.unparse(value) for value in values]
 
 
-@pytest.mark.parametrize("folder", ["crestereo", "tools"])
+@pytest.mark.parametrize("folder", ["crestereo", "tools", "training"])
 def test_docstrings_and_help_use_the_words_of_the_field(folder: str) -> None:
     paths = sorted((ROOT / folder).rglob("*.py"))
     found = {name_of(path): stopped(" ".join(docstrings_and_help(path))) for path in paths}

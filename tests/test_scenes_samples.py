@@ -118,7 +118,7 @@ def test_moving_the_world_left_is_looking_from_the_right_eye() -> None:
     """The second view of a camera equals the first view of a world moved the other way."""
     camera = Camera(90, 160, 150.0)
     surfaces = room_scene(camera).surfaces()
-    right = paint_view(replace(camera, eye=0.2), surfaces)
+    right = paint_view(replace(camera, position=0.2), surfaces)
     shifted = posed(surfaces, Motion(np.eye(3), np.array([-0.2, 0, 0])))
     same = paint_view(camera, shifted)
     assert np.allclose(right.inv, same.inv, rtol=1e-3, atol=1e-2)

@@ -1,4 +1,4 @@
-"""What a run leaves behind, so that the next one goes on from it."""
+"""Checkpoints of a training run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 @dataclass
 class Facts:
-    """Count what a run has done, over all the times it was continued."""
+    """Progress of a training run, over all its resumptions."""
 
     run: str
     samples: int = 0
@@ -22,10 +22,10 @@ class Facts:
 def save(
     path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, facts: Facts
 ) -> None:
-    """Write a checkpoint under its name only when it is whole: 13 MB.
+    """Write a checkpoint of 13 MB atomically.
 
-    Of the fast weights only the lead over the slow ones is kept. It is small, so that bfloat16 is
-    fine enough for it, as for the moments.
+    Of the weights only the difference from their EMA is stored. It is small, so that bfloat16 is
+    precise enough for it, as for the moments of the optimizer.
     """
     fast, slow = net.state_dict(), ema.state_dict()
     lead = {k: (fast[k] - v).bfloat16() for k, v in slow.items() if v.dtype.is_floating_point}
@@ -41,14 +41,14 @@ def save(
 
 
 def samples_of(path: Path) -> int:
-    """Give how many samples a checkpoint has seen, 0 where there is none."""
+    """Return the number of samples of a checkpoint, 0 without a file."""
     if not path.exists():
         return 0
     return int(torch.load(path, map_location="cpu", weights_only=True)["samples"])
 
 
 def restore(path: Path, net: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer) -> Facts:
-    """Load a checkpoint into the three and give its facts."""
+    """Load a checkpoint into networks and optimizer; return its progress."""
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     slow, lead = checkpoint["ema"], checkpoint["lead"]
     net.load_state_dict({k: v + lead[k].float() if k in lead else v for k, v in slow.items()})

@@ -1,4 +1,4 @@
-"""Batches for the trainer: crops of rendered scenes, mirrored, relit, with initial disparities."""
+"""Training batches: augmented crops of rendered scenes with initial disparities."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.losses import Truth
+from training.losses import GroundTruth
 from training.network import SEARCHED
 from training.pool import SHAPES, Ring, Shape, rings
 from training.scenes import Sample, render_scene
 from training.scenes.scene import misalign
 
-HELD_OUT_SEED = 1_000_000_000  # scenes from here on are never trained on
-BLIND_SHARE, MATCHER_SHARE = 0.7, 0.05  # samples without a prior; with a classical matcher's
-GREY_SHARE = 0.15  # samples as from cameras without colour
-WIDE_SHARE = 1 / 3  # batches of the full width: a wall is seen whole, from border to border
-ROWS_SHARE = 0.15  # samples whose views are up to 2 px apart in height, or rolled as much
-SMALLER_SHARE = 0.6  # samples made smaller: their edges mix both colours, as in a photograph
-LAMP_SHARE = 0.1  # samples with a lamp that only one of the cameras saw
-# Disparities beyond this do not count: the start cannot express them.
+HELD_OUT_SEED = 1_000_000_000  # first seed of the validation scenes
+NO_PRIOR_SHARE, MATCHER_SHARE = 0.7, 0.05  # samples without a prior; with that of SGBM
+GREY_SHARE = 0.15  # samples without colour
+WIDE_SHARE = 1 / 3  # batches of the full width, which show walls from border to border
+OFFSET_SHARE = 0.15  # samples with a vertical offset or roll of up to 2 px
+DOWNSCALED_SHARE = 0.6  # downscaled samples, whose edges mix both colours as in a photograph
+UNEVEN_SHARE = 0.1  # samples with uneven light in one view
+# Disparities beyond this are ignored because the start cannot represent them.
 MAX_SHARE_OF_WIDTH = SEARCHED[0] / SEARCHED[1]
 
 
 @dataclass
 class Batch:
-    """Hold what the network sees and what is true.
+    """Inputs of the network and ground truth.
 
     Parameters
     ----------
@@ -43,57 +43,66 @@ class Batch:
         RGB, 0..255.
     prior : (N, 1, H, W) float32
         Initial disparity, NaN where unknown.
-    truth : Truth
+    ground_truth : GroundTruth
     """
 
     left: Tensor
     right: Tensor
     prior: Tensor
-    truth: Truth
+    ground_truth: GroundTruth
 
     def to(self, device: torch.device) -> Batch:
-        """Move everything to a device, the pictures as bytes before they become floats."""
+        """Return the batch on a device, images as float32.
+
+        The images are copied as bytes and converted there.
+        """
 
         def move(x: Tensor) -> Tensor:
             return x.to(device, non_blocking=True)
 
-        truth = Truth(move(self.truth.disparity), move(self.truth.visible))
-        pictures = move(self.left).float(), move(self.right).float()
-        return Batch(*pictures, move(self.prior), truth)
+        ground_truth = GroundTruth(
+            move(self.ground_truth.disparity), move(self.ground_truth.visible)
+        )
+        images = move(self.left).float(), move(self.right).float()
+        return Batch(*images, move(self.prior), ground_truth)
 
 
 def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
-    """Cut a crop, mirror it (which swaps the views), turn it upside down, change its colours."""
-    if rng.random() < SMALLER_SHARE:
+    """Return a random crop of a sample, augmented.
+
+    Downscaling, vertical offset, mirroring (horizontal mirroring exchanges the views), colours and
+    light.
+    """
+    if rng.random() < DOWNSCALED_SHARE:
         least = max(shape.crop_height / shape.height, shape.crop_width / shape.width)
-        sample = smaller(sample, rng.uniform(least, 1))
+        sample = downscale(sample, rng.uniform(least, 1))
     height, width = sample.left.shape[:2]
     top = int(rng.integers(height - shape.crop_height + 1))
     side = int(rng.integers(width - shape.crop_width + 1))
-    if rng.random() < ROWS_SHARE:
-        sample = rows_apart(sample, rng)
+    if rng.random() < OFFSET_SHARE:
+        sample = add_vertical_offset(sample, rng)
     cut = np.s_[top : top + shape.crop_height, side : side + shape.crop_width]
     flips = np.s_[:: -1 if rng.random() < 0.2 else 1, :: -1 if rng.random() < 0.5 else 1]
-    left, right = ((p[cut], d[cut], o[cut]) for p, d, o in _eyes(sample))
+    left, right = ((p[cut], d[cut], o[cut]) for p, d, o in _views(sample))
     if flips[1].step == -1:
         left, right = right, left
-    (a, da, oa), (b, db, ob) = ([x[flips] for x in eye] for eye in (left, right))
+    (a, da, oa), (b, db, ob) = ([x[flips] for x in view] for view in (left, right))
     column = np.arange(shape.crop_width)
-    oa = oa | (column - da < -0.5)  # what the other camera saw may have been cut off
+    oa = oa | (column - da < -0.5)  # the match may be outside of the crop
     ob = ob | (column + db > shape.crop_width - 0.5)
     colours = rng.permutation(3) if rng.random() < 0.3 else np.arange(3)
     if rng.random() < GREY_SHARE:
         a, b = _without_colour(a), _without_colour(b)
-    if rng.random() < LAMP_SHARE:
-        b = lamp(b, rng)  # either eye of the scene, because the views may have been exchanged
+    if rng.random() < UNEVEN_SHARE:
+        b = light_unevenly(b, rng)  # either camera, because the views may have been exchanged
     gamma, gain = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.15))
     curve = np.clip(255 * gain * (np.arange(256) / 255) ** gamma, 0, 255).astype(np.uint8)
     a, b = (cv2.LUT(np.ascontiguousarray(view), curve)[..., colours] for view in (a, b))
     return Sample(a, b, da, db, oa, ob)
 
 
-def smaller(sample: Sample, scale: float) -> Sample:
-    """Reduce both pictures by a scale of at most 1, sizes rounded up, and their truth with them."""
+def downscale(sample: Sample, scale: float) -> Sample:
+    """Downscale a sample by a factor of at most 1, sizes rounded up."""
     height, width = sample.left.shape[:2]
     size = math.ceil(width * scale), math.ceil(height * scale)
     (left, disparity_left, occluded_left), (right, disparity_right, occluded_right) = (
@@ -102,13 +111,16 @@ def smaller(sample: Sample, scale: float) -> Sample:
             cv2.resize(d, size, interpolation=cv2.INTER_NEAREST_EXACT) * (size[0] / width),
             cv2.resize(o.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0,
         )
-        for p, d, o in _eyes(sample)
+        for p, d, o in _views(sample)
     )
     return Sample(left, right, disparity_left, disparity_right, occluded_left, occluded_right)
 
 
-def rows_apart(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Shift the right picture by up to 2 px in height and roll it as much at its sides."""
+def add_vertical_offset(sample: Sample, rng: np.random.Generator) -> Sample:
+    """Shift the right image by up to 2 px vertically and roll it.
+
+    The roll moves the left and right border by up to 2 px.
+    """
     height, width = sample.left.shape[:2]
     shift, roll = rng.uniform(-2, 2), rng.uniform(-2, 2) * (rng.random() < 0.5) / (width / 2)
     turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), float(np.degrees(roll)), 1)
@@ -116,20 +128,20 @@ def rows_apart(sample: Sample, rng: np.random.Generator) -> Sample:
     return misalign(sample, np.asarray(turn, np.float64))
 
 
-def lamp(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Light a picture unevenly, up to about twice as bright or half as bright in places."""
-    height, width = picture.shape[:2]
+def light_unevenly(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Apply uneven light to an image, from about half to twice as bright."""
+    height, width = image.shape[:2]
     coarse = np.exp(rng.normal(0, 0.3, (3, 4))).astype(np.float32)
     light = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    return np.clip(picture * light[..., None], 0, 255).astype(np.uint8)
+    return np.clip(image * light[..., None], 0, 255).astype(np.uint8)
 
 
-def _without_colour(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_BGR2GRAY)
+def _without_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    grey = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_BGR2GRAY)
     return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
-def _eyes(
+def _views(
     sample: Sample,
 ) -> tuple[tuple[NDArray[np.generic], ...], tuple[NDArray[np.generic], ...]]:
     return (
@@ -139,7 +151,13 @@ def _eyes(
 
 
 def matcher_prior(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Run OpenCV's semi-global matcher on the pair at half size: (H, W) float32, NaN unknown."""
+    """Compute an initial disparity with OpenCV's semi-global matcher at half size.
+
+    Returns
+    -------
+    (H, W) float32
+        Pixels, NaN where unknown.
+    """
     height, width = left.shape[:2]
     small = [
         cv2.resize(p, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
@@ -163,13 +181,22 @@ def matcher_prior(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[
     return found
 
 
-def earlier_prior(truth: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Spoil the truth as the result for the frame before would be: moved, rough, with holes."""
-    height, width = truth.shape
+def previous_frame_prior(
+    ground_truth: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Simulate the result of the previous frame from the ground truth.
+
+    The map is shifted, coarsely distorted, and has holes and wrong patches.
+    """
+    height, width = ground_truth.shape
     motion = rng.normal(0, 3, 2)
     move = np.array([[1, 0, motion[0]], [0, 1, motion[1]]], np.float32)
     prior = cv2.warpAffine(
-        truth, move, (width, height), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE
+        ground_truth,
+        move,
+        (width, height),
+        flags=cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,
     )
     rough = rng.normal(0, rng.uniform(0, 1.5), (height // 16, width // 16)).astype(np.float32)
     prior = prior * rng.normal(1, 0.02) + cv2.resize(
@@ -183,19 +210,19 @@ def earlier_prior(truth: NDArray[np.float32], rng: np.random.Generator) -> NDArr
 
 
 def make_prior(sample: Sample, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Choose what the network is told beforehand, most often nothing."""
+    """Draw an initial disparity, most often none (all NaN)."""
     kind = rng.random()
-    if kind < BLIND_SHARE:
+    if kind < NO_PRIOR_SHARE:
         return np.full(sample.left.shape[:2], np.nan, np.float32)
-    if kind < BLIND_SHARE + MATCHER_SHARE:
+    if kind < NO_PRIOR_SHARE + MATCHER_SHARE:
         return matcher_prior(sample.left, sample.right)
-    return earlier_prior(sample.disparity_left, rng)
+    return previous_frame_prior(sample.disparity_left, rng)
 
 
 def to_batch(samples: list[tuple[Sample, NDArray[np.float32]]]) -> Batch:
-    """Stack samples and their priors."""
+    """Stack samples and their priors into a batch."""
 
-    def pictures(side: str) -> Tensor:
+    def images(side: str) -> Tensor:
         stack = torch.from_numpy(np.stack([getattr(s, side) for s, _ in samples]))
         return stack.flip(3).permute(0, 3, 1, 2)  # channels last in memory: faster everywhere
 
@@ -204,14 +231,16 @@ def to_batch(samples: list[tuple[Sample, NDArray[np.float32]]]) -> Batch:
     disparity = np.where((disparity >= 0) & (disparity < limit), disparity, np.nan)
     visible = ~np.stack([s.occluded_left for s, _ in samples])[:, None]
     prior = np.stack([p for _, p in samples])[:, None]
-    truth = Truth(torch.from_numpy(disparity.astype(np.float32)), torch.from_numpy(visible))
+    ground_truth = GroundTruth(
+        torch.from_numpy(disparity.astype(np.float32)), torch.from_numpy(visible)
+    )
     return Batch(
-        pictures("left"), pictures("right"), torch.from_numpy(prior.astype(np.float32)), truth
+        images("left"), images("right"), torch.from_numpy(prior.astype(np.float32)), ground_truth
     )
 
 
 def draw(ring: Ring, shape: Shape, count: int, rng: np.random.Generator) -> Batch:
-    """Make a batch from random slots, cut as the shape says."""
+    """Return a batch of augmented crops from random slots of a ring."""
     samples = []
     while len(samples) < count:
         sample = ring.read(int(rng.choice(ring.filled())))
@@ -224,11 +253,11 @@ def draw(ring: Ring, shape: Shape, count: int, rng: np.random.Generator) -> Batc
 def batches(  # noqa: PLR0917
     folder: Path, slots: int, batch_pixels: int, seed: int, rank: int = 0, threads: int = 1
 ) -> Generator[Batch, None, None]:
-    """Yield batches of about `batch_pixels` pixels until closed, made ahead by threads.
+    """Yield batches of about `batch_pixels` pixels, prefetched by threads.
 
-    The threads end with the generator: one that still runs when Python ends takes the process down.
-    Trainers with the same seed and another rank draw other scenes of the same shapes, so that
-    with one thread none waits for one whose batch is dearer.
+    The threads end when the generator is closed: a thread that still runs at the exit of Python
+    crashes the process. Trainers of the same seed and different ranks draw different scenes of the
+    same shapes, so that with one thread their steps take equal time.
     """
     ready: queue.Queue[Batch | Exception] = queue.Queue(maxsize=4 * threads)
     closed = threading.Event()
@@ -244,8 +273,7 @@ def batches(  # noqa: PLR0917
         shapes = np.random.default_rng([seed, number])
         rng = np.random.default_rng([seed, number, rank])
         while not closed.is_set():
-            # Equal pixels a batch, so batches in the proportion of the shares give that
-            # proportion of pixels.
+            # Batches have equal numbers of pixels, so the shares hold for pixels too.
             ring = mine[int(shapes.choice(len(mine), p=[r.shape.share for r in mine]))]
             wide = shapes.random() < WIDE_SHARE
             shape = replace(ring.shape, crop_width=ring.shape.width) if wide else ring.shape
@@ -264,12 +292,12 @@ def batches(  # noqa: PLR0917
     finally:
         closed.set()
         while any(filler.is_alive() for filler in fillers):
-            with suppress(queue.Empty):  # makes room for a thread that waits with a batch
+            with suppress(queue.Empty):  # unblocks a thread that waits for room in the queue
                 ready.get(timeout=0.05)
 
 
 def held_out(count: int) -> list[Batch]:
-    """Render the scenes that judge: `count` of every shape, uncut, without a prior."""
+    """Render the validation scenes: `count` per shape, uncropped, without a prior."""
     result = []
     for number, shape in enumerate(SHAPES):
         for k in range(count):

@@ -1,8 +1,8 @@
-"""Write the network as one ONNX file whose iteration count and picture size are free.
+"""Export the network to ONNX with free iterations and image size.
 
     python -m training.export training/checkpoint.pt models/crestereo_lite.onnx
 
-Every stage of `LiteStereo` is traced into a graph of its own; the recurrent ones become the bodies
+Every stage of `LiteStereo` is traced into a separate graph; the recurrent ones become the bodies
 of two ONNX `Loop`s, so that `iters` is an input. Padding to multiples of 32 and cropping are
 in the graph. `iters` and `prior` are inputs without a default, because ONNX Runtime warns of inputs
 that have one; a `prior` of NaN, of any size, means that nothing is known.
@@ -55,7 +55,7 @@ class _Prior(nn.Module):
 
 
 class _NoPrior(nn.Module):
-    """Give what `_Prior` gives where nothing is known."""
+    """The outputs of `_Prior` without an initial disparity."""
 
     def forward(self, left: Tensor) -> tuple[Tensor, Tensor]:
         h, w = ((side + MULTIPLE - 1) // MULTIPLE * MULTIPLE for side in left.shape[2:])
@@ -65,13 +65,13 @@ class _NoPrior(nn.Module):
 
 
 def _padded(x: Tensor, left: Tensor) -> Tensor:
-    """Pad a picture or a map as large as `left` to multiples of 32."""
+    """Pad an image or a map as large as `left` to multiples of 32."""
     bottom, side = -left.shape[2] % MULTIPLE, -left.shape[3] % MULTIPLE
     return F.pad(x, (0, side, 0, bottom), mode="replicate")
 
 
 class _Stage(nn.Module):
-    """Give one method of the network the form that the tracer wants."""
+    """One method of the network as a module, for the tracer."""
 
     def __init__(self, net: LiteStereo, method: str) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class _Finish(nn.Module):
 def _trace(
     module: nn.Module, values: Sequence[Tensor], inputs: list[str], outputs: list[str], prefix: str
 ) -> tuple[onnx.GraphProto, tuple[Tensor, ...]]:
-    """Trace a stage; inside names get the prefix, inputs and outputs are called as given."""
+    """Trace a stage; prefix its internal names."""
     module = module.eval()  # else the tracer leaves the network in training mode
     buffer = io.BytesIO()
     free = {name: {2: f"{name}_h", 3: f"{name}_w"} for name in inputs}
@@ -127,7 +127,10 @@ def _trace(
 
 
 def _narrow_indices(nodes: Sequence[onnx.NodeProto]) -> None:
-    """Let the lookups count in 32 bits: PyTorch wants 64 in `gather`, and half of it is traffic."""
+    """Convert the indices of lookups to 32 bits, which halves their memory traffic.
+
+    PyTorch requires 64 bits in `gather`.
+    """
     makers = {name: node for node in nodes for name in node.output}
     for lookup in (n for n in nodes if n.op_type == "GatherElements"):
         index = makers.get(lookup.input[1])
@@ -140,7 +143,7 @@ def _narrow_indices(nodes: Sequence[onnx.NodeProto]) -> None:
 def _loop(
     body: onnx.GraphProto, count: str, start: list[str], carried: list[str], prefix: str
 ) -> onnx.NodeProto:
-    """Make a Loop that runs `body` `count` times; `start` enters and `carried` leaves it.
+    """Return a Loop that runs `body` `count` times from `start` to `carried`.
 
     The body reads `NAME_in` and writes `NAME_out` of every carried name; everything else it reads
     comes from the graph around it.
@@ -164,12 +167,12 @@ def _loop(
 
 
 def _choose_prior() -> list[onnx.NodeProto]:
-    """Make the nodes that give "p8" and "p4", without any work where there is no prior."""
-    picture, unknown = torch.rand(1, 3, 96, 128), torch.full((1, 1, 96, 128), torch.nan)
+    """Return nodes for "p8" and "p4" that compute nothing without a prior."""
+    image, unknown = torch.rand(1, 3, 96, 128), torch.full((1, 1, 96, 128), torch.nan)
     some, _ = _trace(
-        _Prior(), (picture, unknown), ["left", "prior"], ["some_p8", "some_p4"], "prior."
+        _Prior(), (image, unknown), ["left", "prior"], ["some_p8", "some_p4"], "prior."
     )
-    none, _ = _trace(_NoPrior(), (picture,), ["left"], ["none_p8", "none_p4"], "no_prior.")
+    none, _ = _trace(_NoPrior(), (image,), ["left"], ["none_p8", "none_p4"], "no_prior.")
     for graph in (some, none):
         graph.ClearField("input")  # a branch reads from the graph around it
     return [
@@ -182,17 +185,15 @@ def _choose_prior() -> list[onnx.NodeProto]:
 
 
 def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
-    """Trace begin, the step at 1/8, the passage to 1/4, the step at 1/4, and finish.
+    """Trace all stages in their order.
 
     What enters a loop and what leaves it carry different names, so that they can be wired.
     """
-    picture = torch.rand(1, 3, 96, 128) * 255
+    image = torch.rand(1, 3, 96, 128) * 255
     first = ["f2", "g2", "f4", "v4", "w4", "v8", "w8", "logits", "context_8"]
     first += ["state_8", "d8"]
     p8, p4 = torch.full((1, 1, 12, 16), -1.0), torch.full((1, 1, 24, 32), torch.nan)
-    begin, out = _trace(
-        _Begin(net), (picture, picture, p8), ["left", "right", "p8"], first, "begin."
-    )
+    begin, out = _trace(_Begin(net), (image, image, p8), ["left", "right", "p8"], first, "begin.")
     f2, g2, f4, v4, w4, v8, w8, logits, context, state, d8 = out
     step_8, _ = _trace(
         _Stage(net, "iterate_8"),
@@ -214,7 +215,7 @@ def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
     )
     finish, _ = _trace(
         _Finish(net),
-        (picture, f2, g2, state4, d4),
+        (image, f2, g2, state4, d4),
         ["left", "f2", "g2", "s4", "e4"],
         ["disparity", "confidence"],
         "finish.",
@@ -281,7 +282,7 @@ def _outputs() -> list[onnx.ValueInfoProto]:
 
 
 def metadata_of(checkpoint: dict[str, object]) -> dict[str, str]:
-    """Tell what the file should say of itself."""
+    """Return the metadata of the file."""
     return {
         "kind": "lite",
         "channel_order": "RGB",
@@ -295,7 +296,7 @@ def metadata_of(checkpoint: dict[str, object]) -> dict[str, str]:
 
 
 def export(checkpoint_path: Path, target: Path) -> None:
-    """Write the averaged weights of a checkpoint as ONNX, whole or not at all."""
+    """Write the EMA weights of a checkpoint as ONNX, atomically."""
     checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
     net = LiteStereo()
     net.load_state_dict(checkpoint["ema"])

@@ -1,4 +1,4 @@
-"""Watch a run: log, save, and judge it on scenes that it never trains on."""
+"""Logging, checkpoints and validation of a training run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from training.plot import draw
 
 
 class Planned(Protocol):
-    """What the judge has to know of the plan of a run."""
+    """Settings of a run that the monitor reads."""
 
     @property
     def run(self) -> Path: ...
@@ -31,7 +31,7 @@ class Planned(Protocol):
 
 
 class Trained(Protocol):
-    """What the judge has to know of a trainer."""
+    """Attributes of a trainer that the monitor reads."""
 
     plan: Planned
     facts: Facts
@@ -44,7 +44,14 @@ class Trained(Protocol):
 def validate(
     net: nn.Module, scenes: list[Batch], device: torch.device, iters: int
 ) -> dict[str, float]:
-    """Judge on held-out scenes: mean error, share of errors over 1 and 2 px, and the start."""
+    """Compute the mean metrics over held-out scenes.
+
+    Returns
+    -------
+    dict of str to float
+        EPE [px], bad-1, bad-2 of all and of non-occluded pixels (fractions), cross-entropy of the
+        start, and the loss of the initial disparity [px].
+    """
     net.eval()
     rows = []
     with torch.no_grad():
@@ -52,10 +59,10 @@ def validate(
             batch = scene.to(device)
             prediction = net(batch.left, batch.right, iters)
             disparity = prediction.disparity
-            start = start_loss(prediction.logits, prediction.steps_8[0], batch.truth)
-            known = torch.isfinite(batch.truth.disparity)
-            error = (disparity - batch.truth.disparity)[known].abs()
-            seen = batch.truth.visible[known]
+            start = start_loss(prediction.logits, prediction.steps_8[0], batch.ground_truth)
+            known = torch.isfinite(batch.ground_truth.disparity)
+            error = (disparity - batch.ground_truth.disparity)[known].abs()
+            seen = batch.ground_truth.visible[known]
             rows.append(
                 [
                     error.mean(),
@@ -72,7 +79,10 @@ def validate(
 
 
 def append(path: Path, row: dict[str, object]) -> None:
-    """Add a row to a CSV file, a header first; every row must have the same keys."""
+    """Append a row to a CSV file, after a header in a new file.
+
+    Every row must have the same keys.
+    """
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, row)
@@ -81,8 +91,11 @@ def append(path: Path, row: dict[str, object]) -> None:
         writer.writerow(row)
 
 
-def forget_after(path: Path, samples: int) -> None:
-    """Leave out the rows of a log that a killed run wrote after its last checkpoint."""
+def drop_rows_after(path: Path, samples: int) -> None:
+    """Remove the rows of a log after a number of samples.
+
+    A killed run may have written them after its last checkpoint.
+    """
     if not path.exists():
         return
     with path.open(newline="") as file:
@@ -97,26 +110,26 @@ def forget_after(path: Path, samples: int) -> None:
     short.replace(path)
 
 
-class Judge:
-    """Log, save and validate for the first process."""
+class Monitor:
+    """Logging, checkpoints and validation in the first training process."""
 
     LOG_EVERY = 50  # steps
 
     def __init__(self, trainer: Trained) -> None:
         self.trainer, self.plan = trainer, trainer.plan
         self.scenes = held_out(self.plan.held_out)
-        self.next_look = self.plan.validate_every
+        self.next_validation = self.plan.validate_every
         self.recent: list[dict[str, float]] = []
         self.first_sample = trainer.facts.samples
         for name in ("train.csv", "validation.csv"):
-            forget_after(self.plan.run / name, self.first_sample)
+            drop_rows_after(self.plan.run / name, self.first_sample)
         self.bar = tqdm(
             total=self.plan.minutes,
             bar_format="{percentage:3.0f}%|{bar}| {n:.1f} of {total:.0f} min{postfix}",
         )
 
-    def note(self, minutes: float, rate: float, terms: dict[str, float]) -> None:
-        """Take in a step; the mean of some goes to the log."""
+    def log_step(self, minutes: float, rate: float, terms: dict[str, float]) -> None:
+        """Record a step; log the mean of every `LOG_EVERY` steps."""
         self.recent.append(terms)
         if len(self.recent) < self.LOG_EVERY:
             return
@@ -131,9 +144,9 @@ class Judge:
         )
         self.recent.clear()
 
-    def look(self, minutes: float, finished: bool) -> None:
-        """Save and validate when it is time."""
-        if minutes < self.next_look and not finished:
+    def save_and_validate(self, minutes: float, finished: bool) -> None:
+        """Save a checkpoint and validate if due or finished."""
+        if minutes < self.next_validation and not finished:
             return
         trainer, facts = self.trainer, self.trainer.facts
         save(self.plan.run / "latest.pt", trainer.net, trainer.ema, trainer.optimizer, facts)
@@ -141,6 +154,6 @@ class Judge:
         row = {"samples": facts.samples, "minutes": round(facts.minutes, 1), **marks}
         append(self.plan.run / "validation.csv", row)
         draw(self.plan.run)
-        told = ", ".join(f"{k} {v:.4f}" for k, v in marks.items())
-        self.bar.write(f"{facts.samples} samples: {told}")
-        self.next_look += self.plan.validate_every
+        text = ", ".join(f"{k} {v:.4f}" for k, v in marks.items())
+        self.bar.write(f"{facts.samples} samples: {text}")
+        self.next_validation += self.plan.validate_every

@@ -1,4 +1,4 @@
-"""What the network is told about its errors."""
+"""Loss functions."""
 
 from __future__ import annotations
 
@@ -10,88 +10,103 @@ from torch import Tensor
 
 from training.network import Prediction
 
-CELL = 8  # pixels that one bin of the start volume stands for
-DECAY = 0.85  # weight of a step against the one after it
-INITIAL_WEIGHT = 0.1  # of the error of the initial disparity where a step ends there
-SCALE = 4.0  # pixels; far larger errors are seldom corrected and must not outweigh the others
-OCCLUDED_WEIGHT = 0.6  # what one camera does not see can only be guessed
+CELL = 8  # width of a bin of the start volume, px
+DECAY = 0.85  # weight of a step relative to the next one
+INITIAL_WEIGHT = 0.1  # of the initial disparity, in a training step that ends after the start
+SCALE = 4.0  # px; far larger errors are rarely corrected and must not dominate the loss
+OCCLUDED_WEIGHT = 0.6  # below 1, because occluded pixels have no match
 
 
 @dataclass
-class Truth:
-    """Hold the answers to a batch.
+class GroundTruth:
+    """Ground truth of a batch.
 
     Parameters
     ----------
     disparity : (N, 1, H, W) float32
-        Pixels; NaN where it is not defined or beyond the range that counts.
+        Pixels; NaN where undefined or beyond the disparity range of the start.
     visible : (N, 1, H, W) bool
-        Seen by both cameras.
+        Pixels visible in both views.
     """
 
     disparity: Tensor
     visible: Tensor
 
 
-def fine(disparity: Tensor, scale: int, goal: Tensor, weights: Tensor) -> Tensor:
-    """Weigh the errors of a disparity in pixels of its scale.
+def disparity_loss(disparity: Tensor, scale: int, goal: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean of the robust disparity error.
 
-    Smoothed below half a pixel, absolute above, logarithmic beyond `SCALE` pixels.
+    The error is quadratic below half a pixel, absolute above, logarithmic beyond `SCALE` pixels.
+
+    Parameters
+    ----------
+    disparity : (N, 1, h, w)
+        In pixels of its scale.
+    scale : int
+        Factor to pixels of the full resolution.
+    goal, weights : (N, 1, h, w)
+        True disparity in pixels of the full resolution, and weight of each pixel.
     """
     error = F.smooth_l1_loss(disparity * scale, goal, reduction="none", beta=0.5)
     error = SCALE * torch.log1p(error / SCALE)
     return (error * weights).sum() / weights.sum().clamp(min=1)
 
 
-def known_of(truth: Truth) -> tuple[Tensor, Tensor]:
-    """Give the true disparity, 0 where unknown, and what each pixel counts."""
-    weight = torch.isfinite(truth.disparity) * torch.where(truth.visible, 1.0, OCCLUDED_WEIGHT)
-    return torch.nan_to_num(truth.disparity), weight
+def target_and_weight(ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
+    """Return the true disparity, 0 where unknown, and the pixel weights."""
+    weight = torch.isfinite(ground_truth.disparity) * torch.where(
+        ground_truth.visible, 1.0, OCCLUDED_WEIGHT
+    )
+    return torch.nan_to_num(ground_truth.disparity), weight
 
 
-def start_loss(logits: Tensor, start: Tensor, truth: Truth) -> dict[str, Tensor]:
-    """Add up what a step that ends after the start learns from, terms as `loss` gives them.
+def start_loss(logits: Tensor, start: Tensor, ground_truth: GroundTruth) -> dict[str, Tensor]:
+    """Return the loss terms of a training step that ends after the start.
+
+    The terms are named as those of `loss`.
 
     Parameters
     ----------
     logits : (N, 1, H/8, D + 2, W/8)
     start : (N, 1, H/8, W/8)
         The initial disparity, in pixels of its scale.
-    truth : Truth
+    ground_truth : GroundTruth
     """
-    target, weight = known_of(truth)
+    target, weight = target_and_weight(ground_truth)
     quarter, quarter_weight = target[:, :, 2::4, 2::4], weight[:, :, 2::4, 2::4]
     bins = bins_loss(logits, quarter, quarter_weight)
-    initial = fine(
+    initial = disparity_loss(
         F.interpolate(start, scale_factor=2.0, mode="nearest"), 8, quarter, quarter_weight
     )
     total = 0.5 * bins + INITIAL_WEIGHT * initial
     return {"total": total, "start": bins.detach(), "initial": initial.detach()}
 
 
-def loss(prediction: Prediction, truth: Truth) -> dict[str, Tensor]:
-    """Add up the terms; ``total`` is to be minimised, the others are for the log.
+def loss(prediction: Prediction, ground_truth: GroundTruth) -> dict[str, Tensor]:
+    """Return the loss terms; ``total`` is minimised, the others are logged.
 
-    Disparity errors are in pixels of the full resolution, weighed by `fine`.
+    Disparity errors are in pixels of the full resolution, weighed by `disparity_loss`.
     """
-    target, weight = known_of(truth)
+    target, weight = target_and_weight(ground_truth)
     quarter, quarter_weight = target[:, :, 2::4, 2::4], weight[:, :, 2::4, 2::4]
     half, half_weight = target[:, :, 1::2, 1::2], weight[:, :, 1::2, 1::2]
 
     eighths = [F.interpolate(d, scale_factor=2.0, mode="nearest") for d in prediction.steps_8]
-    sequence = [fine(d, 8, quarter, quarter_weight) for d in eighths]
-    sequence += [fine(d, 4, quarter, quarter_weight) for d in prediction.steps_4]
+    sequence = [disparity_loss(d, 8, quarter, quarter_weight) for d in eighths]
+    sequence += [disparity_loss(d, 4, quarter, quarter_weight) for d in prediction.steps_4]
     steps = torch.stack(
         [term * DECAY ** (len(sequence) - 1 - i) for i, term in enumerate(sequence)]
     ).mean()
-    final = fine(prediction.disparity, 1, target, weight)
-    last = fine(prediction.half, 2, half, half_weight)
+    final = disparity_loss(prediction.disparity, 1, target, weight)
+    last = disparity_loss(prediction.half, 2, half, half_weight)
     start = bins_loss(prediction.logits, quarter, quarter_weight)
     error = (prediction.disparity.detach() - target).abs()
-    sure = ((error < 1) & truth.visible).float()
-    doubt = F.binary_cross_entropy_with_logits(prediction.confidence, sure, reduction="none")
+    correct = ((error < 1) & ground_truth.visible).float()
+    cross_entropy = F.binary_cross_entropy_with_logits(
+        prediction.confidence, correct, reduction="none"
+    )
     known = weight > 0
-    confidence = (doubt * known).sum() / known.sum().clamp(min=1)
+    confidence = (cross_entropy * known).sum() / known.sum().clamp(min=1)
     total = final + 0.5 * last + steps + 0.5 * start + 0.3 * confidence
     return {
         "total": total,
@@ -104,16 +119,17 @@ def loss(prediction: Prediction, truth: Truth) -> dict[str, Tensor]:
 
 
 def bins_loss(logits: Tensor, quarter: Tensor, weight: Tensor) -> Tensor:
-    """Compare the scores of the start with the true bins, as a classification.
+    """Return the cross-entropy of the bin scores against the true bins.
 
-    Each of the four known pixels of a cell shares its vote between the two nearest bins.
+    The target distribution of a cell comes from its four pixels, each of which divides its weight
+    linearly between the two nearest bins.
 
     Parameters
     ----------
     logits : (N, 1, h, D + 2, w)
         As `Prediction.logits`.
     quarter, weight : (N, 1, 2 h, 2 w)
-        True disparity at 1/4 of the resolution, in full pixels, and what each is worth.
+        True disparity at 1/4 of the resolution, in full pixels, and weight of each pixel.
     """
     scores = logits[:, 0, :, 1:-1].permute(0, 1, 3, 2)  # (N, h, w, D)
     bins = scores.shape[3]

@@ -1,12 +1,12 @@
 """The bundled network: a compact recurrent cascade in the family of CREStereo.
 
-One picture is looked at on five scales. All candidate disparities are compared once, at 1/8 of the
+It works on five scales. All candidate disparities are compared once, at 1/8 of the
 resolution, and that comparison volume is cleaned by a small hourglass: its best bin is the start.
 The hourglass halves the bins in pairs. It does so twice, every bin with the next one and every bin
 with the one before, because a surface whose disparity lies between two pairs is found poorly.
 Recurrent steps then look the matching cost up around the current value and move it, first at 1/8,
 then at 1/4. One last step at 1/2 compares the left features with the right ones, warped by the
-disparity and by the nearest and the farthest one around it, so that a pixel beside an edge can
+disparity and by the nearest and the farthest one around it, so that a pixel next to an edge can
 change sides. Guided 2x upsampling carries each scale to the next. `iters` counts all steps.
 
 Ideas and their sources: recurrent lookup of an all-pairs volume and convex upsampling (RAFT-Stereo,
@@ -17,8 +17,8 @@ disparity as one more piece of evidence in the volume (ours).
 
 Longer than the rule for modules, so that the whole network reads in one place, parts first.
 
-Shapes beside the lines: N pictures, H and W the padded size, D disparity bins, G groups, T taps.
-A disparity inside the network is float32 in pixels of its own scale.
+Shapes are in comments: N images, H and W the padded size, D disparity bins, G groups, T taps.
+A disparity inside the network is float32 in pixels of its scale.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MULTIPLE = 32  # the hourglass reaches 1/32, so pictures are padded to multiples of it
+MULTIPLE = 32  # the hourglass reaches 1/32, so images are padded to multiples of it
 RADIUS = 3  # taps to each side of the current disparity in a lookup
 SEARCHED = (2, 5)  # the start searches disparities up to two fifths of the width
 GROUPS_8, GROUPS_4 = 4, 2  # groups of channels that are correlated apart
@@ -40,7 +40,7 @@ AGREEMENT = 1.0  # how near an initial disparity must be at 1/4 to be taken over
 STAY = 4.0  # how much the last step prefers the disparity that it is given, at first
 OUTSIDE = -8.0  # score of a bin beyond the ends of the volume
 VOLUME, VOLUME_2, VOLUME_4 = 16, 24, 32  # channels of the hourglass by depth
-SPREADS = (1, 1, 4, 2)  # of the blocks at 1/32: plain walls are told by what is far away
+SPREADS = (1, 1, 4, 2)  # of the blocks at 1/32: the disparity of bare walls follows from far away
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.BatchNorm2d)
 
@@ -48,7 +48,9 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.BatchNorm2d)
 def conv(
     inputs: int, outputs: int, *, stride: int = 1, size: int = 3, spread: int = 1
 ) -> nn.Sequential:
-    """Make a convolution, batch normalisation (folded away by the export) and ReLU.
+    """Return a convolution, batch normalisation and ReLU.
+
+    The export folds the normalisation into the convolution.
 
     `spread` is how far apart the pixels are that it reads.
     """
@@ -60,7 +62,7 @@ def conv(
 
 
 def silent(layer: Layer) -> Layer:
-    """Let a layer give zeros at first: what it adds to a shortcut grows from nothing."""
+    """Initialise a layer to give zeros, so that its block starts as identity."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -87,7 +89,10 @@ class Residual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Turn a picture into features at 1/2 to 1/32, the finer three informed by all coarser ones."""
+    """Features of an image at 1/2 to 1/32.
+
+    The finer three receive those of all coarser ones.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -108,9 +113,9 @@ class Encoder(nn.Module):
         self.merge_4 = nn.Sequential(conv(WIDTH_4, WIDTH_4), nn.Conv2d(WIDTH_4, WIDTH_4, 1))
         self.merge_2 = nn.Conv2d(WIDTH_2, WIDTH_2, 3, 1, 1)
 
-    def coarse(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Give what the start reads, at 1/8 to 1/32, after the raw features at 1/2 and 1/4."""
-        x2 = self.to_2(picture)  # (N, 16, H/2, W/2)
+    def coarse(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return raw features at 1/2 and 1/4, and those at 1/8 to 1/32."""
+        x2 = self.to_2(image)  # (N, 16, H/2, W/2)
         x4 = self.to_4(x2)  # (N, 32, H/4, W/4)
         x8 = self.to_8(x4)  # (N, 64, H/8, W/8)
         x16 = self.to_16(x8)  # (N, 96, H/16, W/16)
@@ -118,17 +123,17 @@ class Encoder(nn.Module):
         x16 = x16 + twice(self.from_32(x32))
         return x2, x4, self.merge_8(x8 + twice(self.from_16(x16))), x16, x32
 
-    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        x2, x4, f8, x16, x32 = self.coarse(picture)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        x2, x4, f8, x16, x32 = self.coarse(image)
         f4 = self.merge_4(x4 + twice(self.from_8(f8)))
         f2 = self.merge_2(x2 + twice(self.from_4(f4)))
         return f2, f4, f8, x16, x32
 
 
 def correlate(left: Tensor, right: Tensor, groups: int) -> Tensor:
-    """Compare every left pixel with every right pixel of its row: (N, G, H, W' + 2, W).
+    """Correlate all pairs of pixels of a row: (N, G, H, W' + 2, W).
 
-    A column of zeros on either side stands for everything outside of the right picture. The left
+    A column of zeros on either side represents everything outside of the right image. The left
     columns come last, because lookups are fastest along whole rows.
     """
     n, c, h, w = left.shape
@@ -139,12 +144,12 @@ def correlate(left: Tensor, right: Tensor, groups: int) -> Tensor:
 
 
 def taps(volume: Tensor, position: Tensor) -> Tensor:
-    """Read 2 RADIUS + 1 linearly interpolated values around a position for every pixel.
+    """Look up 2 RADIUS + 1 interpolated values around a position.
 
     Parameters
     ----------
     volume : (N, G, H, K + 2, W)
-        With a border of one on either side of K, which stands for all outside of it.
+        With a border of one on either side of K, which represents all outside of it.
     position : (N, 1, H, W) float32
         Where along K, in its own steps, not counting the border.
 
@@ -166,12 +171,12 @@ def taps(volume: Tensor, position: Tensor) -> Tensor:
 
 
 def columns(disparity: Tensor) -> Tensor:
-    """Number the columns of a map: (1, 1, 1, W) float32."""
+    """Return the column numbers of a map: (1, 1, 1, W) float32."""
     return torch.arange(disparity.shape[3], device=disparity.device, dtype=torch.float32)
 
 
 class Neighbours(nn.Module):
-    """Put the 3x3 neighbourhood of every value into nine channels, edges repeated."""
+    """3x3 neighbourhoods as nine channels, edges repeated."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -186,7 +191,10 @@ class Neighbours(nn.Module):
 
 
 class Slopes(nn.Module):
-    """Subtract every value from its eight neighbours: shows slopes and edges, not the range."""
+    """Differences of a value's eight neighbours from it.
+
+    They show slopes and edges, not the range.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,14 +212,14 @@ class Slopes(nn.Module):
 
 
 def _sum_of_nine(x: Tensor) -> Tensor:
-    """Add (N, 9, 4, H, W) up to (N, 4, H, W), as a product: ONNX Runtime is faster at those."""
+    """Sum (N, 9, 4, H, W) to (N, 4, H, W), as a faster matrix product."""
     n, _, _, h, w = x.shape
     with torch.autocast(x.device.type, enabled=False):
         return torch.matmul(x.new_ones(1, 9), x.reshape(n, 9, 4 * h * w)).reshape(n, 4, h, w)
 
 
 class Upsample(nn.Module):
-    """Double the resolution: every new value is a learned convex mix of nine old ones."""
+    """Guided 2x upsampling by learned convex combinations of 3x3 values."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -227,7 +235,7 @@ class Upsample(nn.Module):
 
 
 class VolumeBlock(nn.Module):
-    """Filter a volume over the picture, then over disparity, around a shortcut.
+    """Residual block of a volume: over the image, then over disparity.
 
     Both are two-dimensional convolutions on a reshaped volume: three-dimensional ones are
     several times slower on a processor.
@@ -249,7 +257,7 @@ class VolumeBlock(nn.Module):
 
 
 class VolumeDown(nn.Module):
-    """Halve a volume in all three directions."""
+    """Downsampling of a volume by two in all three directions."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -262,7 +270,7 @@ class VolumeDown(nn.Module):
 
 
 class VolumeUp(nn.Module):
-    """Double the bins of a volume."""
+    """Upsampling of the bins of a volume by two."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -290,11 +298,11 @@ def mean_of_pairings(both: Tensor) -> Tensor:
 
 
 class Start(nn.Module):
-    """Find a disparity at 1/8: build the volume of candidates, clean it, take the best bin."""
+    """Initial disparity at 1/8 from a filtered volume of all candidates."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Conv2d(GROUPS_8 + 2, VOLUME, 1)  # correlation, inside the picture, prior
+        self.embed = nn.Conv2d(GROUPS_8 + 2, VOLUME, 1)  # correlation, inside the image, prior
         self.context = nn.Conv2d(WIDTH_8, VOLUME, 1)
         self.context_2 = silent(nn.Conv2d(WIDTH_16, VOLUME_2, 1))
         self.context_4 = silent(nn.Conv2d(WIDTH_32, VOLUME_4, 1))
@@ -307,13 +315,13 @@ class Start(nn.Module):
         self.middle_up = VolumeBlock(VOLUME_2)
         self.up_1 = VolumeUp(VOLUME_2, VOLUME)
         self.fine_up = VolumeBlock(VOLUME)
-        self.score = nn.Conv2d(VOLUME, 2, 1)  # of a bin, and how far beside it the disparity lies
+        self.score = nn.Conv2d(VOLUME, 2, 1)  # of a bin, and the offset of the disparity from it
 
     def forward(self, volume: Tensor, left: list[Tensor], prior: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the logits (N, 1, H, D, W) of the bins and the start disparity (N, 1, H, W).
+        """Return bin logits (N, 1, H, D, W) and disparity (N, 1, H, W).
 
         `volume` is the (N, G, H, W + 2, W) comparison of all pairs, `left` the features of the left
-        picture at 1/8, 1/16 and 1/32, `prior` (N, 1, H, W) an initial disparity, negative where
+        image at 1/8, 1/16 and 1/32, `prior` (N, 1, H, W) an initial disparity, negative where
         there is none.
         """
         f8, f16, f32 = left
@@ -339,15 +347,15 @@ class Start(nn.Module):
         y2 = self.middle_up(add_coarser(y2, self.up_2(y4)))
         y1 = self.fine_up(add_coarser(y1, mean_of_pairings(self.up_1(y2))))
         scores = self.score(y1.reshape(n * bins, VOLUME, h, w)).float().reshape(n, bins, 2, h, w)
-        logits, beside = scores.permute(0, 2, 3, 1, 4).chunk(2, dim=1)  # (N, 1, H, D, W) each
+        logits, offset = scores.permute(0, 2, 3, 1, 4).chunk(2, dim=1)  # (N, 1, H, D, W) each
         best = logits.argmax(3, keepdim=True)
         window = ((d - best).abs() <= 1).float()  # the mean of one peak, never of two
         weight = (logits - logits.amax(3, keepdim=True)).exp() * window
-        return logits, (weight * (d + beside)).sum(3) / weight.sum(3)
+        return logits, (weight * (d + offset)).sum(3) / weight.sum(3)
 
 
 class Step(nn.Module):
-    """Move a disparity once: read the costs around it, update the state, add a correction."""
+    """One recurrent update of a disparity from the costs around it."""
 
     def __init__(self, costs: int, hidden: int, encoded: int) -> None:
         super().__init__()
@@ -369,7 +377,7 @@ class Step(nn.Module):
 
 
 class Refine(nn.Module):
-    """Correct the disparity at 1/2 from warped features, and judge it."""
+    """Correction of the disparity at 1/2 from warped features; confidence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -389,7 +397,7 @@ class Refine(nn.Module):
     def forward(
         self, left: Tensor, right: Tensor, guide: Tensor, disparity: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Give the disparity (N, 1, H, W), the logit of its confidence, and features (N, 32, H, W).
+        """Return disparity, confidence logit (N, 1, H, W), features (N, 32, H, W).
 
         What the step reads passes no gradient back; what it corrects does.
         """
@@ -410,7 +418,7 @@ class Refine(nn.Module):
 
 
 def warp(right: Tensor, rise: Tensor, disparity: Tensor) -> Tensor:
-    """Bring right features (N, C, H, W) to the left grid along their rows.
+    """Warp right features (N, C, H, W) to the left grid by the disparity.
 
     `rise` is by how much the features grow from each column to the next.
     """
@@ -425,7 +433,7 @@ def warp(right: Tensor, rise: Tensor, disparity: Tensor) -> Tensor:
 
 @dataclass
 class Prediction:
-    """Hold what one pass gives; the lists are for the training losses.
+    """Result of one pass; the lists are for the training losses.
 
     Parameters
     ----------
@@ -450,7 +458,7 @@ class Prediction:
 
 
 class LiteStereo(nn.Module):
-    """The whole cascade. Its stages are methods, because the export turns each into a graph."""
+    """The cascade; its stages are methods, which the export traces."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -473,7 +481,7 @@ class LiteStereo(nn.Module):
     def forward(
         self, left: Tensor, right: Tensor, iters: int = 5, prior: Tensor | None = None
     ) -> Prediction:
-        """Estimate the disparity of the left picture.
+        """Estimate the disparity of the left image.
 
         Parameters
         ----------
@@ -503,7 +511,7 @@ class LiteStereo(nn.Module):
         return Prediction(disparity, confidence, logits, steps_8, steps_4, half)
 
     def search(self, left: Tensor, right: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
-        """Give `logits` and the first of `steps_8` of the prediction, at a third of its cost."""
+        """Return only `logits` and the first of `steps_8` of the prediction."""
         _, _, f8, f16, f32 = self.encoder.coarse(torch.cat([left, right], dim=0) / 127.5 - 1)
         l8, r8 = f8.chunk(2)
         coarse = [l8, f16.chunk(2)[0], f32.chunk(2)[0]]
@@ -519,12 +527,12 @@ class LiteStereo(nn.Module):
         Tensor,
         Tensor,
     ]:
-        """Encode both pictures, compare them, and find the start."""
-        pictures = (picture / 127.5 - 1 for picture in (left, right))
+        """Encode both images, correlate them, and estimate the start."""
+        images = (image / 127.5 - 1 for image in (left, right))
         if self.training:  # as one batch, for the statistics of both
-            both = [features.chunk(2) for features in self.encoder(torch.cat(list(pictures)))]
+            both = [features.chunk(2) for features in self.encoder(torch.cat(list(images)))]
         else:  # one after the other: faster in ONNX Runtime
-            both = list(zip(*map(self.encoder, pictures), strict=True))
+            both = list(zip(*map(self.encoder, images), strict=True))
         (l2, r2), (l4, r4), (l8, r8), (l16, _), (l32, _) = both
         v4, v8 = correlate(l4, r4, GROUPS_4), correlate(l8, r8, GROUPS_8)
         w4 = correlate(l4, F.avg_pool2d(r4, (1, 2)), GROUPS_4)
@@ -534,7 +542,7 @@ class LiteStereo(nn.Module):
         return (l2, r2), (v4, w4, l4), (v8, w8, l8), logits, d8
 
     def open_8(self, f8: Tensor) -> tuple[Tensor, Tensor]:
-        """Make the state and the context of the steps at 1/8."""
+        """Return the state and the context of the steps at 1/8."""
         return torch.tanh(self.state_8(f8)), self.context_8(f8)
 
     def iterate_8(  # noqa: PLR0917  (what it reads are the wires of the graph)
@@ -549,7 +557,7 @@ class LiteStereo(nn.Module):
     def open_4(
         self, f4: Tensor, state_8: Tensor, d8: Tensor, p4: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Carry the disparity to 1/4 and make the state and the context of the steps there.
+        """Upsample the disparity to 1/4; return state, context and disparity.
 
         Where an initial disparity agrees with what was found, it is taken over: it is finer.
         """
@@ -568,7 +576,7 @@ class LiteStereo(nn.Module):
     def finish(
         self, f2: Tensor, g2: Tensor, state_4: Tensor, d4: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Carry the disparity to 1/2, correct it there, and carry it to the full resolution."""
+        """Upsample the disparity to 1/2, correct it, upsample it to full resolution."""
         f2, g2, state_4 = f2.contiguous(), g2.contiguous(), state_4.contiguous()
         d2 = self.up_4(state_4, d4 * 2)
         half, confidence, guide = self.refine(f2, g2, twice(self.guide_2(state_4)), d2)
@@ -577,7 +585,7 @@ class LiteStereo(nn.Module):
 
 
 def steps_of(iters: int) -> tuple[int, int]:
-    """Divide `iters` steps: so many at 1/8, so many at 1/4, and the last one at 1/2.
+    """Return the steps at 1/8 and at 1/4; one is at 1/2.
 
     The steps at 1/8 hand their state on more than they move the disparity: a quarter is enough.
     One step at 1/4 is always taken, and one at 1/8 from two iterations on.
@@ -587,7 +595,10 @@ def steps_of(iters: int) -> tuple[int, int]:
 
 
 def prior_at_8(prior: Tensor) -> Tensor:
-    """Reduce an initial disparity to 1/8: the nearest known value of each cell, else below zero.
+    """Reduce an initial disparity to 1/8.
+
+    Each cell gets its nearest known value, below zero without one.
+
 
     Values of different surfaces are never averaged, so that an edge stays an edge.
     """
@@ -597,5 +608,5 @@ def prior_at_8(prior: Tensor) -> Tensor:
 
 
 def prior_at_4(prior: Tensor) -> Tensor:
-    """Reduce an initial disparity to 1/4: the value near the middle of each cell, or NaN."""
+    """Reduce an initial disparity to 1/4: the middle of each cell."""
     return prior[:, :, 2::4, 2::4] / 4

@@ -1,4 +1,4 @@
-"""Draw the curves of a run from its logs: loss and held-out errors against samples seen."""
+"""Training curves: training and validation errors over samples."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _thousands(columns: dict[str, list[float]]) -> list[float]:
 
 
 def draw(run: Path) -> Path:
-    """Write ``curve.png`` into a run folder that holds ``train.csv`` and ``validation.csv``."""
+    """Plot ``train.csv`` and ``validation.csv`` of a run into ``curve.png``."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     if (run / "train.csv").exists():
         steps = _columns(run / "train.csv")

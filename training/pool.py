@@ -1,8 +1,8 @@
-"""A ring of rendered scenes on disk: several processes render into it, the trainer reads from it.
+"""Ring buffers of rendered scenes on disk, shared by renderers and trainers.
 
-Every scene is used a few times (other crop, mirrored, other light) before it is replaced, because
-rendering costs about as much as a training step. The ring survives the process, so that a resumed
-run starts at once.
+Every scene is used a few times, with another crop, mirroring and light, before it is replaced,
+because rendering costs about as much as a training step. The buffers outlive the process, so that
+a resumed run starts at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.processes import orphaned
+from training.processes import exit_if_orphaned
 from training.scenes import Sample, render_scene
 
 FIXED_POINT = 64  # a disparity is kept as uint16 in 1/64 px
@@ -25,7 +25,7 @@ UNDEFINED = 65535
 
 
 class Counters(Protocol):
-    """What a shared array of two numbers can: scenes rendered, scenes allowed by now."""
+    """Shared array of two numbers: scenes rendered and scenes allowed."""
 
     def __getitem__(self, index: int) -> float: ...
     def __setitem__(self, index: int, value: float) -> None: ...
@@ -34,7 +34,7 @@ class Counters(Protocol):
 
 @dataclass(frozen=True)
 class Shape:
-    """Tell how large scenes of one kind are rendered and cut, height before width, pixels."""
+    """Sizes of rendered scenes and of their crops [px]."""
 
     height: int
     width: int
@@ -47,7 +47,7 @@ class Shape:
         return f"{self.height}x{self.width}"
 
 
-# Mixed widths: trained at 320 px alone, a prototype failed on wider pictures.
+# Mixed widths, because a prototype trained at 320 px alone failed on wider images.
 SHAPES = (
     Shape(288, 448, 192, 320, 0.5),
     Shape(224, 704, 160, 640, 0.25),
@@ -56,9 +56,9 @@ SHAPES = (
 
 
 class Ring:
-    """Slots for the scenes of one shape, as memory-mapped arrays in a folder.
+    """Ring buffer of scenes of one shape, memory-mapped in a folder.
 
-    `version` of a slot is 0 while it is empty and odd while it is being written.
+    `version` of a slot is 0 while it is empty and odd while it is written.
     """
 
     def __init__(self, folder: Path, shape: Shape, slots: int) -> None:
@@ -66,7 +66,7 @@ class Ring:
         folder.mkdir(parents=True, exist_ok=True)
         size = (slots, 2, shape.height, shape.width)
         self.shape, self.slots = shape, slots
-        self.pictures = _array(folder / "pictures.bin", np.uint8, (*size, 3))
+        self.images = _array(folder / "pictures.bin", np.uint8, (*size, 3))
         self.disparity = _array(folder / "disparity.bin", np.uint16, size)
         self.occluded = _array(folder / "occluded.bin", np.uint8, size)
         self.version = _array(folder / "version.bin", np.int64, (slots,))
@@ -77,7 +77,7 @@ class Ring:
         sample = render_scene(seed, self.shape.height, self.shape.width)
         version = int(self.version[slot]) // 2 * 2
         self.version[slot] = version + 1
-        self.pictures[slot] = sample.left, sample.right
+        self.images[slot] = sample.left, sample.right
         for side, disparity in enumerate((sample.disparity_left, sample.disparity_right)):
             fixed = np.rint(np.clip(disparity, 0, 1000) * FIXED_POINT)
             unknown = ~(disparity >= 0)  # catches NaN as well as a negative disparity
@@ -87,19 +87,19 @@ class Ring:
         self.version[slot] = version + 2
 
     def filled(self) -> NDArray[np.int64]:
-        """List the slots that hold a scene."""
+        """Return the indices of the slots that hold a scene."""
         return np.flatnonzero((self.version > 0) & (self.version % 2 == 0))
 
     def read(self, slot: int) -> Sample | None:
-        """Copy a scene out, or give None if it was replaced meanwhile."""
+        """Return a copy of a scene, None if empty or being replaced."""
         version = int(self.version[slot])
-        pictures, fixed = self.pictures[slot].copy(), self.disparity[slot].copy()
+        images, fixed = self.images[slot].copy(), self.disparity[slot].copy()
         occluded = self.occluded[slot].astype(bool)
         if version == 0 or version % 2 or version != int(self.version[slot]):
             return None
         disparity = fixed.astype(np.float32) / FIXED_POINT
         disparity[fixed == UNDEFINED] = np.nan
-        return Sample(*pictures, *disparity, *occluded)
+        return Sample(*images, *disparity, *occluded)
 
 
 def _array(path: Path, dtype: type, size: tuple[int, ...]) -> np.memmap:
@@ -111,12 +111,12 @@ def _array(path: Path, dtype: type, size: tuple[int, ...]) -> np.memmap:
 
 
 def rings(folder: Path, slots: int) -> list[Ring]:
-    """Open the ring of every shape; `slots` is divided by the shares."""
+    """Open a ring for every shape; `slots` is divided by the shares."""
     return [Ring(folder, shape, max(16, int(slots * shape.share))) for shape in SHAPES]
 
 
 def place_after(ring: Ring, worker: int, workers: int) -> int:
-    """Give the slot that a worker renders into first: its next one after the newest scene."""
+    """Return the first slot of a worker after the newest scene."""
     first = int(ring.seeds.argmax()) + 1 if ring.seeds.any() else 0
     return first + (worker - first) % workers
 
@@ -124,10 +124,11 @@ def place_after(ring: Ring, worker: int, workers: int) -> int:
 def render_forever(  # noqa: PLR0917
     folder: Path, slots: int, worker: int, workers: int, counters: Counters, used: int = 0
 ) -> None:
-    """Be one rendering process: fill empty slots first, then replace the oldest.
+    """Render scenes into the rings, empty slots first, then the oldest.
 
-    The process waits while enough is rendered. Seeds of the workers are interleaved and go on
-    where the ring left off, but above `used`, so that a new ring holds new scenes.
+    Runs in a separate process and pauses while the allowed number of scenes is rendered. The seeds
+    of the workers are interleaved; they start after the highest seed in the rings and above `used`,
+    so that a new ring holds new scenes.
     """
     cv2.setNumThreads(1)
     mine = rings(folder, slots)
@@ -137,7 +138,7 @@ def render_forever(  # noqa: PLR0917
     highest = max(used, *(int(ring.seeds.max()) for ring in mine))
     seed = (highest // workers + 1) * workers + worker
     while True:
-        orphaned()
+        exit_if_orphaned()
         if counters[0] >= counters[1]:
             time.sleep(0.05)
             continue

@@ -2,7 +2,7 @@
 
     python -m training.train --minutes 120
 
-Goes on from the last checkpoint of the run folder, however the last run ended. See README.md.
+Resumes from the last checkpoint of the run folder, if there is one. See README.md.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from torch import nn
 
 from training.checkpoints import Facts, restore, samples_of
 from training.data import Batch, batches
-from training.judge import Judge
+from training.judge import Monitor
 from training.losses import loss, start_loss
 from training.network import LiteStereo
 from training.pool import SHAPES, Counters, render_forever, rings
-from training.processes import check_alive, orphaned, wait_for
+from training.processes import check_alive, exit_if_orphaned, wait_for
 
 EMA_DECAY = 0.999
 WARM_UP = 0.03  # share of the run in which the learning rate rises
-COOL_DOWN = 0.25  # share of the run in which it falls again; constant between, so runs chain well
+COOL_DOWN = 0.25  # share in which it decays; constant in between, so that runs can be resumed
 WEIGHT_DECAY = 1e-4
 CLIP_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Hold the settings of a run, as given on the command line."""
+    """Settings of a run, from the command line."""
 
     run: Path
     minutes: float
@@ -63,15 +63,18 @@ class Plan:
 
     @property
     def mixed(self) -> bool:
-        """Tell whether convolutions compute in bfloat16.
+        """Return whether convolutions run in bfloat16.
 
-        Pays on CUDA and on processors with AMX or AVX-512 BF16; others take 1.4 times as long.
+        Faster on CUDA and on CPUs with AMX or AVX-512 BF16; other CPUs take 1.4 times as long.
         """
         return self.precision == "mixed"
 
 
 def rate_at(progress: float, plan: Plan) -> float:
-    """Give the learning rate at a share 0..1 of the run: up, constant, down to a hundredth."""
+    """Return the learning rate at a share 0..1 of the run.
+
+    Linear warm-up, constant, cosine decay to a hundredth.
+    """
     if progress < WARM_UP:
         return plan.peak_rate * max(progress / WARM_UP, 0.01)
     left = (1 - progress) / max(plan.cool_down, 1e-9)
@@ -80,18 +83,19 @@ def rate_at(progress: float, plan: Plan) -> float:
     return plan.peak_rate * (0.01 + 0.99 * 0.5 * (1 - math.cos(math.pi * max(left, 0))))
 
 
-def drawn_iters(rng: np.random.Generator, most: int, start_share: float = 0.0) -> int:
-    """Draw iterations from 2 to `most`, evenly on a logarithmic scale: few are what people use.
+def draw_iters(rng: np.random.Generator, most: int, start_share: float = 0.0) -> int:
+    """Draw a number of iterations from 2 to `most`, log-uniformly.
 
-    A share of the steps has none: they end after the start.
+    Small numbers are drawn more often because they are the common setting. With probability
+    `start_share` the result is 0: the training step ends after the start.
     """
     if rng.random() < start_share:
         return 0
     return int(math.exp(rng.uniform(math.log(2), math.log(most + 1))))
 
 
-def averaged(ema: nn.Module, net: nn.Module, steps: int) -> None:
-    """Move the slow copy of the weights a little towards the fast one."""
+def update_ema(ema: nn.Module, net: nn.Module, steps: int) -> None:
+    """Update the EMA of the weights."""
     decay = min(EMA_DECAY, (1 + steps) / (10 + steps))
     with torch.no_grad():
         fast = net.state_dict()
@@ -102,7 +106,7 @@ def averaged(ema: nn.Module, net: nn.Module, steps: int) -> None:
                 slow.copy_(fast[name])
 
 
-def share_gradients(net: nn.Module, processes: int) -> None:
+def average_gradients(net: nn.Module, processes: int) -> None:
     """Average the gradients of all processes."""
     if processes == 1:
         return
@@ -115,7 +119,7 @@ def share_gradients(net: nn.Module, processes: int) -> None:
 
 
 class Trainer:
-    """Be one training process of several; the first one also logs, judges and saves."""
+    """Training process; the first one also logs, validates and saves."""
 
     def __init__(self, rank: int, plan: Plan, counters: Counters) -> None:
         self.rank, self.plan, self.counters = rank, plan, counters
@@ -139,16 +143,16 @@ class Trainer:
             entry.update({k: v.to(self.device) if v.dim() else v for k, v in entry.items()})
 
     def run(self) -> None:
-        """Step until the time is used up. All processes read the clock of the first."""
+        """Train until the time is used up, by the clock of the first process."""
         plan, facts = self.plan, self.facts
         pool = plan.run.parent / "pool"
         source = batches(
             pool, plan.slots, plan.batch_pixels, facts.samples, self.rank, plan.loaders
         )
         with closing(source):
-            self._run(source, Judge(self) if self.rank == 0 else None)
+            self._run(source, Monitor(self) if self.rank == 0 else None)
 
-    def _run(self, source: Iterator[Batch], judge: Judge | None) -> None:
+    def _run(self, source: Iterator[Batch], monitor: Monitor | None) -> None:
         plan, facts = self.plan, self.facts
         rng = np.random.default_rng(facts.steps)  # the same in all processes: equal work
         begun, minutes_before = time.monotonic(), facts.minutes
@@ -159,19 +163,19 @@ class Trainer:
             minutes = float(clock)
             facts.minutes = minutes_before + minutes
             finished = minutes >= plan.minutes
-            orphaned()
-            if judge is not None:
-                judge.look(minutes, finished)
+            exit_if_orphaned()
+            if monitor is not None:
+                monitor.save_and_validate(minutes, finished)
             if finished:
                 break
             rate = rate_at(minutes / plan.minutes, plan)
-            iters = drawn_iters(rng, plan.max_iters, plan.start_share)
+            iters = draw_iters(rng, plan.max_iters, plan.start_share)
             terms = self.step(next(source), iters, rate)
-            if judge is not None:
-                judge.note(minutes, rate, terms)
+            if monitor is not None:
+                monitor.log_step(minutes, rate, terms)
 
     def step(self, batch: Batch, iters: int, rate: float) -> dict[str, float]:
-        """Learn from one batch at a learning rate, and give the terms of the loss."""
+        """Take one optimizer step on a batch and return the loss terms."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.net.train()
@@ -181,14 +185,18 @@ class Trainer:
                 prediction = self.net(batch.left, batch.right, iters, batch.prior)
             else:
                 start = self.net.search(batch.left, batch.right, batch.prior)
-        terms = loss(prediction, batch.truth) if iters else start_loss(*start, batch.truth)
+        terms = (
+            loss(prediction, batch.ground_truth)
+            if iters
+            else start_loss(*start, batch.ground_truth)
+        )
         self.optimizer.zero_grad()
         terms["total"].backward()
-        share_gradients(self.net, self.plan.processes)
+        average_gradients(self.net, self.plan.processes)
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), CLIP_NORM)
         if torch.isfinite(norm):  # the same in all processes, because the gradients are
             self.optimizer.step()
-        averaged(self.ema, self.net, self.facts.steps)
+        update_ema(self.ema, self.net, self.facts.steps)
         seen = batch.left.shape[0] * self.plan.processes
         self.facts.steps += 1
         self.facts.samples += seen
@@ -199,7 +207,7 @@ class Trainer:
 
 
 def train(rank: int, plan: Plan, counters: Counters, port: int) -> None:
-    """Set a training process up and run it."""
+    """Initialize and run one training process."""
     torch.set_num_threads(plan.threads)
     cv2.setNumThreads(1)
     if plan.processes > 1:
@@ -217,21 +225,31 @@ def arguments() -> Plan:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
     add("--run", type=Path, default=Path("training/runs/lite"), help="folder of the run")
-    add("--minutes", type=float, default=60, help="how long to train this time")
+    add("--minutes", type=float, default=60, help="training time of this run")
     add("--device", default="cuda" if cuda else "cpu")
     add("--processes", type=int, default=1 if cuda else max(1, cores // 2 * 2), help="trainers")
     add("--threads", type=int, default=1, help="threads of each trainer")
     add("--workers", type=int, default=max(1, cores - 2) if cuda else 1, help="renderers")
-    add("--loaders", type=int, default=4 if cuda else 1, help="threads that cut batches")
+    add("--loaders", type=int, default=4 if cuda else 1, help="threads that prepare batches")
     add("--batch-pixels", type=int, default=(64 if cuda else 4) * 192 * 320, help="per trainer")
     add("--peak-rate", type=float, default=1e-3)
-    add("--max-iters", type=int, default=8, help="iterations are drawn from 2 to this")
-    add("--start-share", type=float, default=2 / 3, help="share of the steps that end at the start")
-    add("--slots", type=int, default=2000, help="scenes that are kept on disk, 1.5 to 2.4 MB each")
-    add("--reuse", type=float, default=5, help="how often a scene is used")
+    add("--max-iters", type=int, default=8, help="iterations are drawn from 2 to this number")
+    add(
+        "--start-share",
+        type=float,
+        default=2 / 3,
+        help="share of the training steps that end after the start",
+    )
+    add("--slots", type=int, default=2000, help="scenes kept on disk, 1.5 to 2.4 MB each")
+    add("--reuse", type=float, default=5, help="uses of each scene")
     add("--validate-every", type=float, default=10, help="minutes between checkpoints")
-    add("--held-out", type=int, default=8, help="scenes of each shape that judge")
-    add("--cool-down", type=float, default=COOL_DOWN, help="share of the time; 0: stay constant")
+    add("--held-out", type=int, default=8, help="validation scenes of each shape")
+    add(
+        "--cool-down",
+        type=float,
+        default=COOL_DOWN,
+        help="share of the time in which the learning rate decays; 0: constant",
+    )
     add("--precision", choices=("float32", "mixed"), default="mixed" if cuda else "float32")
     return Plan(**vars(parser.parse_args()))
 
@@ -244,8 +262,8 @@ def main() -> None:
     pool = plan.run.parent / "pool"
     full = sum(ring.slots for ring in rings(pool, plan.slots))
     held = sum(len(ring.filled()) for ring in rings(pool, plan.slots))
-    counters = context.Array("d", [held, full])  # scenes rendered, scenes allowed by now
-    used = samples_of(plan.run / "latest.pt")  # no more scenes than samples
+    counters = context.Array("d", [held, full])  # scenes rendered, scenes allowed
+    used = samples_of(plan.run / "latest.pt")  # an upper bound of the seeds used
     renderers = []
     for number in range(plan.workers):
         task = (pool, plan.slots, number, plan.workers, counters, used)

@@ -22,13 +22,13 @@ from training import data  # noqa: E402
 from training.checkpoints import Facts, restore, save  # noqa: E402
 from training.data import batches, make_prior, to_batch, vary  # noqa: E402
 from training.export import export  # noqa: E402
-from training.judge import append, forget_after  # noqa: E402
-from training.losses import bins_loss, fine, loss, start_loss  # noqa: E402
+from training.judge import append, drop_rows_after  # noqa: E402
+from training.losses import bins_loss, disparity_loss, loss, start_loss  # noqa: E402
 from training.network import LiteStereo, Upsample  # noqa: E402
 from training.pool import Ring, Shape, place_after  # noqa: E402
 from training.processes import wait_for  # noqa: E402
 from training.scenes import render_scene  # noqa: E402
-from training.train import drawn_iters  # noqa: E402
+from training.train import draw_iters  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 SMALL = Shape(96, 160, 64, 128, 1.0)
@@ -44,7 +44,7 @@ def test_a_network_learns_one_scene_by_heart() -> None:
     errors = []
     # when the network is trained on it alone
     for _ in range(12):
-        terms = loss(net(batch.left, batch.right, 2, batch.prior), batch.truth)
+        terms = loss(net(batch.left, batch.right, 2, batch.prior), batch.ground_truth)
         optimizer.zero_grad()
         terms["total"].backward()
         optimizer.step()
@@ -62,7 +62,7 @@ def test_every_weight_learns() -> None:
     optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
     for _ in range(3):
         optimizer.zero_grad()
-        loss(net(batch.left, batch.right, 4, batch.prior), batch.truth)["total"].backward()
+        loss(net(batch.left, batch.right, 4, batch.prior), batch.ground_truth)["total"].backward()
         optimizer.step()
     # then the loss reaches every one of them
     still = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
@@ -75,7 +75,7 @@ def test_an_error_beyond_mending_hardly_counts_more_than_one_of_some_pixels() ->
     errors = torch.tensor([0.0, 1.0, 8.0, 80.0], requires_grad=True)
     # when they are weighed
     values = torch.stack(
-        [fine(e.reshape(1, 1, 1, 1), 1, goal, torch.ones_like(goal)) for e in errors]
+        [disparity_loss(e.reshape(1, 1, 1, 1), 1, goal, torch.ones_like(goal)) for e in errors]
     )
     values.sum().backward()
     values = values.detach()
@@ -113,8 +113,8 @@ def test_a_ring_gives_back_what_was_rendered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "ROWS_SHARE", 0)  # the next test looks at these
-    monkeypatch.setattr(data, "LAMP_SHARE", 0)
+    monkeypatch.setattr(data, "OFFSET_SHARE", 0)  # the next test looks at these
+    monkeypatch.setattr(data, "UNEVEN_SHARE", 0)
     # given a scene without a difference between the views, cut and mirrored at random
     rng = np.random.default_rng(seed)
     scene = vary(render_scene(seed, 96, 160, augment=False), SMALL, rng)
@@ -134,7 +134,7 @@ def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("seed", range(4))
 def test_a_smaller_sample_keeps_its_truth(seed: int) -> None:
     # given a scene without a difference between the views, reduced to 0.75 of its size
-    scene = data.smaller(render_scene(seed, 96, 160, augment=False), 0.745)
+    scene = data.downscale(render_scene(seed, 96, 160, augment=False), 0.745)
     assert scene.left.shape == scene.right.shape == (72, 120, 3)
     assert scene.occluded_left.dtype == bool
     rows, columns = np.mgrid[0:72, 0:120].astype(np.float32)
@@ -153,7 +153,7 @@ def test_a_smaller_sample_keeps_its_truth(seed: int) -> None:
 def test_views_apart_in_height_keep_their_truth(seed: int) -> None:
     # given a scene whose right picture is moved up or down, and rolled for some seeds
     scene = render_scene(seed, 96, 160, augment=False)
-    scene = data.rows_apart(scene, np.random.default_rng(seed))
+    scene = data.add_vertical_offset(scene, np.random.default_rng(seed))
     rows, columns = np.mgrid[0:96, 0:160].astype(np.float32)
     middle = ~scene.occluded_left & (abs(columns - 80) < 20) & (abs(rows - 48) < 44)
 
@@ -170,7 +170,7 @@ def test_views_apart_in_height_keep_their_truth(seed: int) -> None:
 
 
 def test_a_lamp_lights_one_picture_unevenly() -> None:
-    lit = data.lamp(np.full((96, 160, 3), 100, np.uint8), np.random.default_rng(0))
+    lit = data.light_unevenly(np.full((96, 160, 3), 100, np.uint8), np.random.default_rng(0))
     assert lit.min() < 90
     assert lit.max() > 110
     assert np.abs(np.diff(lit.astype(int), axis=1)).max() <= 8  # without edges
@@ -210,7 +210,7 @@ def train(run: Path, minutes: float) -> list[dict[str, str]]:
 
 def test_iterations_are_drawn_from_two_to_the_most_and_few_more_often() -> None:
     rng = np.random.default_rng(0)
-    drawn = [drawn_iters(rng, 16) for _ in range(4000)]
+    drawn = [draw_iters(rng, 16) for _ in range(4000)]
     counts = np.bincount(drawn, minlength=17)
     assert set(drawn) == set(range(2, 17))
     assert counts[2:5].sum() > 2 * counts[14:17].sum()
@@ -218,7 +218,7 @@ def test_iterations_are_drawn_from_two_to_the_most_and_few_more_often() -> None:
 
 def test_a_share_of_the_steps_ends_after_the_start() -> None:
     rng = np.random.default_rng(0)
-    drawn = np.array([drawn_iters(rng, 8, 2 / 3) for _ in range(4000)])
+    drawn = np.array([draw_iters(rng, 8, 2 / 3) for _ in range(4000)])
     assert abs((drawn == 0).mean() - 2 / 3) < 0.05
     assert set(drawn[drawn > 0]) == set(range(2, 9))
 
@@ -229,8 +229,8 @@ def test_a_step_that_ends_after_the_start_sees_what_a_whole_one_sees() -> None:
     blank = np.full((96, 160), np.nan, np.float32)
     batch = to_batch([(render_scene(4, 96, 160), blank)]).to(torch.device("cpu"))
     net = LiteStereo().eval()
-    whole = loss(net(batch.left, batch.right, 2, batch.prior), batch.truth)
-    short = start_loss(*net.search(batch.left, batch.right, batch.prior), batch.truth)
+    whole = loss(net(batch.left, batch.right, 2, batch.prior), batch.ground_truth)
+    short = start_loss(*net.search(batch.left, batch.right, batch.prior), batch.ground_truth)
     # then both know the same errors of the start
     for term in ("start", "initial"):
         assert float(short[term]) == pytest.approx(float(whole[term]), rel=1e-5)
@@ -300,11 +300,11 @@ def test_logs_forget_what_came_after_the_last_checkpoint(tmp_path: Path) -> None
     log = tmp_path / "train.csv"
     for samples in (40, 80, 120, 160):
         append(log, {"samples": samples, "rate": 0.001})
-    forget_after(log, 80)
+    drop_rows_after(log, 80)
     assert log.read_text().split() == ["samples,rate", "40,0.001", "80,0.001"]
-    forget_after(log, 0)
+    drop_rows_after(log, 0)
     assert not log.exists()
-    forget_after(log, 0)
+    drop_rows_after(log, 0)
 
 
 def test_an_error_of_a_loader_reaches_the_trainer(tmp_path: Path) -> None:

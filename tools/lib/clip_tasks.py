@@ -29,13 +29,13 @@ FILM, NTSC = 24000 / 1001, 30000 / 1001  # frames per second
 RATES = ((24.0, 24.0), (FILM, FILM), (FILM, 24.0), (NTSC, 25.0), (30.0, NTSC))  # left, right
 CLIP_S = 5.0
 LONGEST_DRAWN_S = MAX_OFFSET_S - 0.2
-EYES = (
+VIEWS = (
     ((270, 480), ((0, 0), (36, 0), (0, 60))),
     ((300, 400), ((0, 0), (36, 0), (0, 115))),
 )
 """Height and width of a view; then bars above and below, and at both sides."""
 FILM_FRAMES = 3
-FILMS = len(LAYOUT_NAMES) * sum(len(all_bars) for _, all_bars in EYES)
+FILMS = len(LAYOUT_NAMES) * sum(len(all_bars) for _, all_bars in VIEWS)
 BAR_TOLERANCE_PX = 3  # compression smears the edge of a bar
 
 
@@ -82,7 +82,7 @@ def _timed(images: Sequence[BGRImage], fps: float) -> list[Frame]:
 
 def layout_rows() -> Iterator[Row]:
     """Write films in every layout, with noise and bars, compressed, and detect the layout."""
-    films = [(size, bars) for size, all_bars in EYES for bars in all_bars]
+    films = [(size, bars) for size, all_bars in VIEWS for bars in all_bars]
     for name, (seed, (size, bars)) in product(LAYOUT_NAMES, enumerate(films)):
         layout = parse_layout(name)
         frames = compressed(_film(layout, size, bars, seed))
@@ -92,10 +92,10 @@ def layout_rows() -> Iterator[Row]:
         wanted = (bars[0], bars[0], bars[1], bars[1])
         sides = (cut.top, cut.bottom, cut.left, cut.right)
         missed = max(abs(a - b) for a, b in zip(sides, wanted, strict=True))
-        told = f"bars {bars[0]} and {bars[1]} px" if any(bars) else "no bars"
+        bars_text = f"bars {bars[0]} and {bars[1]} px" if any(bars) else "no bars"
         alike = (found.stacked, found.half) == (layout.stacked, layout.half)
         yield Row(
-            f"{name}, views {size[1]}x{size[0]}, {told}",
+            f"{name}, views {size[1]}x{size[0]}, {bars_text}",
             {
                 "layout right %": 100.0 * alike,
                 "bars right %": 100.0 * (missed <= BAR_TOLERANCE_PX),
@@ -111,8 +111,8 @@ def _film(layout: Layout, size: Size, bars: Size, seed: int) -> list[BGRImage]:
     frames = []
     for number in range(FILM_FRAMES):
         camera = (3.0 * number, 2.0 * number)
-        eyes = [stage.view(right_eye, camera)[0] for right_eye in (False, True)]
-        framed = [np.pad(eye, ((bars[0],) * 2, (bars[1],) * 2, (0, 0))) for eye in eyes]
+        views = [stage.view(right, camera)[0] for right in (False, True)]
+        framed = [np.pad(view, ((bars[0],) * 2, (bars[1],) * 2, (0, 0))) for view in views]
         frames.append(with_noise(_joined(framed, layout), rng))
     return frames
 
@@ -142,12 +142,12 @@ def compressed(frames: Sequence[BGRImage]) -> list[BGRImage]:
     return back
 
 
-def _joined(eyes: Sequence[BGRImage], layout: Layout) -> BGRImage:
+def _joined(views: Sequence[BGRImage], layout: Layout) -> BGRImage:
     """Return one frame of the left and the right view."""
-    ordered = list(reversed(eyes)) if layout.right_first else list(eyes)
+    ordered = list(reversed(views)) if layout.right_first else list(views)
     if layout.half:
-        height, width = eyes[0].shape[:2]
+        height, width = views[0].shape[:2]
         size = (width, height // 2) if layout.stacked else (width // 2, height)
-        squeezed = [cv2.resize(eye, size, interpolation=cv2.INTER_AREA) for eye in ordered]
-        ordered = [np.asarray(eye, np.uint8) for eye in squeezed]
+        squeezed = [cv2.resize(view, size, interpolation=cv2.INTER_AREA) for view in ordered]
+        ordered = [np.asarray(view, np.uint8) for view in squeezed]
     return np.asarray(np.vstack(ordered) if layout.stacked else np.hstack(ordered), np.uint8)

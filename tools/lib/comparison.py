@@ -92,10 +92,10 @@ def subjects_from(paths: Sequence[Path], pairs: Sequence[Sequence[Path]]) -> lis
             )
         pair = StereoPair(left, right, left_path.stem)
         subjects.append(Subject(pair, left.shape[1] // 4))
-    return _told_apart(subjects)
+    return _with_unique_names(subjects)
 
 
-def _told_apart(subjects: Sequence[Subject]) -> list[Subject]:
+def _with_unique_names(subjects: Sequence[Subject]) -> list[Subject]:
     """Number pairs of equal names."""
     seen: Counter[str] = Counter()
     named = []

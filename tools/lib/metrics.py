@@ -91,9 +91,9 @@ def _errors(
         )
     if region is not None and region.dtype != np.bool_:
         raise UsageError(f"region must be a mask of booleans, not of {region.dtype}")
-    looked_at = np.isfinite(ground_truth) if region is None else np.isfinite(ground_truth) & region
-    wanted = ground_truth[looked_at].astype(np.float64)
-    got = estimate[looked_at].astype(np.float64)
+    valid = np.isfinite(ground_truth) if region is None else np.isfinite(ground_truth) & region
+    wanted = ground_truth[valid].astype(np.float64)
+    got = estimate[valid].astype(np.float64)
     known = np.isfinite(got)
     errors = np.full(wanted.shape, np.inf)
     errors[known] = np.abs(got[known] - wanted[known])

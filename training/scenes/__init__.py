@@ -1,4 +1,4 @@
-"""Rendered stereo pairs with exact ground truth, deterministic by seed; numpy and OpenCV only."""
+"""Rendered stereo pairs with exact ground truth, deterministic by seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The texture bank: made once per process from a fixed seed, recoloured and cropped at each use.
+"""Texture bank: drawn once per process, recoloured and cropped at each use.
 
 Photographs ship inside the scikit-image wheel. Used are only those its documentation declares CC0
 or public domain: ``astronaut`` (NASA, public domain), ``brick``, ``grass``, ``gravel``
@@ -44,25 +44,25 @@ def _photographs() -> list[Image]:
     if spec is None or spec.origin is None:
         return []
     folder = Path(spec.origin).parent / "data"
-    pictures = []
+    images = []
     for name in PHOTOS:
         if (folder / name).is_file():
-            picture = cv2.imread(str(folder / name), flags=cv2.IMREAD_COLOR)
-            if picture is not None:
-                pictures.append(np.asarray(picture, np.uint8))
-    return pictures
+            image = cv2.imread(str(folder / name), flags=cv2.IMREAD_COLOR)
+            if image is not None:
+                images.append(np.asarray(image, np.uint8))
+    return images
 
 
 def _photo_crops(rng: Rng) -> list[Image]:
     """Cut squares of several scales out of each photograph."""
     crops = []
-    for picture in _photographs():
-        height, width = picture.shape[:2]
+    for image in _photographs():
+        height, width = image.shape[:2]
         for _ in range(7):
             side = int(min(height, width) * rng.uniform(0.35, 1.0))
             y = int(rng.integers(0, height - side + 1))
             x = int(rng.integers(0, width - side + 1))
-            crop = picture[y : y + side, x : x + side]
+            crop = image[y : y + side, x : x + side]
             size = (TEXTURE_SIZE, TEXTURE_SIZE)
             how = cv2.INTER_AREA if side > TEXTURE_SIZE else cv2.INTER_CUBIC
             crops.append(np.asarray(cv2.resize(crop, size, interpolation=how), np.uint8))
@@ -71,7 +71,7 @@ def _photo_crops(rng: Rng) -> list[Image]:
 
 @lru_cache(maxsize=1)
 def texture_bank() -> tuple[Image, ...]:
-    """Make all textures: (N, N, 3) uint8 BGR each, always the same."""
+    """Return all textures, (N, N, 3) uint8 BGR each, always the same."""
     rng = np.random.default_rng(_BANK_SEED)
     made = [
         make(np.random.default_rng([_BANK_SEED, kind, index]), TEXTURE_SIZE)
@@ -92,7 +92,7 @@ def _kind_ranges() -> dict[str, tuple[int, int]]:
 
 
 def _recolour_matrix(rng: Rng) -> NDArray[np.float32]:
-    """Draw a (3, 4) colour transform: rotation of the channels, gain, contrast, offset."""
+    """Draw a (3, 4) colour transform: channels, gain, contrast, offset."""
     mix = np.eye(3)
     if rng.random() < 0.4:
         mix = mix[rng.permutation(3)]
@@ -113,7 +113,7 @@ def _recolour_matrix(rng: Rng) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Material:
-    """Hold one texture with the colours and the scale of one use.
+    """One texture with the colours and the scale of one use.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class Material:
     whole: bool = False
 
     def faded(self, rng: Rng) -> Material:
-        """Give the material with hardly any texture left: a coat of paint over it."""
+        """Return the material painted over, with hardly any texture left."""
         kept = rng.uniform(0, 0.12)
         mean = self.matrix[:, :3].sum(1) * 128 + self.matrix[:, 3]
         matrix = np.float32(kept) * self.matrix
@@ -158,7 +158,7 @@ class Material:
 def plain_material(
     texture: Image, zoom: float = 1.0, grain: float = 0.0, whole: bool = False
 ) -> Material:
-    """Use a picture as it is, in its own colours."""
+    """Return a material of an image in its colours."""
     return Material(texture, np.eye(3, 4, dtype=np.float32), zoom, grain, whole)
 
 
@@ -190,7 +190,7 @@ def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2
 def choose_texture(
     rng: Rng, height: int, width: int, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2)
 ) -> Image:
-    """Give a piece (height, width, 3) of a newly drawn material, see `choose_material`."""
+    """Return a piece (height, width, 3) of a newly drawn material."""
     return choose_material(rng, *kinds, zoom=zoom).crop(rng, height, width)
 
 
@@ -200,9 +200,9 @@ def _grain() -> Image:
     return np.asarray(cv2.merge([np.asarray(255 * grey, np.uint8)] * 3), np.uint8)
 
 
-def _add_grain(picture: Image, rng: Rng, amount: float) -> Image:
-    piece = _mirror_crop(_grain(), rng, *picture.shape[:2])
-    return np.asarray(cv2.addWeighted(picture, 1, piece, amount, -128 * amount), np.uint8)
+def _add_grain(image: Image, rng: Rng, amount: float) -> Image:
+    piece = _mirror_crop(_grain(), rng, *image.shape[:2])
+    return np.asarray(cv2.addWeighted(image, 1, piece, amount, -128 * amount), np.uint8)
 
 
 def _mirror_crop(texture: Image, rng: Rng, height: int, width: int) -> Image:

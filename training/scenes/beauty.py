@@ -1,4 +1,4 @@
-"""Careful rendering for pictures to look at: supersampled colour, truth at pixel centres."""
+"""Rendering of showcase images: supersampled colour, exact ground truth."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SUPERSAMPLING = 2
 
 
 def fine_camera(camera: Camera) -> Camera:
-    """Give the camera of the supersampled pictures, for which scenes are composed."""
+    """Return the camera of the supersampled images."""
     n = SUPERSAMPLING
-    return Camera(camera.height * n, camera.width * n, camera.focal * n, camera.eye)
+    return Camera(camera.height * n, camera.width * n, camera.focal * n, camera.position)
 
 
 def daylight(light: Vector, level: float = 128.0) -> Atmosphere:
-    """Give plain light from one direction with fine cast shadows and darker sides."""
+    """Return light from one direction with fine cast shadows."""
     ys, xs = np.mgrid[-1:1:24j, -1:1:32j]
     shade = (1.04 - 0.16 * (xs * xs + 0.6 * ys * ys)).astype(np.float32)
     return Atmosphere(
@@ -64,10 +64,12 @@ def render_fine(
     Returns
     -------
     Sample
-        Colours averaged over 2x2 fine pixels; truth of the rays through the pixel centres.
+        Colours averaged over 2x2 fine pixels; ground truth of the rays through the pixel centres.
     """
     ordered = sorted(surfaces, key=depth_of, reverse=True)
-    plain = [paint_view(replace(camera, eye=eye), ordered) for eye in (0.0, baseline)]
+    plain = [
+        paint_view(replace(camera, position=position), ordered) for position in (0.0, baseline)
+    ]
     exact = finish_pair(plain[0], plain[1], baseline, camera, None)
     left, right = render_colours(ordered, camera, baseline, atmosphere)
     return replace(exact, left=left, right=right)
@@ -76,14 +78,14 @@ def render_fine(
 def render_colours(
     surfaces: list[Surface], camera: Camera, baseline: float, atmosphere: Atmosphere
 ) -> tuple[Image, Image]:
-    """Render only the pictures of a pair, see `render_fine`."""
+    """Render only the images of a pair, see `render_fine`."""
     ordered = sorted(surfaces, key=depth_of, reverse=True)
     fine = fine_camera(camera)
-    views = [paint_view(replace(fine, eye=eye), ordered) for eye in (0.0, baseline)]
+    views = [paint_view(replace(fine, position=position), ordered) for position in (0.0, baseline)]
     coloured = finish_pair(views[0], views[1], baseline, fine, atmosphere)
     return _shrink(coloured.left), _shrink(coloured.right)
 
 
-def _shrink(picture: Image) -> Image:
-    size = (picture.shape[1] // SUPERSAMPLING, picture.shape[0] // SUPERSAMPLING)
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+def _shrink(image: Image) -> Image:
+    size = (image.shape[1] // SUPERSAMPLING, image.shape[0] // SUPERSAMPLING)
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,4 +1,4 @@
-"""The rectified pair: two equal pinhole cameras side by side, and frames to place things in.
+"""Rectified pair of pinhole cameras, and coordinate frames.
 
 World units are free. The left camera sits at the origin (x right, y down, z forward), the right one
 at ``(baseline, 0, 0)``; disparity = focal length * baseline / Z. Surfaces are handled by ``inv`` =
@@ -17,22 +17,22 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Camera:
-    """Describe one eye.
+    """One of two equal pinhole cameras.
 
     Parameters
     ----------
     height, width : int
-        Size of the picture, px.
+        Size of the image, px.
     focal : float
         Focal length, px.
-    eye : float
+    position : float
         Position along the baseline, world units: 0 for the left camera.
     """
 
     height: int
     width: int
     focal: float
-    eye: float = 0.0
+    position: float = 0.0
 
     @property
     def cx(self) -> float:
@@ -47,19 +47,19 @@ class Camera:
     def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Project (N, 3) points to (N, 2) px; points must lie before the camera."""
         z = points[:, 2]
-        x = self.focal * (points[:, 0] - self.eye) / z + self.cx
+        x = self.focal * (points[:, 0] - self.position) / z + self.cx
         y = self.focal * points[:, 1] / z + self.cy
         return np.stack([x, y], axis=-1)
 
     def outline(
         self, corner: Vector, right: Vector, down: Vector, near: float
     ) -> list[tuple[float, float]] | None:
-        """Project the corners of a parallelogram in turn, None if one is not before the camera.
+        """Project the corners of a parallelogram; None behind the camera.
 
         Plain floats: for four points that is several times faster than arrays.
         """
         x, y, z = corner.tolist()
-        x -= self.eye
+        x -= self.position
         rx, ry, rz = right.tolist()
         dx, dy, dz = down.tolist()
         pixels = []
@@ -74,28 +74,31 @@ class Camera:
         return pixels
 
     def point(self, x: float, y: float, depth: float) -> Vector:
-        """Give the point at a pixel and a depth."""
+        """Return the point at a pixel and a depth."""
         scale = depth / self.focal
-        return np.array([(x - self.cx) * scale + self.eye, (y - self.cy) * scale, depth])
+        return np.array([(x - self.cx) * scale + self.position, (y - self.cy) * scale, depth])
 
     def inverse_depth_coefficients(
         self, normal: Vector, offset: float
     ) -> tuple[float, float, float]:
-        """Give (a, b, c) with inv = a x + b y + c for the plane ``normal . P = offset``."""
-        scale = 1.0 / (offset - self.eye * normal[0])
+        """Return (a, b, c) of inv = a x + b y + c of a plane.
+
+        The plane is ``normal . P = offset``.
+        """
+        scale = 1.0 / (offset - self.position * normal[0])
         a, b = normal[0] * scale, normal[1] * scale
         return a, b, self.focal * normal[2] * scale - a * self.cx - b * self.cy
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Hold a place and three orthonormal directions (right, down, forward), camera coordinates."""
+    """Origin and orthonormal axes (right, down, forward), camera coordinates."""
 
     origin: Vector
     axes: NDArray[np.float64]  # (3, 3), rows are the directions
 
     def at(self, right: float, down: float, forward: float) -> Vector:
-        """Give the camera coordinates of a local point."""
+        """Return the camera coordinates of a local point."""
         return self.origin + np.array([right, down, forward]) @ self.axes
 
     def turned(self, angle: float, origin: Vector | None = None) -> Frame:
@@ -106,7 +109,7 @@ class Frame:
 
 
 def cross(a: Vector, b: Vector) -> Vector:
-    """Give the vector product; ten times faster than ``numpy.cross`` for single vectors."""
+    """Return the vector product, faster than ``numpy.cross`` for single vectors."""
     return np.array(
         [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
     )

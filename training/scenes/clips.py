@@ -26,7 +26,7 @@ Track = Callable[[float], Motion]
 
 @dataclass(frozen=True)
 class Clip:
-    """Hold a film: what stands still, what moves, and how.
+    """Film: surfaces at rest, surfaces that move, and their motion.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Clip:
             yield render_colours(surfaces, self.camera, self.baseline, light)
 
     def samples(self, count: int, of: int) -> Iterator[Sample]:
-        """Render the first `count` of `of` frames with their truth."""
+        """Render the first `count` of `of` frames with ground truth."""
         for index in range(count):
             surfaces, light = self._at(index / max(of - 1, 1))
             yield render_fine(surfaces, self.camera, self.baseline, light)
@@ -128,7 +128,7 @@ def room_clip(height: int, width: int) -> Clip:
 
 
 def table_clip(height: int, width: int) -> Clip:
-    """Go round the table while a ball rolls over it and a box slides along."""
+    """Circle the table while a ball rolls and a box slides."""
     camera = _camera(height, width, 58)
     stage = table_scene(fine_camera(camera), moving=True)
     axes = rotation(0.05, 0.34, 0.0).T

@@ -1,4 +1,4 @@
-"""Families of scenes: rooms, table tops, still lifes, outdoors, and wild heaps of surfaces.
+"""Families of scenes: rooms, tables, still lifes, outdoors, heaps of surfaces.
 
 Longer than the rule for modules: one function for each kind of scene, read side by side.
 """
@@ -17,10 +17,10 @@ from training.scenes.kit import (
     add_relief,
     bumps,
     folds,
+    limit_slope,
     relief_light,
-    tame,
 )
-from training.scenes.masks import branch, foliage, lattice, letters, remembered, sticks, wires
+from training.scenes.masks import branch, drawn_once, foliage, lattice, letters, sticks, wires
 from training.scenes.relief import Relief
 from training.scenes.shell import Shell, Wall, far_plane, mip_atlas
 from training.scenes.textures import Field, Image, Rng
@@ -99,7 +99,7 @@ def compose(  # noqa: PLR0917  what the caller has drawn
 def wall(  # noqa: PLR0917  six numbers describe a wall; names would only repeat them
     stage: Stage, frame: Frame, axis: int, sign: float, distance: float, texel: float, *kinds: str
 ) -> Wall:
-    """Make the wall at a distance along a signed local axis."""
+    """Return the wall at a distance along a signed local axis."""
     rng = stage.rng
     direction = sign * frame.axes[axis]
     across, along = (frame.axes[i] for i in (0, 2, 1) if i != axis)
@@ -116,7 +116,7 @@ def _tilted(rng: Rng, yaw: float, pitch: float) -> Frame:
 
 
 def _texel(stage: Stage, depth: float) -> float:
-    """Draw the side of a texel so that it covers about one to three pixels at a depth."""
+    """Draw the size of a texel that covers one to three pixels."""
     return float(stage.rng.uniform(0.6, 3.0) * depth / stage.camera.focal)
 
 
@@ -126,7 +126,10 @@ def _sky(stage: Stage) -> Image:
 
 
 def _on_floor(stage: Stage, frame: Frame, px: float, py: float, far: float) -> Vector | None:
-    """Give the point of the floor (one unit below the eye) at a pixel, None where there is none."""
+    """Return the point of the floor at a pixel, None above the horizon.
+
+    The floor is one unit below the camera.
+    """
     ray = stage.camera.point(px, py, 1.0)
     down = float(ray @ frame.axes[1])
     if down < 1e-3:
@@ -142,7 +145,7 @@ def _plane_field(stage: Stage, surface: Wall, height: int, width: int) -> Field:
 
 
 def room(stage: Stage) -> None:
-    """Furnish a box-shaped room, seen from inside; unit: height of the eye above the floor."""
+    """Furnish a box-shaped room; unit: height of the camera above the floor."""
     rng = stage.rng
     frame = _tilted(rng, 0.5, rng.normal(0.12, 0.12))
     depth = rng.uniform(1.5, 6)
@@ -175,7 +178,7 @@ def room(stage: Stage) -> None:
 
 
 def _decorate(stage: Stage, frame: Frame, left: float, right: float, depth: float) -> None:
-    """Hang a picture, window, door or filled shelf on the back wall."""
+    """Hang an image, window, door or filled shelf on the back wall."""
     rng = stage.rng
     size = rng.uniform(0.15, 0.9, 2)
     x, y = rng.uniform(-left, right - size[0]), rng.uniform(-0.7, 0.8 - size[1])
@@ -206,7 +209,7 @@ def _curtain(stage: Stage, back: Wall) -> None:
 
 
 def tabletop(stage: Stage) -> None:
-    """Lay a table before a wall, seen from above; unit: height of the eye above the table."""
+    """Lay a table; unit: height of the camera above the table."""
     rng, camera = stage.rng, stage.camera
     frame = _tilted(rng, 0.3, rng.uniform(0.15, 0.9))
     distance = rng.uniform(1.5, 5)
@@ -238,10 +241,10 @@ def tabletop(stage: Stage) -> None:
 
 
 def still_life(stage: Stage) -> None:
-    """Put a few large things close together before a bare wall, seen from about their height.
+    """Put a few large things close together before a bare wall.
 
-    Often all are of a colour or two. Where the wall meets the border of the picture, only the
-    wall on the other side of the things tells its distance. Unit: height of the eye above the
+    Often all are of a colour or two. Where the wall meets the border of the image, only the
+    wall on the other side of the things shows its distance. Unit: height of the camera above the
     table.
     """
     rng, camera = stage.rng, stage.camera
@@ -274,7 +277,7 @@ def still_life(stage: Stage) -> None:
 
 
 def _rods(stage: Stage, base: Frame, size: float) -> None:
-    """Lean a few thin rods against each other: brushes, pens, twigs."""
+    """Lean a few thin rods against each other, like brushes or twigs."""
     rng = stage.rng
     for _ in range(int(rng.integers(2, 8))):
         lean = rotation(rng.normal(0, 0.3), rng.normal(0, 0.3), rng.normal(0, 0.3))
@@ -283,7 +286,7 @@ def _rods(stage: Stage, base: Frame, size: float) -> None:
 
 
 def outdoor(stage: Stage) -> None:
-    """Set houses, trees, poles and wires on open ground; unit: height of the eye."""
+    """Set houses, trees, poles and wires; unit: height of the camera."""
     rng, camera = stage.rng, stage.camera
     frame = _tilted(rng, 0.4, rng.normal(0.05, 0.08))
     ground = wall(stage, frame, 1, 1, 1.0, _texel(stage, 1.8), *GROUNDS)
@@ -313,7 +316,7 @@ def _terrain(stage: Stage, ground: Wall) -> None:
     width = int(1.36 * camera.width)
     smooth = np.maximum(_plane_field(stage, ground, camera.height, width), 0)
     shape = np.float32(rng.uniform(0.1, 0.8)) * bumps(rng, camera.height, width)
-    inv = tame(stage, smooth, smooth * (1 + shape))
+    inv = limit_slope(stage, smooth, smooth * (1 + shape))
     colour = ground.colour(camera, np.maximum(inv, 1e-3), 0, 0)
     mask = ((smooth > 0) * np.uint8(255)).astype(np.uint8)
     stage.add(1e6, Relief(0, 0, relief_light(stage, colour, inv), mask, inv))
@@ -350,7 +353,7 @@ def _outdoor_thing(stage: Stage, base: Frame) -> None:
 def _tree(stage: Stage, base: Frame, tall: float) -> None:
     rng = stage.rng
     pole(stage, base, 0.04 * tall, tall, "wood", "noise")
-    leaves = remembered(foliage)
+    leaves = drawn_once(foliage)
     for _ in range(int(rng.integers(2, 6))):
         offset: NDArray[np.float64] = rng.normal(0, 0.3, 3) * tall + np.array([0, -0.7 * tall, 0])
         crown = Frame(base.at(*offset), base.axes).turned(rng.uniform(-1, 1))

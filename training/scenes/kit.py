@@ -1,6 +1,6 @@
-"""The kit of parts: cards, boxes, round bodies, reliefs; collected for painting by depth.
+"""Parts of scenes: cards, boxes, round bodies, reliefs.
 
-Longer than the rule for modules: every part is a function of its own, and all share the stage.
+Longer than the rule for modules: every part is one function, and all share the stage.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from training.scenes.textures import Field, Image, Rng, power_noise
 
 @dataclass
 class Stage:
-    """Collect the surfaces of one scene.
+    """Surfaces, light and materials of one scene while it is composed.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Stage:
     ambient: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Draw the direction of the light, mostly from above and from behind the camera."""
+        """Draw the direction of the light, mostly from above and behind."""
         light = np.array(
             [self.rng.normal(0, 0.6), -self.rng.uniform(0.2, 1), -self.rng.uniform(0, 0.9)]
         )
@@ -59,7 +59,7 @@ class Stage:
         self.ambient = float(self.rng.uniform(0.3, 0.8))
 
     def limit_materials(self, count: int) -> None:
-        """Let most things share a few materials, so that they blend into one another."""
+        """Share a few materials among things, so that they look alike."""
         self.shared = [choose_material(self.rng) for _ in range(count)]
 
     def material(self, *kinds: str) -> Material:
@@ -69,34 +69,34 @@ class Stage:
         return self.painting(choose_material(self.rng, *kinds))
 
     def painting(self, material: Material) -> Material:
-        """Paint the material over, if its turn comes."""
+        """Paint the material over, with the probability of the scene."""
         if self.painted and self.rng.random() < self.painted:
             return material.faded(self.rng)
         return material
 
     def add(self, depth: float, surface: Surface) -> None:
-        """Put a surface in at its typical depth."""
+        """Add a surface at its typical depth."""
         self.placed.append((depth, surface))
 
     def surfaces(self) -> list[Surface]:
-        """Give everything, far to near."""
+        """Return all surfaces, far to near."""
         return [s for _, s in sorted(self.placed, key=lambda entry: -entry[0])]
 
     def shade(self, normal: Vector) -> float:
-        """Give the brightness of a face by its outer normal."""
+        """Return the brightness of a face by its outer normal."""
         length = float(np.linalg.norm(normal))
         facing = max(0.0, float(normal @ self.light) / max(length, 1e-12))
         return self.ambient + (1 - self.ambient) * facing
 
     def column(self) -> float:
-        """Draw a column to place something at; the right eye sees beyond the left one's border."""
+        """Draw a column for a thing; the right view shows more at one border."""
         return float(self.rng.uniform(-0.03, 1.03 + self.target) * self.camera.width)
 
 
 def texture_size(
     camera: Camera, corner: Vector, right: Vector, down: Vector
 ) -> tuple[int, int] | None:
-    """Give the size on screen (h, w) of a parallelogram, None behind the eye or out of sight."""
+    """Return the size (h, w) [px] of a parallelogram, None out of view."""
     p = camera.outline(corner, right, down, NEAR)
     if p is None:
         return None
@@ -112,7 +112,7 @@ def texture_size(
 
 
 def _size_nearby(camera: Camera, corner: Vector, right: Vector, down: Vector) -> tuple[int, int]:
-    """Give the size on screen that a parallelogram would have if the camera turned towards it."""
+    """Return the size [px] of a parallelogram in the middle of the view."""
     scale = camera.focal / max(float(np.linalg.norm(corner + (right + down) / 2)), 0.3)
     along, across = (
         int(np.clip(np.linalg.norm(v) * scale, 2, camera.width)) for v in (down, right)
@@ -130,7 +130,7 @@ def add_card(
     material: Material | None = None,
     solid: bool = False,
 ) -> None:
-    """Add a flat parallelogram of a material (or of one drawn from the kinds), shaded."""
+    """Add a shaded flat parallelogram of a given or drawn material."""
     size = texture_size(stage.camera, corner, right, down)
     if size is None and stage.moving:
         size = _size_nearby(stage.camera, corner, right, down)
@@ -162,7 +162,7 @@ def add_box(
     stage: Stage, frame: Frame, width: float, height: float, length: float, *kinds: str,
     material: Material | None = None,
 ) -> None:  # fmt: skip
-    """Add a box standing on ``frame.origin`` (middle of its foot), ``length`` is its depth."""
+    """Add a box on ``frame.origin``; ``length`` is its depth."""
     rng = stage.rng
     half = np.array([width / 2, -height, length / 2])
     shared = material if material is not None else stage.material(*kinds)
@@ -172,7 +172,7 @@ def add_box(
         right, down = second - first, third - first
         normal = cross(right, down)
         facing = float(normal @ first)
-        # The right eye may see a face that is turned away from the left one, if only slightly.
+        # The right view may show a face that is turned away from the left camera, if only slightly.
         if not stage.moving and facing < -0.35 * float(
             np.linalg.norm(normal) * np.linalg.norm(first)
         ):
@@ -213,7 +213,7 @@ def add_round(
 def add_floating(
     stage: Stage, at: tuple[float, float, float], size: float, mask: Outline, tilt: float
 ) -> None:
-    """Add a card of any direction at (x px, y px, depth), its larger side ``size`` px on screen."""
+    """Add a card of any direction, its larger side ``size`` px."""
     rng = stage.rng
     roll = float(rng.choice([0.0, rng.uniform(0, 6.3)]))
     turn = rotation(float(rng.normal(0, tilt)), float(rng.normal(0, tilt)), roll)
@@ -225,8 +225,8 @@ def add_floating(
     add_card(stage, corner, right, down, mask=mask)
 
 
-def tame(stage: Stage, smooth: Field, rough: Field) -> Field:
-    """Blend a rough field of inverse depths towards a smooth one until the right view converges.
+def limit_slope(stage: Stage, smooth: Field, rough: Field) -> Field:
+    """Limit the slope of inverse depths so that the right view converges.
 
     The baseline is at most target * width / max(inv) of the scene, and that maximum is at least
     this field's.
@@ -257,7 +257,7 @@ def folds(rng: Rng, height: int, width: int) -> Field:
 
 
 def dome(rng: Rng, height: int, width: int) -> Field:
-    """Draw a cushion: high in the middle, falling to the edges, 0 to 1, with a few dents."""
+    """Draw a cushion from 0 at the edges to 1 in the middle."""
     ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
     xs = np.linspace(-1, 1, width, dtype=np.float32) ** 2
     round_ = np.clip(1 - 0.7 * (xs + ys), 0, 1) ** np.float32(rng.uniform(0.6, 1.5))
@@ -267,7 +267,7 @@ def dome(rng: Rng, height: int, width: int) -> Field:
 
 
 def relief_light(stage: Stage, colour: Image, inv: Field) -> Image:
-    """Shade a relief by the slope of its relative depth, as light from the side would."""
+    """Shade a relief by its slope, like light from the side."""
     relative = inv / max(float(inv.mean()), 1e-9)
     slope = cv2.Sobel(relative, cv2.CV_32F, 1, 0) * np.float32(stage.light[0] + 0.3)
     slope = slope + cv2.Sobel(relative, cv2.CV_32F, 0, 1) * np.float32(stage.light[1])
@@ -285,7 +285,7 @@ def add_relief(
     *kinds: str,
     mask: Outline | None = None,
 ) -> None:
-    """Add a crumpled sheet over a box of the left picture.
+    """Add a crumpled sheet over a box of the left image.
 
     Parameters
     ----------
@@ -303,7 +303,7 @@ def add_relief(
     """
     rng = stage.rng
     height, width = smooth.shape
-    inv = tame(stage, smooth, smooth * (1 + shape))
+    inv = limit_slope(stage, smooth, smooth * (1 + shape))
     colour = stage.material(*kinds).crop(rng, height, width)
     outline = np.full((height, width), 255, np.uint8) if mask is None else mask(rng, height, width)
     depth = stage.camera.focal / max(float(inv.mean()), 1e-6)

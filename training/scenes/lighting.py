@@ -1,4 +1,4 @@
-"""Light that lies over the whole scene: exposure, uneven lamps, cast shadows, haze, reflections."""
+"""Light of a scene: exposure, uneven lamps, cast shadows, haze, reflections."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from training.scenes.textures import Field, Image, Rng, random_palette
 
 @dataclass(frozen=True)
 class Atmosphere:
-    """Hold the light of one scene.
+    """Light of one scene.
 
     Parameters
     ----------
     shade : (h, w) float32
-        Illumination in coarse left picture coordinates.
+        Illumination in coarse left image coordinates.
     light : (3,) float
         Direction to the lamp, unit length.
     shadow : float
@@ -30,7 +30,7 @@ class Atmosphere:
     softness : float
         Blur of the shadows, coarse px.
     shadow_grid : (int, int)
-        Width [px] of the coarse picture on which shadows are sought, and number of steps.
+        Width [px] of the coarse image on which shadows are sought, and number of steps.
     level : float
         Mean grey level the exposure aims at.
     optics : float
@@ -69,8 +69,8 @@ class Atmosphere:
     ) -> tuple[Image, Image]:
         """Light both views.
 
-        The shade is laid over the left picture and fetched by the right one at ``x + disparity``,
-        so both eyes see a common point in the same light.
+        The shade is laid over the left image and fetched by the right one at ``x + disparity``,
+        so a common point has the same light in both views.
         """
         height, width = camera.height, camera.width
         shade = cv2.resize(self.shade, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -95,7 +95,7 @@ class Atmosphere:
         )
 
     def _exposure(self, colour: Image, shade: Field) -> float:
-        """Give the gain for the wanted mean level that burns no more than a few per cent."""
+        """Return the gain for a mean level that clips few pixels."""
         grey = colour[::4, ::4].mean(axis=2) * shade[::4, ::4]
         wanted = self.level / max(float(grey.mean()), 1)
         return float(np.clip(min(wanted, 280 / max(float(np.percentile(grey, 96)), 1)), 0.4, 5))
@@ -103,7 +103,7 @@ class Atmosphere:
     def _light(self, colour: Image, light: Field, disparity: Field, typical: float) -> Image:
         sharp = cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U)
         # No lens draws single pixels: without this softness the finest grain aliases differently in
-        # both eyes.
+        # both views.
         lit = np.asarray(cv2.GaussianBlur(sharp, (3, 3), self.optics), np.uint8)
         if not self.density:
             return lit
@@ -128,7 +128,7 @@ class Atmosphere:
 
 
 def cast_shadows(inv: Field, camera: Camera, atmosphere: Atmosphere) -> Field:
-    """Tell which points of the left picture lie in the shadow of something that the picture shows.
+    """Return the points of the left image in cast shadows.
 
     From every point we walk towards the light and ask the z-buffer whether the walk passes closely
     behind a surface.
@@ -212,7 +212,7 @@ def draw_atmosphere(
 
 
 def _soft_shadows(rng: Rng, shape: tuple[int, int]) -> Field:
-    """Draw shadows of things that no camera shows: window bars, somebody behind the camera."""
+    """Draw shadows of invisible things: window bars, a person behind the camera."""
     height, width = shape
     mask = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 7))):

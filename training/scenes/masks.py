@@ -1,4 +1,4 @@
-"""Outlines with holes and thin parts: (h, w) uint8 masks, 255 where the thing is."""
+"""Outlines with holes and thin parts: (h, w) uint8 masks, 255 inside."""
 
 from __future__ import annotations
 
@@ -204,8 +204,8 @@ def ragged(rng: Rng, h: int, w: int) -> Mask:
     return np.asarray(np.clip(128 + field * gain, 0, 255), np.uint8)
 
 
-def remembered(outline: Outline) -> Outline:
-    """Draw an outline once and give it again, mirrored at random, for every later size."""
+def drawn_once(outline: Outline) -> Outline:
+    """Draw an outline once; return it resized and mirrored at random later."""
     first: list[Mask] = []
 
     def again(rng: Rng, h: int, w: int) -> Mask:

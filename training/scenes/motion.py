@@ -16,7 +16,7 @@ from training.scenes.surfaces import Card, Surface
 
 @dataclass(frozen=True)
 class Motion:
-    """Hold the rigid motion ``P -> turn P + shift``.
+    """Rigid motion ``P -> turn P + shift``.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ class Motion:
     shift: Vector
 
     def then(self, other: Motion) -> Motion:
-        """Give this motion followed by another."""
+        """Return this motion followed by another."""
         return Motion(other.turn @ self.turn, other.turn @ self.shift + other.shift)
 
 
 def camera_at(place: Vector, turn: NDArray[np.float64]) -> Motion:
-    """Give the world's motion for a camera at a place, its axes the rows of ``turn``."""
+    """Return the world's motion for a camera; ``turn`` has its axes as rows."""
     return Motion(turn, -turn @ place)
 
 
@@ -43,7 +43,7 @@ def moved(surface: Surface, motion: Motion) -> Surface:
     Raises
     ------
     TypeError
-        For a surface that is bound to the picture, such as a relief.
+        For a surface that is bound to the image, such as a relief.
     """
     turn, shift = motion.turn, motion.shift
     if isinstance(surface, Card):
@@ -79,7 +79,7 @@ def _moved_wall(wall: Wall, motion: Motion) -> Wall:
 
 
 def depth_of(surface: Surface) -> float:
-    """Give the depth by which surfaces are sorted for painting."""
+    """Return the depth by which surfaces are sorted for painting."""
     if isinstance(surface, Card):
         return float((surface.corner + (surface.right + surface.down) / 2)[2])
     if isinstance(surface, Quadric):

@@ -1,4 +1,4 @@
-"""Man-made patterns, many of them strictly periodic, and the list of all texture generators."""
+"""Man-made patterns, many strictly periodic; all texture generators."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def _grid_cells(  # noqa: PLR0917  bricks and tiles differ in all of them
 ) -> Image:
     base = random_palette(rng, 1)[0]
     mortar = random_palette(rng, 1)[0]
-    picture = np.empty((size, size, 3), np.float32)
-    picture[:] = mortar
+    image = np.empty((size, size, 3), np.float32)
+    image[:] = mortar
     for row in range(-1, size // cell_h + 1):
         start = -cell_w + int(offset * cell_w) * (row % 2)
         for x in range(start, size, cell_w):
             y = row * cell_h
             colour = base * (1 + spread * rng.normal()) + rng.normal(0, 60 * spread, 3)
-            picture[
+            image[
                 max(y, 0) : max(y + cell_h - joint, 0), max(x, 0) : max(x + cell_w - joint, 0)
             ] = colour
     grain = power_noise(rng, size, rng.uniform(0.6, 1.5)) - 0.5
-    picture += rng.uniform(5, 60) * grain[..., None]
-    return np.asarray(np.clip(picture, 0, 255), np.uint8)
+    image += rng.uniform(5, 60) * grain[..., None]
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def bricks(rng: Rng, size: int) -> Image:
@@ -101,16 +101,16 @@ def wallpaper(rng: Rng, size: int) -> Image:
 def dots(rng: Rng, size: int) -> Image:
     """Discs on a regular or jittered grid."""
     paper, ink = (tuple(float(v) for v in c) for c in random_palette(rng, 2))
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = np.asarray(paper, np.uint8)
+    image = np.empty((size, size, 3), np.uint8)
+    image[:] = np.asarray(paper, np.uint8)
     step = int(rng.integers(8, 40))
     jitter = rng.choice([0.0, 0.0, 0.3])
     radius = max(1, int(step * rng.uniform(0.15, 0.45)))
     for y in range(step // 2, size, step):
         for x in range(step // 2, size, step):
             dx, dy = (jitter * step * rng.normal(size=2)).astype(int)
-            cv2.circle(picture, (x + dx, y + dy), radius, ink, thickness=-1, lineType=cv2.LINE_AA)
-    return picture
+            cv2.circle(image, (x + dx, y + dy), radius, ink, thickness=-1, lineType=cv2.LINE_AA)
+    return image
 
 
 def page(rng: Rng, size: int) -> Image:
@@ -121,8 +121,8 @@ def page(rng: Rng, size: int) -> Image:
             np.array([240, 245, 245], np.float32) * rng.uniform(0.7, 1),
             np.full(3, 30, np.float32),
         )
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = paper.astype(np.uint8)
+    image = np.empty((size, size, 3), np.uint8)
+    image[:] = paper.astype(np.uint8)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyzABCDEFGHIKLMNOPRSTUVW0123456789    ,.;-"))
     y, scale = 0, 0.35
     while y < size:
@@ -133,7 +133,7 @@ def page(rng: Rng, size: int) -> Image:
         colour = tuple(float(v) for v in ink)
         thickness = 1 if scale < 0.7 else 2
         cv2.putText(
-            picture,
+            image,
             line,
             (4, y),
             font,
@@ -142,12 +142,12 @@ def page(rng: Rng, size: int) -> Image:
             thickness=thickness,
             lineType=cv2.LINE_AA,
         )
-    return picture
+    return image
 
 
 def books(rng: Rng, size: int) -> Image:
     """Spines standing in rows on shelves."""
-    picture = np.zeros((size, size, 3), np.uint8)
+    image = np.zeros((size, size, 3), np.uint8)
     rows = int(rng.integers(1, 4))
     edges = np.linspace(0, size, rows + 1).astype(int)
     same = rng.random() < 0.25
@@ -158,48 +158,48 @@ def books(rng: Rng, size: int) -> Image:
             if not same:
                 width, colour = int(rng.integers(6, 36)), random_palette(rng, 1)[0]
             head = top + int(rng.uniform(0, 0.25) * (bottom - top)) * (not same)
-            picture[head : bottom - 4, x : x + width - 1] = colour
+            image[head : bottom - 4, x : x + width - 1] = colour
             band = head + int(rng.uniform(0.1, 0.8) * (bottom - head))
-            picture[band : band + int(rng.integers(2, 14)), x : x + width - 1] = random_palette(
+            image[band : band + int(rng.integers(2, 14)), x : x + width - 1] = random_palette(
                 rng, 1
             )[0]
             x += width
-        picture[bottom - 4 : bottom] = random_palette(rng, 1)[0]
-    return picture
+        image[bottom - 4 : bottom] = random_palette(rng, 1)[0]
+    return image
 
 
 def keyboard(rng: Rng, size: int) -> Image:
     """Rows of equal keys with small signs."""
     paper, key, ink = random_palette(rng, 3)
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = paper.astype(np.uint8)
+    image = np.empty((size, size, 3), np.uint8)
+    image[:] = paper.astype(np.uint8)
     step = int(rng.integers(18, 44))
     for row, y in enumerate(range(0, size, step)):
         for x in range(-(row * step // 3) % step - step, size, step):
             low, high = (x + 2, y + 2), (x + step - 3, y + step - 3)
-            cv2.rectangle(picture, low, high, tuple(float(v) for v in key), thickness=-1)
+            cv2.rectangle(image, low, high, tuple(float(v) for v in key), thickness=-1)
             letter = chr(int(rng.integers(65, 91)))
             at = (x + step // 3, y + 2 * step // 3)
             cv2.putText(
-                picture, letter, at, cv2.FONT_HERSHEY_SIMPLEX, step / 70,
+                image, letter, at, cv2.FONT_HERSHEY_SIMPLEX, step / 70,
                 tuple(float(v) for v in ink), thickness=1, lineType=cv2.LINE_AA,
             )  # fmt: skip
-    return picture
+    return image
 
 
 def facade(rng: Rng, size: int) -> Image:
     """A house front: plaster with rows of equal windows."""
     wall = noise(rng, size).astype(np.float32) * 0.2 + random_palette(rng, 1)[0] * 0.8
-    picture = np.asarray(np.clip(wall, 0, 255), np.uint8)
+    image = np.asarray(np.clip(wall, 0, 255), np.uint8)
     step_x, step_y = (int(v) for v in rng.integers(28, 90, 2))
     glass, frame = random_palette(rng, 1)[0] * 0.4, random_palette(rng, 1)[0]
     width, height = int(step_x * rng.uniform(0.3, 0.7)), int(step_y * rng.uniform(0.4, 0.75))
     for y in range(step_y // 6, size, step_y):
         for x in range(step_x // 6, size, step_x):
-            picture[y : y + height, x : x + width] = frame
-            picture[y + 2 : y + height - 2, x + 2 : x + width - 2] = glass * rng.uniform(0.6, 1.8)
-            picture[y + 2 : y + height - 2, x + width // 2 : x + width // 2 + 2] = frame
-    return picture
+            image[y : y + height, x : x + width] = frame
+            image[y + 2 : y + height - 2, x + 2 : x + width - 2] = glass * rng.uniform(0.6, 1.8)
+            image[y + 2 : y + height - 2, x + width // 2 : x + width // 2 + 2] = frame
+    return image
 
 
 GENERATORS: tuple[tuple[Callable[[Rng, int], Image], int], ...] = (

@@ -1,4 +1,4 @@
-"""What two real cameras do to a picture, each in its own way, and how a pair is misaligned."""
+"""Photometric differences of two cameras, and misalignment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.scenes.textures import Field, Image, Rng
 
 @dataclass(frozen=True)
 class Development:
-    """Hold how one eye develops its picture.
+    """Photometric properties of one camera.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Development:
 
 
 def draw_developments(rng: Rng) -> tuple[Development, Development]:
-    """Draw how both eyes develop: a common part, and a difference that is usually small."""
+    """Draw the properties of both cameras, usually similar."""
     strength = float(rng.choice([0.0, 0.3, 1.0, 3.0], p=[0.15, 0.45, 0.3, 0.1]))
     common_gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
     gamma, vignette = np.exp(rng.normal(0, 0.15)), rng.choice([0, rng.uniform(0, 0.5)])
@@ -60,7 +60,7 @@ def draw_developments(rng: Rng) -> tuple[Development, Development]:
     chroma, jpeg = rng.random() < 0.15, int(rng.integers(35, 96) if rng.random() < 0.5 else 0)
     sharpen = float(rng.choice([0, rng.uniform(0.2, 1.0)], p=[0.7, 0.3]))
 
-    def eye() -> Development:
+    def one_view() -> Development:
         shake = rng.random() < 0.04 * (1 + strength)
         return Development(
             gain=common_gain
@@ -77,44 +77,44 @@ def draw_developments(rng: Rng) -> tuple[Development, Development]:
             jpeg=int(np.clip(jpeg + strength * rng.normal(0, 4), 20, 98)) if jpeg else 0,
         )
 
-    return eye(), eye()
+    return one_view(), one_view()
 
 
-def develop(picture: Image, how: Development, rng: Rng) -> Image:
-    """Develop one picture (H, W, 3) uint8 BGR."""
-    height, width = picture.shape[:2]
+def develop(image: Image, how: Development, rng: Rng) -> Image:
+    """Develop one image (H, W, 3) uint8 BGR."""
+    height, width = image.shape[:2]
     curve = 255 * (np.arange(256)[:, None] / 255 * how.gain) ** how.gamma + how.offset
     table = np.clip(curve, 0, 255).astype(np.float32)[None]  # (1, 256, 3)
-    image = cv2.LUT(picture, table)
+    developed = cv2.LUT(image, table)
     if how.blur > 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), how.blur)
+        developed = cv2.GaussianBlur(developed, (0, 0), how.blur)
     if max(np.abs(how.motion)) > 0.7:
-        image = cv2.filter2D(image, -1, _motion_kernel(*how.motion))
+        developed = cv2.filter2D(developed, -1, _motion_kernel(*how.motion))
     if how.sharpen:
-        soft = cv2.GaussianBlur(image, (3, 3), 0)
-        image = cv2.addWeighted(image, 1 + how.sharpen, soft, -how.sharpen, 0)
+        soft = cv2.GaussianBlur(developed, (3, 3), 0)
+        developed = cv2.addWeighted(developed, 1 + how.sharpen, soft, -how.sharpen, 0)
     if how.vignette:
         ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
         xs = np.linspace(-1, 1, width, dtype=np.float32) ** 2
         fall = 1 - np.float32(how.vignette / 2) * (xs + ys)
-        image = cv2.multiply(image, cv2.merge([fall] * 3))
+        developed = cv2.multiply(developed, cv2.merge([fall] * 3))
     if how.noise[0] > 0:
-        image = _add_noise(np.asarray(image, np.float32), how, rng)
-    result = np.clip(image, 0, 255).astype(np.uint8)
+        developed = _add_noise(np.asarray(developed, np.float32), how, rng)
+    result = np.clip(developed, 0, 255).astype(np.uint8)
     if how.jpeg:
         _, data = cv2.imencode(".jpg", result, params=[cv2.IMWRITE_JPEG_QUALITY, how.jpeg])
         result = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return result
 
 
-def defocus(picture: Image, disparity: Field, focus: float, depth: float, blur: float) -> Image:
+def defocus(image: Image, disparity: Field, focus: float, depth: float, blur: float) -> Image:
     """Blur what lies out of focus.
 
     Parameters
     ----------
-    picture : (H, W, 3) uint8
+    image : (H, W, 3) uint8
     disparity : (H, W) float32
-        Truth of this picture, px.
+        Ground truth of this image, px.
     focus : float
         Disparity that is sharp, px.
     depth : float
@@ -122,10 +122,10 @@ def defocus(picture: Image, disparity: Field, focus: float, depth: float, blur: 
     blur : float
         Standard deviation of the full blur, px.
     """
-    soft = cv2.GaussianBlur(picture, (0, 0), blur)
+    soft = cv2.GaussianBlur(image, (0, 0), blur)
     out = np.clip(np.abs(disparity - np.float32(focus)) / np.float32(depth), 0, 1)
     weight = cv2.blur(out, (3, 3))
-    return np.asarray(cv2.blendLinear(soft, picture, weight, 1 - weight), np.uint8)
+    return np.asarray(cv2.blendLinear(soft, image, weight, 1 - weight), np.uint8)
 
 
 def _motion_kernel(dx: float, dy: float) -> Field:
@@ -164,7 +164,7 @@ def _normal_table() -> Field:
 
 
 def draw_misalignment(rng: Rng, height: int, width: int) -> NDArray[np.float64] | None:
-    """Draw the affine map (2, 3) from the ideal right picture to the taken one, None for none."""
+    """Draw the misalignment (2, 3) of the right image, or None."""
     if rng.random() < 0.4:
         return None
     large = 4.0 if rng.random() < 0.1 else 1.0

@@ -1,4 +1,4 @@
-"""Round bodies: ellipsoids, cylinders and cups, intersected with the ray of every pixel."""
+"""Round bodies, intersected with the ray of every pixel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Quadric:
     ambient : float
         Brightness 0..1 of the side turned away from the light.
     gloss : float
-        Strength of the highlight, which moves over the surface from one eye to the other.
+        Strength of the highlight, which differs in position between the views.
     polish : float
         Exponent of the highlight.
     """
@@ -59,7 +59,7 @@ class Quadric:
         if box is None:
             return None
         to_local = self.axes / self.radii[:, None]
-        origin = to_local @ (np.array([camera.eye, 0, 0]) - self.centre)
+        origin = to_local @ (np.array([camera.position, 0, 0]) - self.centre)
         rays = self._rays(camera, to_local, box)
         hit, depth, alpha = (
             self._hit_ellipsoid(origin, rays)
@@ -83,7 +83,7 @@ class Quadric:
 
     @staticmethod
     def _coverage(discriminant: Field) -> Field:
-        """Turn the discriminant (negative outside) into coverage, its edge about a pixel wide."""
+        """Convert the discriminant (negative outside) to coverage, anti-aliased."""
         gx = np.abs(np.diff(discriminant, axis=1, append=discriminant[:, -1:]))
         gy = np.abs(np.diff(discriminant, axis=0, append=discriminant[-1:]))
         return np.clip(0.5 + discriminant / (gx + gy + 1e-9), 0, 1).astype(np.float32)
@@ -140,7 +140,7 @@ class Quadric:
         length = np.sqrt(sum(n * n for n in normal)) + np.float32(1e-9)
         shade = self.ambient + (1 - self.ambient) * self._cosine(normal, length, self.light)
         if self.gloss:
-            towards = np.array([camera.eye, 0, 0]) - self.centre
+            towards = np.array([camera.position, 0, 0]) - self.centre
             half = self.light + towards / np.linalg.norm(towards)
             half /= max(float(np.linalg.norm(half)), 1e-9)
             shade = shade + self.gloss * self._cosine(normal, length, half) ** np.float32(

@@ -16,7 +16,7 @@ from training.scenes.textures import Field, Image
 
 @dataclass(frozen=True)
 class View:
-    """Hold a painted view.
+    """Painted view.
 
     Parameters
     ----------
@@ -32,7 +32,10 @@ class View:
     owner: NDArray[np.int16]
 
     def paint(self, patch: Patch, index: int) -> None:
-        """Blend a patch in where it is nearer; its truth counts where it covers more than half."""
+        """Blend a patch in where it is nearer.
+
+        Its ground truth counts where it covers more than half of a pixel.
+        """
         h, w = patch.inv.shape
         part = (slice(patch.y, patch.y + h), slice(patch.x, patch.x + w))
         alpha = patch.alpha * (patch.inv > self.inv[part])
@@ -43,7 +46,7 @@ class View:
 
 
 def paint_view(camera: Camera, surfaces: Sequence[Surface]) -> View:
-    """Paint all surfaces, given far to near so that soft edges blend over what lies behind them."""
+    """Paint all surfaces, given far to near, so that soft edges blend."""
     shape = (camera.height, camera.width)
     view = View(
         np.zeros((*shape, 3), np.uint8),
@@ -61,14 +64,14 @@ def paint_view(camera: Camera, surfaces: Sequence[Surface]) -> View:
 def occlusion(
     disparity: Field, other: Field, direction: int, tolerance: float = 1.0
 ) -> NDArray[np.bool_]:
-    """Tell which points of a view the other view does not see.
+    """Return the occluded points of a view.
 
     Parameters
     ----------
     disparity : (H, W) float32
-        Truth of this view, px.
+        Ground truth of this view, px.
     other : (H, W) float32
-        Truth of the other view, px.
+        Ground truth of the other view, px.
     direction : int
         -1 if the other view is the right one (matches lie at x - d), +1 if the left.
     tolerance : float
@@ -77,7 +80,7 @@ def occlusion(
     Returns
     -------
     (H, W) bool
-        True also where the match lies outside of the other picture.
+        True also where the match lies outside of the other image.
     """
     width = disparity.shape[1]
     xs = np.arange(width, dtype=np.float32) + direction * disparity

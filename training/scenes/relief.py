@@ -15,7 +15,7 @@ from training.scenes.textures import Field, Image
 
 @dataclass(frozen=True)
 class Relief:
-    """A smooth surface given by its inverse depth on the left picture: terrain, cloth, backdrop.
+    """A smooth surface given by its inverse depth on the left image.
 
     The right view inverts ``x_right = x_left - baseline * inv(x_left)`` row by row, which is
     monotonic because the maker keeps ``baseline * |d inv / dx|`` below 1.
@@ -23,7 +23,7 @@ class Relief:
     Parameters
     ----------
     x, y : int
-        Left upper pixel of the field in the left picture (may lie outside of it).
+        Left upper pixel of the field in the left image (may lie outside of it).
     colour : (h, w, 3) uint8
     mask : (h, w) uint8
     inv : (h, w) float32
@@ -38,7 +38,7 @@ class Relief:
     def render(self, camera: Camera) -> Patch | None:
         """Draw the field: a copy in the left view, a solved warp in the right one."""
         h, w = self.inv.shape
-        moves = (-camera.eye * float(self.inv.max()), -camera.eye * float(self.inv.min()))
+        moves = (-camera.position * float(self.inv.max()), -camera.position * float(self.inv.min()))
         low = (self.x + moves[0], self.y)
         high = (self.x + w - 2 + moves[1], self.y + h - 2)
         box = clip_box(camera, low, high)
@@ -46,7 +46,7 @@ class Relief:
             return None
         x0, y0, x1, y1 = box
         rows = slice(y0 - self.y, y1 - self.y)
-        if camera.eye == 0:
+        if camera.position == 0:
             part = (rows, slice(x0 - self.x, x1 - self.x))
             alpha = self.mask[part].astype(np.float32) * np.float32(1 / 255)
             return Patch(
@@ -62,7 +62,7 @@ class Relief:
         shape = (y1 - y0, x1 - x0)
         columns = np.arange(field_inv.shape[1], dtype=np.float64)
         wanted = np.arange(x0, x1, dtype=np.float64) - self.x
-        moved = columns - camera.eye * field_inv
+        moved = columns - camera.position * field_inv
         map_x = np.empty(shape, np.float32)
         for row in range(shape[0]):
             map_x[row] = np.interp(wanted, moved[row], columns)

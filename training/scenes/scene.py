@@ -1,4 +1,4 @@
-"""From a seed to a finished training pair."""
+"""Rendering of a training pair from a seed."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ STILL_SHARE = 0.35
 
 @dataclass(frozen=True)
 class Sample:
-    """Hold a rendered pair with its exact truth.
+    """Rendered pair with exact ground truth.
 
     Parameters
     ----------
     left, right : (H, W, 3) uint8
-        BGR pictures.
+        BGR images.
     disparity_left, disparity_right : (H, W) float32
-        Px; the point at x in the left picture lies at x - disparity_left in the right one, and the
-        point at x in the right picture at x + disparity_right in the left one. Known everywhere, 0
+        Px; the point at x in the left image lies at x - disparity_left in the right one, and the
+        point at x in the right image at x + disparity_right in the left one. Known everywhere, 0
         or more.
     occluded_left, occluded_right : (H, W) bool
-        The point is not seen in the other picture, be it hidden or outside of it.
+        The point is not seen in the other image, be it hidden or outside of it.
     """
 
     left: Image
@@ -60,9 +60,9 @@ def render_scene(
     seed : int
         The same seed and size give the same sample.
     height, width : int
-        Size of both pictures, px, at least 64.
+        Size of both images, px, at least 64.
     augment : bool
-        Develop each eye differently (exposure, noise, blur, JPEG) and misalign the right camera
+        Vary each camera (exposure, noise, blur, JPEG) and misalign the right camera
         slightly.
     view_dependent : bool
         Allow highlights and reflections that lie at another disparity than the surface.
@@ -86,7 +86,7 @@ def render_scene(
     rng = np.random.default_rng(seed)
     target = width * float(np.exp(rng.uniform(np.log(0.04), np.log(0.32))))
     camera = Camera(height, width, width / 2 / np.tan(np.radians(rng.uniform(35, 85)) / 2))
-    paint = np.random.default_rng([seed, 1])  # of its own, so that it changes nothing else
+    paint = np.random.default_rng([seed, 1])  # separate, so that it changes nothing else
     painted = float(paint.uniform(0.5, 1)) if paint.random() < PAINTED_SHARE else 0.0
     still = bool(paint.random() < STILL_SHARE)
     stage = compose(rng, camera, target / width, view_dependent, painted, still)
@@ -98,14 +98,14 @@ def render_scene(
 def render_pair(
     surfaces: list[Surface], camera: Camera, target: float, atmosphere: Atmosphere | None
 ) -> Sample:
-    """Render both views of surfaces (far to near), largest left disparity ``target`` px."""
+    """Render both views of surfaces, largest disparity ``target`` px."""
     left = paint_view(camera, surfaces)
     baseline = target / max(float(left.inv.max()), 1e-6)
     limit = camera.width * MAX_FRACTION
     for _ in range(4):
-        right_camera = replace(camera, eye=baseline)
+        right_camera = replace(camera, position=baseline)
         right = paint_view(right_camera, surfaces)
-        # The right eye may see something nearer beyond the left picture's edge.
+        # The right view may show something nearer beyond the left image's edge.
         excess = float(right.inv.max()) * baseline / limit
         if excess <= 1:
             break
@@ -116,7 +116,7 @@ def render_pair(
 def finish_pair(
     left: View, right: View, baseline: float, camera: Camera, atmosphere: Atmosphere | None
 ) -> Sample:
-    """Light two painted views and read their truth off the z-buffers."""
+    """Light two painted views; compute ground truth from the z-buffers."""
     disparity_left = left.inv * np.float32(baseline)
     disparity_right = right.inv * np.float32(baseline)
     colours = (left.colour, right.colour)
@@ -158,7 +158,7 @@ def _focus(sample: Sample, rng: Rng) -> Sample:
 
 
 def misalign(sample: Sample, matrix: NDArray[np.float64]) -> Sample:
-    """Move the right picture by an affine map and correct the truth to what is then seen.
+    """Move the right image by an affine map; correct the ground truth.
 
     The map is shifted sideways where needed so that no disparity becomes negative.
     """

@@ -1,4 +1,4 @@
-"""Large planes seen from inside: floors, walls, ceilings, ground, far backdrops; mip-mapped."""
+"""Large mip-mapped planes seen from inside: floors, walls, backdrops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEVELS = 6
 
 
 def mip_atlas(texture: Image) -> Image:
-    """Stack a square texture (n, n, 3) and its halved copies: (n + n/2 + ..., n, 3)."""
+    """Stack a square texture and its halved copies: (n + n/2 + ..., n, 3)."""
     n = texture.shape[0]
     levels = [texture]
     for _ in range(LEVELS - 1):
@@ -36,12 +36,12 @@ def mip_atlas(texture: Image) -> Image:
 class Wall:
     """One plane ``normal . P = offset`` with a mirrored, endless texture.
 
-    The offset is positive: the left eye is on the inner side.
+    The offset is positive: the left camera is on the inner side.
 
     Parameters
     ----------
     normal : (3,) float
-        Unit length, pointing away from the eye.
+        Unit length, pointing away from the camera.
     offset : float
     right, down : (3,) float
         Texture directions in the plane, unit length.
@@ -62,7 +62,7 @@ class Wall:
     shift: tuple[float, float] = field(default=(0.0, 0.0))
 
     def colour(self, camera: Camera, inv: Field, x0: int, y0: int) -> Image:
-        """Look up the texture over a box of inverse depths, blending the two nearest mip levels."""
+        """Look up the texture over inverse depths, between mip levels."""
         f = camera.focal
         depth = np.float32(f) / np.maximum(inv, np.float32(1e-4))
         u = self._texture_axis(camera, self.right, depth, x0, y0) + np.float32(self.shift[0])
@@ -85,7 +85,7 @@ class Wall:
         xs = (np.arange(x0, x0 + w) - camera.cx) * axis[0] / f * scale
         ys = (np.arange(y0, y0 + h) - camera.cy)[:, None] * axis[1] / f * scale + axis[2] * scale
         ray = np.add(xs, ys).astype(np.float32)
-        return np.asarray(ray * depth + np.float32(camera.eye * axis[0] * scale))
+        return np.asarray(ray * depth + np.float32(camera.position * axis[0] * scale))
 
     def _lookup(self, u: Field, v: Field, level: Field) -> Image:
         n = self.atlas.shape[1]
@@ -113,7 +113,7 @@ def _mirrored(u: Field, period: int) -> Field:
 
 @dataclass(frozen=True)
 class Shell:
-    """The inside of a convex room: of all walls, each pixel sees the nearest.
+    """The inside of a convex room: each pixel shows the nearest wall.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class Shell:
     sky: Image | None = None
 
     def render(self, camera: Camera) -> Patch:
-        """Draw the whole picture."""
+        """Draw the whole image."""
         shape = (camera.height, camera.width)
         nearest = np.full(shape, 0 if self.sky is not None else -1, np.float32)
         which = np.full(shape, -1, np.int8)
@@ -153,6 +153,6 @@ class Shell:
 
 
 def far_plane(depth: float, texel: float, texture: Image) -> Wall:
-    """Make a fronto-parallel backdrop at a depth."""
+    """Return a fronto-parallel backdrop at a depth."""
     unit: NDArray[np.float64] = np.eye(3)
     return Wall(unit[2], depth, unit[0], unit[1], texel, mip_atlas(texture))

@@ -1,4 +1,4 @@
-"""Three composed scenes, in metres, for the samples that ship with the program.
+"""Three composed scenes, in metres, for the bundled samples.
 
 Longer than the rule, module and scenes: a composed scene is a list of what stands where.
 """
@@ -20,21 +20,21 @@ from training.scenes.things import chair, table
 LIGHT = np.array([-0.45, -0.75, -0.48])
 
 
-def tinted(picture: Image, bgr: tuple[int, int, int], contrast: float = 0.5) -> Image:
-    """Give a picture another mean colour."""
-    grey = picture.astype(np.float32).mean(axis=2, keepdims=True)
+def tinted(image: Image, bgr: tuple[int, int, int], contrast: float = 0.5) -> Image:
+    """Return an image another mean colour."""
+    grey = image.astype(np.float32).mean(axis=2, keepdims=True)
     changed = np.asarray(bgr, np.float32) * (1 + contrast * (grey / max(float(grey.mean()), 1) - 1))
     return np.asarray(np.clip(changed, 0, 255), np.uint8)
 
 
 def apply_grey(field: Field, bgr: tuple[int, int, int], contrast: float) -> Image:
-    """Give a field of values 0..1 one colour."""
+    """Return a field of values 0..1 one colour."""
     change = 1 + contrast * (field[..., None] - 0.5)
     return np.asarray(np.clip(np.asarray(bgr, np.float32) * change, 0, 255), np.uint8)
 
 
 def paint(rng: Rng, bgr: tuple[int, int, int], size: int = 512, contrast: float = 0.25) -> Material:
-    """Make a matt material of one colour with a little wear."""
+    """Return a matt material of one colour with a little wear."""
     return plain_material(tinted(noise(rng, size), bgr, contrast), 2.0, 0.03)
 
 
@@ -71,8 +71,8 @@ def table_scene(camera: Camera, moving: bool = False) -> Stage:
         _wall(frame, 2, 1, 1.75, 0.0012, wallpaper),
     )
     stage.add(np.inf, Shell(walls, np.zeros((camera.height, camera.width, 3), np.uint8)))
-    _picture(stage, frame, -0.42, -0.19, 1.73)
-    _picture(stage, frame, 0.3, -0.26, 1.73)
+    _framed_photo(stage, frame, -0.42, -0.19, 1.73)
+    _framed_photo(stage, frame, 0.3, -0.26, 1.73)
     _book_row(stage, _on(frame, 0.38, top, 1.28, 0.12))
     _stack(stage, _on(frame, -0.42, top, 0.98, 0.4))
     _crockery(stage, frame, top)
@@ -100,7 +100,7 @@ def _wire_grid(rng: Rng, h: int, w: int) -> Mask:
     return mask
 
 
-def _picture(stage: Stage, frame: Frame, x: float, y: float, z: float) -> None:
+def _framed_photo(stage: Stage, frame: Frame, x: float, y: float, z: float) -> None:
     rng = stage.rng
     right, down = frame.axes[0] * 0.36, frame.axes[1] * 0.28
     add_card(
@@ -211,7 +211,7 @@ def _pencils(stage: Stage, frame: Frame) -> None:
 
 
 def room_scene(camera: Camera, moving: bool = False) -> Stage:
-    """Furnish a living room: shelf, table, chairs, lamp, sofa and a window with blinds.
+    """Furnish a living room: shelf, table, chairs, lamp, sofa, window.
 
     Longer than the rule: a list of what stands where.
     """
@@ -324,7 +324,7 @@ def street_scene(camera: Camera, moving: bool = False) -> Stage:
     grass = plain_material(tinted(noise(rng, 512), (70, 130, 95), 0.8), 1.2)
     paving = plain_material(tinted(tiles(rng, 512), (150, 155, 160), 0.6), 1.0)
     for side in (-1, 1):
-        for z in range(3, 81, 2):  # in pieces: what is partly behind the eye is not drawn
+        for z in range(3, 81, 2):  # in pieces: what is partly behind the camera is not drawn
             edge = _on(frame, side * 4.6, ground, z)
             add_box(stage, edge, 2.0, 0.12, 2.0, material=paving)
         for index in range(7):

@@ -1,4 +1,4 @@
-"""Surfaces: each can say, for either camera, which pixels it covers, in which colour and how near.
+"""Surfaces and how either camera shows them: pixels, colour, depth.
 
 ``render(camera)`` gives a `Patch` or None. Everything random (texture, mask) is fixed when the
 surface is made, so both views and all frames of a clip see the same thing.
@@ -23,7 +23,7 @@ NEAR = 1e-3
 
 @dataclass(frozen=True)
 class Patch:
-    """Hold what one surface shows in one view, over a box whose upper left pixel is (x, y).
+    """One surface in one view; (x, y) is its upper left pixel.
 
     Parameters
     ----------
@@ -43,16 +43,16 @@ class Patch:
 
 
 class Surface(Protocol):
-    """Be anything that can be drawn into a view."""
+    """Anything that can be drawn into a view."""
 
     def render(self, camera: Camera) -> Patch | None:
-        """Draw what the camera sees of this surface, None where nothing."""
+        """Draw the surface in the view of a camera, None if invisible."""
 
 
 def clip_box(
     camera: Camera, low: Sequence[float], high: Sequence[float]
 ) -> tuple[int, int, int, int] | None:
-    """Clip a box [x, y] to the picture: (x0, y0, x1, y1), end exclusive, None if empty."""
+    """Clip a box to the image: (x0, y0, x1, y1), None if empty."""
     x0, y0 = max(floor(low[0]), 0), max(floor(low[1]), 0)
     x1 = min(ceil(high[0]) + 1, camera.width)
     y1 = min(ceil(high[1]) + 1, camera.height)
@@ -68,12 +68,12 @@ def linear_field(a: float, b: float, c: float, box: tuple[int, int, int, int]) -
 
 @dataclass(frozen=True)
 class Card:
-    """A flat textured parallelogram, its outline and holes drawn in the texture's alpha.
+    """A flat textured parallelogram; alpha holds its outline and holes.
 
     Parameters
     ----------
     corner, right, down : (3,) float
-        Upper left corner and the two edge vectors, camera coordinates of the left eye.
+        Upper left corner and the two edge vectors, coordinates of the left camera.
     texture : (h + 2, w + 2, 4) uint8
         BGR and alpha with a ring of one texel of alpha 0 around, see `ringed`.
     solid : bool
@@ -89,9 +89,9 @@ class Card:
 
     def render(self, camera: Camera) -> Patch | None:
         """Draw the parallelogram: a homography of its texture."""
-        eye = np.array([camera.eye, 0, 0])
+        position = np.array([camera.position, 0, 0])
         normal = cross(self.right, self.down)
-        offset = float(normal @ (self.corner - eye))
+        offset = float(normal @ (self.corner - position))
         if self.solid and offset <= 0:
             return None
         pixels = camera.outline(self.corner, self.right, self.down, NEAR)
@@ -120,7 +120,7 @@ class Card:
         grow = 0.5 if self.solid else 0.0
         h, w = self.texture.shape[0] - 2 - 2 * grow, self.texture.shape[1] - 2 - 2 * grow
         step_x, step_y = self.right / w, self.down / h
-        first = self.corner - np.array([camera.eye, 0, 0]) - (0.5 + grow) * (step_x + step_y)
+        first = self.corner - np.array([camera.position, 0, 0]) - (0.5 + grow) * (step_x + step_y)
         camera_matrix = np.array(
             [[camera.focal, 0, camera.cx - x0], [0, camera.focal, camera.cy - y0], [0, 0, 1]]
         )
@@ -128,7 +128,7 @@ class Card:
 
 
 def ringed(colour: Image, mask: NDArray[np.uint8] | None = None) -> Image:
-    """Join colour (h, w, 3) and mask (h, w) to a `Card` texture with its ring of alpha 0."""
+    """Join colour and mask to a `Card` texture with transparent border."""
     h, w = colour.shape[:2]
     padded = cv2.copyMakeBorder(colour, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     alpha = np.zeros((h + 2, w + 2), np.uint8)

@@ -1,4 +1,4 @@
-"""Procedural textures: each generator draws a (N, N, 3) uint8 BGR picture.
+"""Procedural textures: each generator draws a (N, N, 3) uint8 BGR image.
 
 The spectra are broad on purpose: from flat colour to fine grain, from pure noise to strictly
 periodic patterns, because a matcher meets all of them and fails in a different way on each.
@@ -18,7 +18,7 @@ Rng = np.random.Generator
 
 
 def random_palette(rng: Rng, count: int) -> NDArray[np.float32]:
-    """Draw related colours, mostly of low saturation, as (count, 3) BGR floats in 0..255."""
+    """Draw related colours as (count, 3) BGR floats in 0..255."""
     hue = rng.uniform(0, 180) + rng.normal(0, rng.choice([5, 20, 60]), count)
     saturation = 255 * np.clip(rng.beta(1.3, 2.5) + rng.normal(0, 0.12, count), 0, 1)
     value = 255 * np.clip(
@@ -29,7 +29,7 @@ def random_palette(rng: Rng, count: int) -> NDArray[np.float32]:
 
 
 def apply_palette(grey: Field, rng: Rng, count: int | None = None) -> Image:
-    """Colour a field of values 0..1 by a smooth run through a random palette."""
+    """Colour a field of values 0..1 by a random palette."""
     count = int(rng.integers(2, 6)) if count is None else count
     colours = random_palette(rng, count)
     stops = np.linspace(0, 255, count)
@@ -95,16 +95,16 @@ def wood(rng: Rng, size: int) -> Image:
 
 def planks(rng: Rng, size: int) -> Image:
     """Boards of slightly different brightness with dark joints."""
-    picture = wood(rng, size).astype(np.float32)
+    image = wood(rng, size).astype(np.float32)
     count = int(rng.integers(3, 12))
     edges = np.linspace(0, size, count + 1).astype(int)
     for low, high in pairwise(edges):
-        picture[low:high] = np.roll(picture[low:high], int(rng.integers(size)), axis=1)
-        picture[low:high] *= rng.uniform(0.75, 1.2)
-        picture[low : low + 2] *= 0.4
+        image[low:high] = np.roll(image[low:high], int(rng.integers(size)), axis=1)
+        image[low:high] *= rng.uniform(0.75, 1.2)
+        image[low : low + 2] *= 0.4
         joint = int(rng.integers(size))
-        picture[low:high, joint : joint + 2] *= 0.5
-    return np.asarray(np.clip(picture, 0, 255), np.uint8)
+        image[low:high, joint : joint + 2] *= 0.5
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def marble(rng: Rng, size: int) -> Image:
@@ -116,10 +116,10 @@ def marble(rng: Rng, size: int) -> Image:
 
 
 def dead_leaves(rng: Rng, size: int) -> Image:
-    """Overlapping discs, boxes and polygons with sizes of a power law, as in natural pictures."""
+    """Overlapping shapes with sizes of a power law, as in natural images."""
     colours = random_palette(rng, 24)
-    picture = np.empty((size, size, 3), np.uint8)
-    picture[:] = colours[0].astype(np.uint8)
+    image = np.empty((size, size, 3), np.uint8)
+    image[:] = colours[0].astype(np.uint8)
     count = int(rng.integers(150, 700))
     radii = np.clip(3 / rng.random(count) ** 0.6, 2, size / 4)
     kind = int(rng.integers(4))
@@ -130,21 +130,21 @@ def dead_leaves(rng: Rng, size: int) -> Image:
         x, y = (int(v) for v in rng.integers(0, size, 2))
         shape = kind if kind < 3 else int(rng.integers(3))
         if shape == 0:
-            cv2.circle(picture, (x, y), int(radius), colour, thickness=-1, lineType=cv2.LINE_AA)
+            cv2.circle(image, (x, y), int(radius), colour, thickness=-1, lineType=cv2.LINE_AA)
         elif shape == 1:
             half_w, half_h = (radius * rng.uniform(0.3, 1.5, 2)).astype(int)
             cv2.rectangle(
-                picture, (x - half_w, y - half_h), (x + half_w, y + half_h), colour, thickness=-1
+                image, (x - half_w, y - half_h), (x + half_w, y + half_h), colour, thickness=-1
             )
         else:
             angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(3, 8))))
             points = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1) + (x, y)
-            cv2.fillPoly(picture, [points.astype(np.int32)], colour, lineType=cv2.LINE_AA)
-    return picture
+            cv2.fillPoly(image, [points.astype(np.int32)], colour, lineType=cv2.LINE_AA)
+    return image
 
 
 def voronoi(rng: Rng, size: int) -> Image:
-    """Stones, scales or stained glass: cells of random points with or without joints."""
+    """Stones, scales or stained glass: Voronoi cells, with or without joints."""
     seeds = np.ones((size, size), np.uint8)
     count = int(rng.integers(15, 600))
     seeds[rng.integers(0, size, count), rng.integers(0, size, count)] = 0
@@ -152,16 +152,14 @@ def voronoi(rng: Rng, size: int) -> Image:
         seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     colours = random_palette(rng, 16)
-    picture = colours[labels % 16]
+    image = colours[labels % 16]
     style = int(rng.integers(3))
     if style == 1:
-        picture = picture * np.exp(-distance / rng.uniform(5, 30))[..., None]
+        image = image * np.exp(-distance / rng.uniform(5, 30))[..., None]
     elif style == 2:
         joint = cv2.Laplacian(labels.astype(np.float32), cv2.CV_32F) != 0
-        picture[cv2.dilate(joint.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0] = (
-            colours[0] * 0.4
-        )
-    return np.asarray(np.clip(picture, 0, 255), np.uint8)
+        image[cv2.dilate(joint.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0] = colours[0] * 0.4
+    return np.asarray(np.clip(image, 0, 255), np.uint8)
 
 
 def gradient(rng: Rng, size: int) -> Image:
@@ -188,7 +186,7 @@ def blotches(rng: Rng, size: int) -> Image:
 
 def scratches(rng: Rng, size: int) -> Image:
     """Fine lines over a quiet ground: straw, hair, scratches."""
-    picture = flat(rng, size)
+    image = flat(rng, size)
     colours = random_palette(rng, 6)
     main, spread = rng.uniform(0, np.pi), rng.choice([0.1, 0.4, 3.0])
     for _ in range(int(rng.integers(60, 500))):
@@ -197,7 +195,7 @@ def scratches(rng: Rng, size: int) -> Image:
         end = start + np.exp(rng.uniform(2, 5)) * np.array([np.cos(angle), np.sin(angle)])
         colour = tuple(float(v) for v in colours[rng.integers(6)])
         cv2.line(
-            picture, tuple(int(v) for v in start), tuple(int(v) for v in end), colour,
+            image, tuple(int(v) for v in start), tuple(int(v) for v in end), colour,
             thickness=int(rng.integers(1, 3)), lineType=cv2.LINE_AA,
         )  # fmt: skip
-    return picture
+    return image

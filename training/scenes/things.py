@@ -1,4 +1,4 @@
-"""Things that stand on something: furniture, crockery, books, figures, plants, rows.
+"""Furniture, crockery, books, figures, plants, rows of things.
 
 Longer than the rule for modules: one function for each kind of thing.
 """
@@ -23,7 +23,7 @@ from training.scenes.kit import (
     dome,
     folds,
 )
-from training.scenes.masks import OPEN, SOLID, Mask, Outline, branch, remembered
+from training.scenes.masks import OPEN, SOLID, Mask, Outline, branch, drawn_once
 from training.scenes.textures import Field, Rng
 
 
@@ -97,7 +97,7 @@ def books(stage: Stage, frame: Frame, size: float) -> None:
 
 
 def figure(stage: Stage, frame: Frame, size: float) -> None:
-    """Add a toy, a bottle or a vase: two to four round bodies on top of each other."""
+    """Add a toy, bottle or vase of two to four round bodies."""
     rng = stage.rng
     y, radius = 0.0, size * rng.uniform(0.15, 0.4)
     for _ in range(int(rng.integers(2, 5))):
@@ -112,7 +112,7 @@ def plant(stage: Stage, frame: Frame, size: float) -> None:
     """Add a pot with a few flat twigs."""
     rng = stage.rng
     add_round(stage, frame, (size * 0.15, size * 0.15, size * 0.15), "cup")
-    twig = remembered(branch)
+    twig = drawn_once(branch)
     for _ in range(int(rng.integers(2, 6))):
         turned = frame.turned(rng.uniform(0, 6.3))
         upright_card(stage, turned, size * 0.8, size, twig, "noise", "scratches", "flat", "photo")
@@ -128,7 +128,7 @@ def lamp(stage: Stage, frame: Frame, size: float) -> None:
 
 
 def row(stage: Stage, frame: Frame, size: float) -> None:
-    """Add a row of equal things at equal distances: balusters, pickets, boxes of goods."""
+    """Add a row of equal things at equal distances, like pickets."""
     rng = stage.rng
     count = int(rng.integers(4, 12))
     width, height = size * rng.uniform(0.02, 0.25), size * rng.uniform(0.4, 1.2)
@@ -251,7 +251,7 @@ def clutter(stage: Stage, count: int, near: float, far: float) -> None:
 
 
 def relief_card(stage: Stage, depth: float) -> None:
-    """Add a cushion, a crumpled sheet or a piece of curtain somewhere in the picture."""
+    """Add a cushion, a crumpled sheet or a piece of curtain somewhere in the image."""
     rng, camera = stage.rng, stage.camera
     limits = (camera.height, camera.width)
     h, w = (int(np.exp(rng.uniform(np.log(20), np.log(0.7 * s)))) for s in limits)
@@ -264,7 +264,7 @@ def relief_card(stage: Stage, depth: float) -> None:
 
 
 def tilted_field(stage: Stage, depth: float, height: int, width: int) -> Field:
-    """Give the inverse depths (focal / Z) of a slightly tilted plane over a box of pixels."""
+    """Return the inverse depths (focal / Z) of a slightly tilted plane."""
     tilt = stage.rng.normal(0, 0.2, 2) / max(height, width)
     xs = np.arange(width) - width / 2
     ys = np.arange(height)[:, None] - height / 2
