@@ -85,18 +85,16 @@ def read_fields(paths: Sequence[str | Path], image_shape: tuple[int, int] | None
     found = [each for names in named for each in names]
     first = 0 if any(side == "0" for _, side, *_ in found) else 1
     sides = {"": None, "l": 0, "r": 1, str(first): 0, str(first + 1): 1}
-    fields: Fields = {}
-    paths_of: dict[tuple[str, int | None], Sequence[str]] = {}
+    chosen: dict[tuple[str, int | None], tuple[tuple[str, ...], Any]] = {}
     for name, side, value, path in found:
         if side not in sides:
             continue
-        key = name, sides[side]
-        other = paths_of.get(key)
-        if other is None or len(path) < len(other):  # deeper ones describe something else
-            fields[key], paths_of[key] = value, path
-        elif len(path) == len(other) and not np.array_equal(fields[key], value):
+        other, known = chosen.setdefault((name, sides[side]), (path, value))
+        if len(path) < len(other):  # what is nested deeper describes something else
+            chosen[name, sides[side]] = path, value
+        elif len(path) == len(other) and not np.array_equal(known, value):
             raise UsageError(f"it has two values of {name}: {'.'.join(other)} and {'.'.join(path)}")
-    return fields
+    return {key: value for key, (_, value) in chosen.items()}
 
 
 # --- syntax -------------------------------------------------------------------------------------
@@ -119,7 +117,8 @@ def _tree(path: str | Path) -> Tree:
 def _archive_tree(data: bytes) -> Tree:
     """Return the arrays of known names; scripts add maps and others."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        known = [name for name in archive.files if _pattern_of_name(name)]
+        names = _MATRIX_NAMES[0], _SCALAR_NAMES[0]
+        known = [name for name in archive.files if any(p.fullmatch(_plain(name)) for p in names)]
         if sum(archive.zip.getinfo(f"{name}.npy").file_size for name in known) > _MOST_BYTES:
             raise ValueError("larger than any calibration")
         return {name: archive[name].tolist() for name in known}
@@ -191,7 +190,7 @@ def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
             "stereoParameters of MATLAB are not supported; write K1, D1, K2, D2, R, T (metres) and "
             "the image size to a file of OpenCV"
         )
-    tree = _without_region(tree)
+    _check_region(tree)
     if any(str(name).upper().startswith("LEFT_CAM_") for name in tree):
         return _zed(tree, image_shape)
     for left, right in (("P_rect_02", "P_rect_03"), ("P2", "P3"), ("P_rect_00", "P_rect_01")):
@@ -203,10 +202,12 @@ def _special(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
     return tree
 
 
-def _without_region(tree: Tree) -> Tree:
-    """Return the tree without regions of interest, which must be whole images."""
+def _check_region(tree: Tree) -> None:
+    """Check that a camera_info of ROS is for whole images."""
     if not isinstance(tree, dict):
-        return tree
+        return
+    for each in tree.values():
+        _check_region(each)
     roi = tree.get("roi")
     if isinstance(roi, dict) and {"x_offset", "width"} <= set(roi):
         region, whole = ([int(each.get(n, 0)) for n in ("width", "height")] for each in (roi, tree))
@@ -216,7 +217,6 @@ def _without_region(tree: Tree) -> Tree:
                 f"its region of interest (roi) is {part} px of {full}: only calibrations of whole "
                 "images are supported"
             )
-    return {name: _without_region(each) for name, each in tree.items() if each is not roi}
 
 
 def _zed(tree: Tree, image_shape: tuple[int, int] | None) -> Tree:
@@ -310,9 +310,8 @@ def _pattern(names: dict[str, str]) -> tuple[re.Pattern[str], dict[str, str]]:
 _MATRIX_NAMES, _SCALAR_NAMES = _pattern(_MATRICES), _pattern(_SCALARS)
 
 
-def _pattern_of_name(name: str) -> re.Match[str] | None:
-    key = re.sub(r"[^a-z0-9]", "", name.lower())
-    return _MATRIX_NAMES[0].fullmatch(key) or _SCALAR_NAMES[0].fullmatch(key)
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", text.lower())
 
 
 def _named(tree: Tree) -> Iterator[tuple[str, str, Any, tuple[str, ...]]]:
@@ -321,7 +320,7 @@ def _named(tree: Tree) -> Iterator[tuple[str, str, Any, tuple[str, ...]]]:
         words = _flat(leaf)
         single = not isinstance(leaf, list | np.ndarray) and _is_single(words)
         pattern, known = _SCALAR_NAMES if single else _MATRIX_NAMES
-        keys = [re.sub(r"[^a-z0-9]", "", key.lower()) for key in path]
+        keys = [_plain(key) for key in path]
         match = pattern.fullmatch("".join(keys[-2:])) or pattern.fullmatch(keys[-1])
         if match and words:
             above = [found for found in map(_ANCESTOR.fullmatch, keys[:-1]) if found]
@@ -366,7 +365,7 @@ def _flat(value: Any) -> list[Any]:
 def _value(name: str, path: str, words: list[Any]) -> Any:
     """Return the value of a field, None for text where numbers belong."""
     if name in _TEXTS:
-        return re.sub(r"[^a-z0-9]", "", str(words[0]).lower())
+        return _plain(str(words[0]))
     if name in _MATRICES and all(_numbers([word]) is None for word in words):
         return None
     for word in words:

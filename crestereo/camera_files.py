@@ -388,10 +388,9 @@ def _size(
     """Return the size of the file's images, and a remark."""
     recorded = []
     for at, name in enumerate(("width", "height")):
-        found = {key: value for key, value in fields.items() if key[0] == name}
-        found |= {key: value[at] for key, value in fields.items() if key[0] == "size"}
-        sizes = {float(v) for (_, side), v in found.items() if side is not None}
-        sizes = sizes or set(map(float, found.values()))
+        found = [(side, value) for (each, side), value in fields.items() if each == name]
+        found += [(side, value[at]) for (each, side), value in fields.items() if each == "size"]
+        sizes = {each for side, each in found if side is not None} or {each for _, each in found}
         if len(sizes) > 1 or not all(1 <= each <= _MOST_PX for each in sizes):
             words = " and ".join(f"{each:g}" for each in sorted(sizes))
             raise UsageError(f"the {name} of the images cannot be {words} px")
@@ -403,24 +402,28 @@ def _size(
         return (width, height), ""
     if image_shape is None:
         raise UsageError("the file does not record the width of its images; give image_shape")
-    given = f"{image_shape[1]}x{image_shape[0]}"
-    # of images whose middle is the principal point
+    return _guessed_size(cameras, image_shape)
+
+
+def _guessed_size(cameras: Both, image_shape: tuple[int, int]) -> tuple[tuple[int, int], str]:
+    """Return the size that the principal point suggests, and a remark."""
+    height, width = image_shape
     sizes = np.mean([2 * each[[1, 0], 2] + 1 for each in cameras], axis=0) / image_shape
+    if _misfit(sizes) <= _NO_RATIO_ERROR:
+        return (width, height), ""
     (error, ratio), (next_error, _) = sorted((_misfit(each * sizes), each) for each in _RATIOS)[:2]
-    clear = error <= min(_RATIO_ERROR, next_error / 2)
-    if _misfit(sizes) <= _NO_RATIO_ERROR or not clear:
-        ratio = 1
-    height, width = (round(side / ratio) for side in image_shape)
-    if ratio != 1:
-        return (width, height), (
-            f"records no image size; its principal point is near the middle of {width}x{height} "
-            f"images: scaled to {given}"
+    if error <= min(_RATIO_ERROR, next_error / 2):
+        size = round(width / ratio), round(height / ratio)
+        return size, (
+            f"records no image size; its principal point is near the middle of {size[0]}x{size[1]} "
+            f"images: scaled to {width}x{height}"
         )
-    doubtful = _misfit(sizes) > _NO_RATIO_ERROR and abs(np.sign(sizes - 1).sum()) == 2
-    return (width, height), "" if not doubtful else (
-        f"records no image size: taken as for {given} images, although its principal point is the "
-        f"middle of {sizes[1] * width:.0f}x{sizes[0] * height:.0f}; metres are wrong if the images "
-        "were resized"
+    if not ((sizes > 1).all() or (sizes < 1).all()):  # cropped or shifted, not resized
+        return (width, height), ""
+    return (width, height), (
+        f"records no image size: taken as for {width}x{height} images, although its principal "
+        f"point is the middle of {sizes[1] * width:.0f}x{sizes[0] * height:.0f}; metres are wrong "
+        "if the images were resized"
     )
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from crestereo import CameraConfig, UsageError
-from crestereo.geometry import disparity_to_depth, point_cloud
+from crestereo.geometry import baseline_of_length, disparity_to_depth, point_cloud
 from crestereo.preprocess import resize_disparity
 
 CAMERA = CameraConfig(baseline_m=0.2, focal_px=100.0, image_width_px=8)
@@ -87,6 +87,13 @@ def test_points_lie_where_the_pinhole_camera_puts_them():
 def test_the_middle_of_the_image_is_the_principal_point_by_default():
     points, _ = point_cloud(np.ones((3, 5), np.float32), np.zeros((3, 5, 3), np.uint8), CAMERA)
     assert np.allclose(points.mean(axis=0), [0, 0, 1])
+
+
+@pytest.mark.parametrize(("end", "length_m"), [((1, 1), 2.0), ((1, 3), 0.0), ((1, 3), -1.0)])
+def test_a_known_length_is_above_zero_and_between_two_points(end, length_m):
+    disparity = np.full((4, 8), 10, np.float32)
+    with pytest.raises(UsageError, match="above zero, between two different points"):
+        baseline_of_length(disparity, CAMERA, [(1, 1), end], length_m)
 
 
 def test_images_of_grey_levels_or_with_alpha_are_refused():

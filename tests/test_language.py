@@ -48,6 +48,7 @@ STOP = re.compile(rf"(?<![\w/.`-])({'|'.join(STOP_LIST)})(?![\w/`-])", re.IGNORE
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
     *(ROOT / name / "README.md" for name in ("models", "input_files", "training")),
+    ROOT / "training" / "log.md",
     *(page for page in sorted((ROOT / "docs").glob("*.md")) if not page.stem.endswith(".ko")),
 ]
 

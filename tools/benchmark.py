@@ -128,7 +128,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="another ONNX file to compare with, of any interface; repeatable",
     )
     add("--only", default="", help=f"comma separated: {', '.join(PARTS)}, growth; empty: all")
-    add("--iters", type=int, default=5, help="iterations, where a file leaves the choice")
+    add("--iters", type=int, default=5, help="iterations, for files with selectable iterations")
     add("--model-shape", default="480x640", metavar="HxW", help="size of images and networks")
     add(
         "--threads",
@@ -142,7 +142,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--plot", type=Path, help="file for the chart of --only growth")
     add("--json", type=Path, help="write the rows as JSON too")
     add("--overwrite", action="store_true", help="replace files that exist")
-    add("--quick", action="store_true", help="few repetitions, as a trial")
+    add("--quick", action="store_true", help="few repetitions, for a trial run")
     return parser.parse_args(arguments)
 
 

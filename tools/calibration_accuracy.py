@@ -1,4 +1,4 @@
-"""Calibrate rendered rigs of known cameras, and print the errors of the results.
+"""Measure the calibration error on rendered rigs of known cameras.
 
 For example::
 
@@ -6,8 +6,9 @@ For example::
 
 renders 60 views of a board, 20 to 60 cm away, for each rig: toe-in of 3 degrees, roll of 2 degrees,
 a baseline of 65 mm. Vertical disparity ("rows") is that of points 0.5 to 5 m away all over the
-images, rectified by the calibration found, depth that of a plane 2 m away. --unseen renders what
-the program was not developed with: compressed, blurred and noisy images, other boards and sizes.
+images, rectified by the calibration found, depth that of a plane 2 m away. --unseen renders
+conditions not used in the development: compressed, blurred and noisy images, other boards and
+sizes.
 --clips measures --self-calibrate on the clips of input_files/, whose right view is turned and
 enlarged, with points 1 to 8 m away. --samples FOLDER compares with OpenCV's own fit on its sample
 images left01.jpg, right01.jpg, ... (the Debian package opencv-doc has them).
@@ -90,7 +91,7 @@ def noisy(image: BGRImage) -> BGRImage:
 
 @dataclass(frozen=True)
 class Task:
-    """Rig, board and how its images are spoiled."""
+    """Rig, board and degradation of its images."""
 
     name: str
     rig: Rig
@@ -146,14 +147,14 @@ def row(task: Task) -> list[str]:
 
 
 def scene(rig: Rig, depths: Iterable[float]) -> Values:
-    """Return points that the left camera sees all over its image, at some depths, (N, 3)."""
+    """Return points all over the left image at some depths, (N, 3)."""
     rays = rig.left.rays[10::40, 10::40].reshape(-1, 3)
     rays = rays[np.linalg.norm(rays[:, :2], axis=1) < 2]  # within 63 degrees of the axis
     return np.concatenate([depth * rays for depth in depths])
 
 
 def rectified(found: calibration.Rig, rig: Rig, points: Values) -> tuple[Values, Values]:
-    """Return vertical disparities [px] and depths [m] in the left camera, of points."""
+    """Return vertical disparities [px] and left depths [m] of points."""
     left = project(rig.left, points, np.eye(3), np.zeros((3, 1)))
     right = project(rig.right, points, rig.rotation, rig.translation)
     r1, r2, p1, p2, _ = found.rectification()
@@ -168,7 +169,7 @@ def rectified(found: calibration.Rig, rig: Rig, points: Values) -> tuple[Values,
 
 
 def sample_rows(folder: Path) -> str:
-    """Return a table of this tool and of stereo_calib.cpp on OpenCV's sample images."""
+    """Return a table: this tool and stereo_calib.cpp on OpenCV's samples."""
     board = Board("chessboard", 6, 9, 0.025)
     names = sorted(folder.glob("left[0-9][0-9].jpg"))
     if not names:
@@ -221,7 +222,10 @@ def reference(
 
 
 def clip_row(name: str, fov_deg: float, angles: tuple[float, ...], zoom: float) -> list[str]:
-    """Turn and enlarge the right view of a clip, calibrate without a board, return a row."""
+    """Return a table row of self-calibration on a clip.
+
+    The right view is turned and enlarged first.
+    """
     folder = Path(__file__).resolve().parents[1] / "input_files"
     views = [
         [frame.image for frame in open_video(parse_video(str(path)), 1080).frames()]
@@ -257,7 +261,7 @@ def clip_row(name: str, fov_deg: float, angles: tuple[float, ...], zoom: float) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for."""
+    """Run the tool and return its exit code."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

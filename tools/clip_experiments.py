@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("experiment", choices=EXPERIMENTS, help="what is measured")
+    add("experiment", choices=EXPERIMENTS, help="experiment to run")
     add("--model-path", type=Path, default=bundled_model(), help="ONNX file")
     add("--frames", type=int, default=8, help="frames of each clip")
     add("--iters", default="1,2,5,10", help="iterations of warm-start, comma separated")
@@ -116,7 +116,7 @@ def errors_of(found: DisparityMap, ground_truth: DisparityMap) -> tuple[float, f
 
 
 def steadiness(path: Path, count: int) -> str:
-    """Return a table of flicker and errors without and with the temporal filter."""
+    """Return a table of flicker and errors with and without temporal filter."""
     network = CREStereo(path, iters=5, model_shape=(240, 320))
     shots: dict[str, Callable[[int], list[Shot]]] = {
         **SHOTS,
@@ -204,7 +204,7 @@ def order_correlation(found: DisparityMap, nearness: NDArray[np.float32]) -> flo
 
 
 def draw_exchanged(path: Path) -> Any:
-    """Return a figure of the maps in every order, one row per clip."""
+    """Return a figure of the maps by order, one row per clip."""
     network = CREStereo(path, iters=5)
     figure, axes = new_figure(12, 4.3, rows=len(CLIPS), columns=2 + len(ORDERS))
     for row, name in zip(axes, CLIPS, strict=True):

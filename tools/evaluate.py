@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="means of folders",
     )
     parser.add_argument("--per-scene", action="store_true", help="print bad-2 of each scene")
-    parser.add_argument("--regions", action="store_true", help="print where the bad pixels lie")
+    parser.add_argument("--regions", action="store_true", help="print the bad pixels by region")
     parser.add_argument(
         "--row-offset", type=float, default=0.0, help="pixels by which the right image is moved up"
     )

@@ -1,4 +1,4 @@
-"""Measure the alignment on pairs and clips with ground truth, and compare it with targets.
+"""Evaluate the alignment on pairs and clips against targets.
 
 For example::
 
@@ -7,7 +7,7 @@ For example::
 reads the folders that tools/evaluate.py reads, and NAME_left.jpg with NAME_right.jpg for the
 photos, which are also resized to 12 megapixels to time the check. Clips for the tasks sync and
 layouts are rendered. Row errors are vertical disparities [px] at a width of 640, bad-2 is the share
-[%] of the pixels that both cameras see. --no-network leaves out what needs the network.
+[%] of the pixels that both cameras see. --no-network omits what requires the network.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _rows(
     photos: Sequence[tuple[Path, Path]],
     estimate: Estimate | None,
 ) -> tuple[Iterable[Row], int]:
-    """Return the rows of a task, measured as they are asked for, and how many there will be."""
+    """Return an iterator of the rows of a task, and their number."""
     pairs = len(scenes)
     shifted = () if estimate is None else shifted_rows(scenes, estimate)
     return {  # generators: nothing runs before its task is shown

@@ -1,12 +1,12 @@
-"""Run random degenerate images and videos through the commands and count the outcomes.
+"""Count the outcomes of the commands on random degenerate inputs.
 
 For example::
 
     python tools/fuzz_inputs.py --images 500 --videos 20
 
-Every input is written to a file and estimated as a user would have it estimated, with the bundled
-network. An input may be refused by a sentence; an exception that is no `CREStereoError` is a bug,
-printed with the number that makes the same input again (--seed NUMBER --images 1).
+Every input is written to a file and estimated by the commands with the bundled network. An input
+may be refused with a message; an exception other than `CREStereoError` is a bug, printed with the
+seed that reproduces the input (--seed NUMBER --images 1).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ SHAPE = (96, 128)  # the network's input: small, because outcomes are counted
 
 @dataclass(frozen=True)
 class Outcome:
-    """End of one run: "done", "refused" or "bug", and the input's kind and seed."""
+    """Outcome of one run: "done", "refused" or "bug", kind and seed."""
 
     word: str
     kind: str
@@ -148,7 +148,7 @@ def run_images(seed: int, folder: Path) -> Outcome:
 
 
 def run_videos(seed: int, folder: Path) -> Outcome:
-    """Estimate a video of the pairs of a seed: two files, or both views in one."""
+    """Estimate a video of a seed: two files or one."""
     rng = np.random.default_rng(seed)
     kind, left, right = draw_pair(seed)
     size = int(rng.integers(24, 240)), int(rng.integers(16, 160))
@@ -195,14 +195,14 @@ def _outcome(kind: str, seed: int, run: Callable[[], None]) -> Outcome:
             run()
     except CREStereoError as exc:
         return Outcome("refused", kind, seed, str(exc))
-    except Exception:  # noqa: BLE001  every other exception is what is looked for
+    except Exception:  # noqa: BLE001  any other exception is a bug
         return Outcome("bug", kind, seed, traceback.format_exc())
     word = "bug" if "Traceback" in printed.getvalue() else "done"
     return Outcome(word, kind, seed, printed.getvalue())
 
 
 def fuzz(images: int, videos: int, seed: int) -> Iterator[Outcome]:
-    """Yield the outcomes of so many pairs and videos, numbered from `seed` on."""
+    """Yield the outcomes of pairs and videos with seeds from `seed` on."""
     with tempfile.TemporaryDirectory(prefix="fuzz") as folder:
         for number in range(seed, seed + images):
             yield run_images(number, Path(folder))
@@ -211,7 +211,7 @@ def fuzz(images: int, videos: int, seed: int) -> Iterator[Outcome]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the tool and return 1 where a bug was found."""
+    """Run the tool and return 1 if a bug was found."""
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n", 1)[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

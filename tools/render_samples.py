@@ -131,8 +131,8 @@ def write_phones(folder: Path) -> None:
         ("right", right, 1.22, 0.93),
     ):
         gain = exposure * np.array([warmth, 1.0, 1 / warmth])
-        look = Development(gain, 1.0, 0.0, 0.15, 0.0, (0.0, 0.0), 0.3, (1.2, 1.5), False, 0)
-        write_image(folder / f"{PHONES}_{side}.jpg", develop(image, look, rng))
+        photometry = Development(gain, 1.0, 0.0, 0.15, 0.0, (0.0, 0.0), 0.3, (1.2, 1.5), False, 0)
+        write_image(folder / f"{PHONES}_{side}.jpg", develop(image, photometry, rng))
 
 
 def phone_matrix(

@@ -102,7 +102,7 @@ def vary(sample: Sample, shape: Shape, rng: np.random.Generator) -> Sample:
 
 
 def downscale(sample: Sample, scale: float) -> Sample:
-    """Downscale a sample by a factor of at most 1, sizes rounded up."""
+    """Downscale a sample by a factor up to 1, sizes rounded up."""
     height, width = sample.left.shape[:2]
     size = math.ceil(width * scale), math.ceil(height * scale)
     (left, disparity_left, occluded_left), (right, disparity_right, occluded_right) = (
@@ -117,9 +117,9 @@ def downscale(sample: Sample, scale: float) -> Sample:
 
 
 def add_vertical_offset(sample: Sample, rng: np.random.Generator) -> Sample:
-    """Shift the right image by up to 2 px vertically and roll it.
+    """Shift the right image vertically and roll it.
 
-    The roll moves the left and right border by up to 2 px.
+    The shift is up to 2 px; the roll moves the left and right border by up to 2 px.
     """
     height, width = sample.left.shape[:2]
     shift, roll = rng.uniform(-2, 2), rng.uniform(-2, 2) * (rng.random() < 0.5) / (width / 2)
@@ -129,7 +129,7 @@ def add_vertical_offset(sample: Sample, rng: np.random.Generator) -> Sample:
 
 
 def light_unevenly(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Apply uneven light to an image, from about half to twice as bright."""
+    """Apply uneven light to an image, about half to twice as bright."""
     height, width = image.shape[:2]
     coarse = np.exp(rng.normal(0, 0.3, (3, 4))).astype(np.float32)
     light = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -224,7 +224,8 @@ def to_batch(samples: list[tuple[Sample, NDArray[np.float32]]]) -> Batch:
 
     def images(side: str) -> Tensor:
         stack = torch.from_numpy(np.stack([getattr(s, side) for s, _ in samples]))
-        return stack.flip(3).permute(0, 3, 1, 2)  # channels last in memory: faster everywhere
+        # The memory layout stays channels last, which is faster on all devices.
+        return stack.flip(3).permute(0, 3, 1, 2)
 
     disparity = np.stack([s.disparity_left for s, _ in samples])[:, None]
     limit = MAX_SHARE_OF_WIDTH * disparity.shape[3] - 8

@@ -1,11 +1,11 @@
-"""Export the network to ONNX with free iterations and image size.
+"""Export the network as ONNX with dynamic iteration count and size.
 
     python -m training.export training/checkpoint.pt models/crestereo_lite.onnx
 
 Every stage of `LiteStereo` is traced into a separate graph; the recurrent ones become the bodies
-of two ONNX `Loop`s, so that `iters` is an input. Padding to multiples of 32 and cropping are
-in the graph. `iters` and `prior` are inputs without a default, because ONNX Runtime warns of inputs
-that have one; a `prior` of NaN, of any size, means that nothing is known.
+of two ONNX `Loop`s, so that `iters` is an input. Padding to multiples of 32 and cropping are part
+of the graph. `iters` and `prior` are inputs without a default, because ONNX Runtime warns about
+inputs that have one; a `prior` of NaN, of any size, means no initial disparity.
 
 Longer than the rule for modules by the two lists of the file's inputs and outputs.
 """
@@ -47,7 +47,7 @@ class _Begin(nn.Module):
 
 
 class _Prior(nn.Module):
-    """Reduce an initial disparity to the scales that read it."""
+    """Initial disparity at 1/8 and 1/4."""
 
     def forward(self, left: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
         prior = _padded(prior, left)
@@ -55,7 +55,7 @@ class _Prior(nn.Module):
 
 
 class _NoPrior(nn.Module):
-    """The outputs of `_Prior` without an initial disparity."""
+    """Output of `_Prior` for an unknown initial disparity."""
 
     def forward(self, left: Tensor) -> tuple[Tensor, Tensor]:
         h, w = ((side + MULTIPLE - 1) // MULTIPLE * MULTIPLE for side in left.shape[2:])
@@ -65,13 +65,13 @@ class _NoPrior(nn.Module):
 
 
 def _padded(x: Tensor, left: Tensor) -> Tensor:
-    """Pad an image or a map as large as `left` to multiples of 32."""
+    """Pad an image or map, sized like `left`, to multiples of 32."""
     bottom, side = -left.shape[2] % MULTIPLE, -left.shape[3] % MULTIPLE
     return F.pad(x, (0, side, 0, bottom), mode="replicate")
 
 
 class _Stage(nn.Module):
-    """One method of the network as a module, for the tracer."""
+    """Module that wraps one method of the network, as the tracer requires."""
 
     def __init__(self, net: LiteStereo, method: str) -> None:
         super().__init__()
@@ -98,11 +98,16 @@ class _Finish(nn.Module):
 def _trace(
     module: nn.Module, values: Sequence[Tensor], inputs: list[str], outputs: list[str], prefix: str
 ) -> tuple[onnx.GraphProto, tuple[Tensor, ...]]:
-    """Trace a stage; prefix its internal names."""
-    module = module.eval()  # else the tracer leaves the network in training mode
+    """Trace a stage; return its graph and the outputs of the trace.
+
+    Internal names get the prefix, inputs and outputs the given names.
+    """
+    module = module.eval()  # otherwise the tracer leaves the network in training mode
     buffer = io.BytesIO()
     free = {name: {2: f"{name}_h", 3: f"{name}_w"} for name in inputs}
-    with warnings.catch_warnings():  # the tracer warns of every size that is read, and of its age
+    with (
+        warnings.catch_warnings()
+    ):  # the tracer warns about every size that is read, and of its deprecation
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
@@ -127,9 +132,9 @@ def _trace(
 
 
 def _narrow_indices(nodes: Sequence[onnx.NodeProto]) -> None:
-    """Convert the indices of lookups to 32 bits, which halves their memory traffic.
+    """Convert the indices of lookups to int32.
 
-    PyTorch requires 64 bits in `gather`.
+    PyTorch requires int64 in `gather`, which doubles the memory traffic.
     """
     makers = {name: node for node in nodes for name in node.output}
     for lookup in (n for n in nodes if n.op_type == "GatherElements"):
@@ -143,10 +148,10 @@ def _narrow_indices(nodes: Sequence[onnx.NodeProto]) -> None:
 def _loop(
     body: onnx.GraphProto, count: str, start: list[str], carried: list[str], prefix: str
 ) -> onnx.NodeProto:
-    """Return a Loop that runs `body` `count` times from `start` to `carried`.
+    """Return a Loop node that runs `body` `count` times.
 
-    The body reads `NAME_in` and writes `NAME_out` of every carried name; everything else it reads
-    comes from the graph around it.
+    `start` are the initial values, `carried` the final ones. The body reads `NAME_in` and writes
+    `NAME_out` of every carried name; its other inputs come from the outer graph.
     """
     number = helper.make_tensor_value_info(f"{prefix}number", TensorProto.INT64, [])
     going = helper.make_tensor_value_info(f"{prefix}going", TensorProto.BOOL, [])
@@ -155,7 +160,7 @@ def _loop(
     entering = [helper.make_tensor_value_info(f"{n}_in", TensorProto.FLOAT, shape) for n in carried]
     leaving = [helper.make_tensor_value_info(f"{n}_out", TensorProto.FLOAT, shape) for n in carried]
     keep = helper.make_node("Identity", [going.name], [still.name])
-    # The weights stand inside of the body: ONNX Runtime lays out only those for its fast kernels.
+    # The weights are inside the body, because ONNX Runtime prepacks only those.
     graph = helper.make_graph(
         [keep, *body.node],
         f"{prefix}body",
@@ -167,14 +172,14 @@ def _loop(
 
 
 def _choose_prior() -> list[onnx.NodeProto]:
-    """Return nodes for "p8" and "p4" that compute nothing without a prior."""
+    """Return the nodes that compute "p8" and "p4", skipped without a prior."""
     image, unknown = torch.rand(1, 3, 96, 128), torch.full((1, 1, 96, 128), torch.nan)
     some, _ = _trace(
         _Prior(), (image, unknown), ["left", "prior"], ["some_p8", "some_p4"], "prior."
     )
     none, _ = _trace(_NoPrior(), (image,), ["left"], ["none_p8", "none_p4"], "no_prior.")
     for graph in (some, none):
-        graph.ClearField("input")  # a branch reads from the graph around it
+        graph.ClearField("input")  # a branch reads from the outer graph
     return [
         helper.make_node("Size", ["prior"], ["prior_size"]),
         helper.make_node("Greater", ["prior_size", "number_1"], ["prior_given"]),
@@ -185,9 +190,9 @@ def _choose_prior() -> list[onnx.NodeProto]:
 
 
 def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
-    """Trace all stages in their order.
+    """Trace the stages: begin, step_8, open_4, step_4, finish.
 
-    What enters a loop and what leaves it carry different names, so that they can be wired.
+    Inputs and outputs of a loop have different names, so that the graphs can be connected.
     """
     image = torch.rand(1, 3, 96, 128) * 255
     first = ["f2", "g2", "f4", "v4", "w4", "v8", "w8", "logits", "context_8"]
@@ -224,7 +229,7 @@ def _stages(net: LiteStereo) -> list[onnx.GraphProto]:
 
 
 def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
-    """Join the traced stages and the two loops."""
+    """Return the ONNX model of the traced stages and the two loops."""
     begin, step_8, open_4, step_4, finish = _stages(net.eval())
     nodes = [
         *_choose_prior(),
@@ -249,7 +254,7 @@ def build(net: LiteStereo, metadata: dict[str, str]) -> onnx.ModelProto:
 
 
 def _steps_of() -> list[onnx.NodeProto]:
-    """Write `training.network.steps_of` as nodes."""
+    """Return `training.network.steps_of` as nodes."""
     return [
         helper.make_node("Div", ["iters", "number_2"], ["iters_half"]),
         helper.make_node("Div", ["iters", "number_4"], ["iters_quarter"]),
@@ -309,7 +314,7 @@ def export(checkpoint_path: Path, target: Path) -> None:
 
 
 def main() -> None:
-    """Read the two paths and export."""
+    """Export the checkpoint named on the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("onnx", type=Path)

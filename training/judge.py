@@ -79,9 +79,9 @@ def validate(
 
 
 def append(path: Path, row: dict[str, object]) -> None:
-    """Append a row to a CSV file, after a header in a new file.
+    """Append a row to a CSV file.
 
-    Every row must have the same keys.
+    A new file gets a header; every row must have the same keys.
     """
     new = not path.exists()
     with path.open("a", newline="") as file:

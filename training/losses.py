@@ -61,7 +61,7 @@ def target_and_weight(ground_truth: GroundTruth) -> tuple[Tensor, Tensor]:
 
 
 def start_loss(logits: Tensor, start: Tensor, ground_truth: GroundTruth) -> dict[str, Tensor]:
-    """Return the loss terms of a training step that ends after the start.
+    """Return the loss terms of a step that ends after the start.
 
     The terms are named as those of `loss`.
 
@@ -83,9 +83,10 @@ def start_loss(logits: Tensor, start: Tensor, ground_truth: GroundTruth) -> dict
 
 
 def loss(prediction: Prediction, ground_truth: GroundTruth) -> dict[str, Tensor]:
-    """Return the loss terms; ``total`` is minimised, the others are logged.
+    """Return the loss terms of a full pass.
 
-    Disparity errors are in pixels of the full resolution, weighed by `disparity_loss`.
+    ``total`` is minimised, the others are logged. Disparity errors are those of `disparity_loss`,
+    in pixels of the full resolution.
     """
     target, weight = target_and_weight(ground_truth)
     quarter, quarter_weight = target[:, :, 2::4, 2::4], weight[:, :, 2::4, 2::4]
@@ -133,13 +134,13 @@ def bins_loss(logits: Tensor, quarter: Tensor, weight: Tensor) -> Tensor:
     """
     scores = logits[:, 0, :, 1:-1].permute(0, 1, 3, 2)  # (N, h, w, D)
     bins = scores.shape[3]
-    votes = F.pixel_unshuffle(quarter, 2).permute(0, 2, 3, 1) / CELL  # (N, h, w, 4)
-    worth = F.pixel_unshuffle(weight, 2).permute(0, 2, 3, 1)
-    worth = worth * (votes <= bins - 1)
-    votes = votes.clamp(0, bins - 1)
-    below = votes.floor()
-    share = votes - below
+    position = F.pixel_unshuffle(quarter, 2).permute(0, 2, 3, 1) / CELL  # (N, h, w, 4)
+    pixel_weight = F.pixel_unshuffle(weight, 2).permute(0, 2, 3, 1)
+    pixel_weight = pixel_weight * (position <= bins - 1)
+    position = position.clamp(0, bins - 1)
+    below = position.floor()
+    share = position - below
     goal = torch.zeros_like(scores)
-    goal.scatter_add_(3, below.long(), worth * (1 - share))
-    goal.scatter_add_(3, (below.long() + 1).clamp(max=bins - 1), worth * share)
-    return -(goal * scores.log_softmax(3)).sum() / worth.sum().clamp(min=1)
+    goal.scatter_add_(3, below.long(), pixel_weight * (1 - share))
+    goal.scatter_add_(3, (below.long() + 1).clamp(max=bins - 1), pixel_weight * share)
+    return -(goal * scores.log_softmax(3)).sum() / pixel_weight.sum().clamp(min=1)

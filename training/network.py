@@ -1,24 +1,25 @@
 """The bundled network: a compact recurrent cascade in the family of CREStereo.
 
-It works on five scales. All candidate disparities are compared once, at 1/8 of the
-resolution, and that comparison volume is cleaned by a small hourglass: its best bin is the start.
-The hourglass halves the bins in pairs. It does so twice, every bin with the next one and every bin
-with the one before, because a surface whose disparity lies between two pairs is found poorly.
-Recurrent steps then look the matching cost up around the current value and move it, first at 1/8,
-then at 1/4. One last step at 1/2 compares the left features with the right ones, warped by the
-disparity and by the nearest and the farthest one around it, so that a pixel next to an edge can
-change sides. Guided 2x upsampling carries each scale to the next. `iters` counts all steps.
+An encoder extracts features at five scales. All candidate disparities are compared once, at 1/8 of
+the resolution, and a small hourglass filters this cost volume: its best bin is the initial
+disparity. The hourglass merges the bins in pairs, in two pairings (each bin with the next one, and
+each bin with the previous one), because a disparity between two pairs is estimated poorly.
+Recurrent steps then look up the matching cost around the current disparity and update it, first at
+1/8, then at 1/4. A last step at 1/2 compares the left features with the right ones, warped by the
+disparity and by the nearest and the farthest disparity of the neighbourhood, so that a pixel next
+to an edge can change from one surface to the other. Guided 2x upsampling connects the scales.
+`iters` counts all steps.
 
 Ideas and their sources: recurrent lookup of an all-pairs volume and convex upsampling (RAFT-Stereo,
 Lipson et al. 2021), group-wise correlation and a cascade whose steps share weights (CREStereo, Li
 et al. 2022), lookup in a filtered volume as well as in the raw one (IGEV-Stereo, Xu et al. 2023),
 a last step on warped features at high resolution (HITNet, Tankovich et al. 2021), an initial
-disparity as one more piece of evidence in the volume (ours).
+disparity as an additional channel of the volume (ours).
 
-Longer than the rule for modules, so that the whole network reads in one place, parts first.
+Longer than the rule for modules, so that the whole network is in one file, parts first.
 
-Shapes are in comments: N images, H and W the padded size, D disparity bins, G groups, T taps.
-A disparity inside the network is float32 in pixels of its scale.
+Shapes in the comments: N images, H and W the padded size, D disparity bins, G groups, T taps.
+A disparity inside the network is float32, in pixels of the scale.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-MULTIPLE = 32  # the hourglass reaches 1/32, so images are padded to multiples of it
-RADIUS = 3  # taps to each side of the current disparity in a lookup
-SEARCHED = (2, 5)  # the start searches disparities up to two fifths of the width
-GROUPS_8, GROUPS_4 = 4, 2  # groups of channels that are correlated apart
+MULTIPLE = 32  # images are padded to multiples of it, because the hourglass reaches 1/32
+RADIUS = 3  # of a lookup: taps on each side of the current disparity
+SEARCHED = (2, 5)  # search range of the start: two fifths of the width
+GROUPS_8, GROUPS_4 = 4, 2  # groups of channels in group-wise correlation
 WIDTH_2, WIDTH_4, WIDTH_8, WIDTH_16, WIDTH_32 = 16, 32, 64, 96, 64  # feature channels by scale
 HIDDEN_8, HIDDEN_4 = 48, 32  # channels of the recurrent states
-AGREEMENT = 1.0  # how near an initial disparity must be at 1/4 to be taken over
-STAY = 4.0  # how much the last step prefers the disparity that it is given, at first
-OUTSIDE = -8.0  # score of a bin beyond the ends of the volume
+AGREEMENT = 1.0  # difference, px of 1/4, up to which an initial disparity is used at 1/4
+STAY = 4.0  # initial bias of the last step towards its input disparity
+OUTSIDE = -8.0  # score of a bin outside of the volume
 VOLUME, VOLUME_2, VOLUME_4 = 16, 24, 32  # channels of the hourglass by depth
-SPREADS = (1, 1, 4, 2)  # of the blocks at 1/32: the disparity of bare walls follows from far away
+SPREADS = (1, 1, 4, 2)  # dilation of the blocks at 1/32: blank walls need a wide context
 
 Layer = TypeVar("Layer", nn.Conv2d, nn.BatchNorm2d)
 
@@ -48,11 +49,9 @@ Layer = TypeVar("Layer", nn.Conv2d, nn.BatchNorm2d)
 def conv(
     inputs: int, outputs: int, *, stride: int = 1, size: int = 3, spread: int = 1
 ) -> nn.Sequential:
-    """Return a convolution, batch normalisation and ReLU.
+    """Return a convolution, batch normalisation (folded by the export) and ReLU.
 
-    The export folds the normalisation into the convolution.
-
-    `spread` is how far apart the pixels are that it reads.
+    `spread` is the dilation.
     """
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, size, stride, spread * (size // 2), spread, bias=False),
@@ -62,7 +61,7 @@ def conv(
 
 
 def silent(layer: Layer) -> Layer:
-    """Initialise a layer to give zeros, so that its block starts as identity."""
+    """Initialize a layer with zeros, so that a shortcut starts as identity."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -75,7 +74,7 @@ def twice(x: Tensor) -> Tensor:
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut."""
+    """Residual block of two 3x3 convolutions."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -89,9 +88,9 @@ class Residual(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Features of an image at 1/2 to 1/32.
+    """Feature encoder with scales from 1/2 to 1/32.
 
-    The finer three receive those of all coarser ones.
+    Features at 1/2, 1/4 and 1/8 include those of all coarser scales.
     """
 
     def __init__(self) -> None:
@@ -114,7 +113,10 @@ class Encoder(nn.Module):
         self.merge_2 = nn.Conv2d(WIDTH_2, WIDTH_2, 3, 1, 1)
 
     def coarse(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return raw features at 1/2 and 1/4, and those at 1/8 to 1/32."""
+        """Return the features of all scales.
+
+        Those at 1/2 and 1/4 do not include coarser scales; the start reads the other three.
+        """
         x2 = self.to_2(image)  # (N, 16, H/2, W/2)
         x4 = self.to_4(x2)  # (N, 32, H/4, W/4)
         x8 = self.to_8(x4)  # (N, 64, H/8, W/8)
@@ -131,10 +133,16 @@ class Encoder(nn.Module):
 
 
 def correlate(left: Tensor, right: Tensor, groups: int) -> Tensor:
-    """Correlate all pairs of pixels of a row: (N, G, H, W' + 2, W).
+    """Compute the correlation of all pairs of pixels in each row.
 
-    A column of zeros on either side represents everything outside of the right image. The left
-    columns come last, because lookups are fastest along whole rows.
+    Returns
+    -------
+    (N, G, H, W' + 2, W) float32
+
+    Notes
+    -----
+    A column of zeros on either side represents the outside of the right image. The left columns
+    are the last axis, because lookups are fastest along whole rows.
     """
     n, c, h, w = left.shape
     right = F.pad(right, (1, 1))
@@ -144,25 +152,26 @@ def correlate(left: Tensor, right: Tensor, groups: int) -> Tensor:
 
 
 def taps(volume: Tensor, position: Tensor) -> Tensor:
-    """Look up 2 RADIUS + 1 interpolated values around a position.
+    """Sample the volume around a position of every pixel, linearly interpolated.
 
     Parameters
     ----------
     volume : (N, G, H, K + 2, W)
-        With a border of one on either side of K, which represents all outside of it.
+        With a border of one on either side of K, which represents the outside.
     position : (N, 1, H, W) float32
-        Where along K, in its own steps, not counting the border.
+        Index along K, not counting the border.
 
     Returns
     -------
     (N, G T, H, W)
+        T = 2 RADIUS + 1 values per group.
     """
     n, g, h, k, w = volume.shape
     position = position.unsqueeze(3)  # (N, 1, H, 1, W)
     below = torch.floor(position)
     steps = torch.arange(1 - RADIUS, RADIUS + 3, device=volume.device, dtype=torch.float32)
     index = below + steps[:, None]  # (N, 1, H, T + 1, W)
-    last = index.new_zeros(1) + (k - 1)  # a tensor, so that the export keeps the size free
+    last = index.new_zeros(1) + (k - 1)  # a tensor, so that the size stays dynamic in the export
     index = index.clamp(min=0).minimum(last).long()
     values = torch.gather(volume, 3, index.expand(n, g, h, 2 * RADIUS + 2, w))
     near, far = values[:, :, :, :-1], values[:, :, :, 1:]
@@ -171,12 +180,12 @@ def taps(volume: Tensor, position: Tensor) -> Tensor:
 
 
 def columns(disparity: Tensor) -> Tensor:
-    """Return the column numbers of a map: (1, 1, 1, W) float32."""
+    """Return the column indices of a map, (W,) float32."""
     return torch.arange(disparity.shape[3], device=disparity.device, dtype=torch.float32)
 
 
 class Neighbours(nn.Module):
-    """3x3 neighbourhoods as nine channels, edges repeated."""
+    """3x3 neighbourhood of every value as nine channels, borders replicated."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,9 +200,9 @@ class Neighbours(nn.Module):
 
 
 class Slopes(nn.Module):
-    """Differences of a value's eight neighbours from it.
+    """Differences between the eight neighbours of every value and the value.
 
-    They show slopes and edges, not the range.
+    They show slopes and edges but not the absolute disparity.
     """
 
     def __init__(self) -> None:
@@ -212,14 +221,17 @@ class Slopes(nn.Module):
 
 
 def _sum_of_nine(x: Tensor) -> Tensor:
-    """Sum (N, 9, 4, H, W) to (N, 4, H, W), as a faster matrix product."""
+    """Return the sum over axis 1 of (N, 9, 4, H, W).
+
+    A matrix product, because ONNX Runtime is faster at those.
+    """
     n, _, _, h, w = x.shape
     with torch.autocast(x.device.type, enabled=False):
         return torch.matmul(x.new_ones(1, 9), x.reshape(n, 9, 4 * h * w)).reshape(n, 4, h, w)
 
 
 class Upsample(nn.Module):
-    """Guided 2x upsampling by learned convex combinations of 3x3 values."""
+    """Convex 2x upsampling: learned weights over 3x3 neighbours (RAFT)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -235,10 +247,10 @@ class Upsample(nn.Module):
 
 
 class VolumeBlock(nn.Module):
-    """Residual block of a volume: over the image, then over disparity.
+    """Residual block of a spatial convolution and one over disparity.
 
-    Both are two-dimensional convolutions on a reshaped volume: three-dimensional ones are
-    several times slower on a processor.
+    Both are two-dimensional convolutions of a reshaped volume, because three-dimensional ones are
+    several times slower on a CPU.
     """
 
     def __init__(self, channels: int, spread: int = 1) -> None:
@@ -257,7 +269,7 @@ class VolumeBlock(nn.Module):
 
 
 class VolumeDown(nn.Module):
-    """Downsampling of a volume by two in all three directions."""
+    """Downsampling of a volume by 2 in disparity, height and width."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -265,12 +277,12 @@ class VolumeDown(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         n, d, c, h, w = x.shape
-        y = self.conv(x.reshape(n * (d // 2), 2 * c, h, w))  # two bins side by side
+        y = self.conv(x.reshape(n * (d // 2), 2 * c, h, w))  # two bins stacked as channels
         return y.reshape(n, d // 2, y.shape[1], h // 2, w // 2)
 
 
 class VolumeUp(nn.Module):
-    """Upsampling of the bins of a volume by two."""
+    """Upsampling of the disparity bins of a volume by 2."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -282,23 +294,25 @@ class VolumeUp(nn.Module):
 
 
 def add_coarser(finer: Tensor, coarser: Tensor) -> Tensor:
-    """Add a volume with as many bins and half the resolution."""
+    """Add a volume of half the spatial resolution and as many bins."""
     n, d, c, h, w = finer.shape
     coarser = twice(coarser.reshape(n * d // 2, 2 * c, h // 2, w // 2))
     return F.relu(finer + coarser.reshape(n, d, c, h, w))
 
 
 def mean_of_pairings(both: Tensor) -> Tensor:
-    """Average the bins of both pairings: (2 N, D, ...) to (N, D, ...).
+    """Return the mean of both pairings.
 
-    The second pairing begins at bin 1, so that bin 0 has the value of the first one alone.
+    (2 N, D, ...) to (N, D, ...).
+
+    The second pairing starts at bin 1, so bin 0 has the value of the first pairing.
     """
     first, second = both.chunk(2)
     return (first + torch.cat([first[:, :1], second[:, :-1]], dim=1)) / 2
 
 
 class Start(nn.Module):
-    """Initial disparity at 1/8 from a filtered volume of all candidates."""
+    """Initial disparity at 1/8 from a cost volume filtered by an hourglass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -315,20 +329,30 @@ class Start(nn.Module):
         self.middle_up = VolumeBlock(VOLUME_2)
         self.up_1 = VolumeUp(VOLUME_2, VOLUME)
         self.fine_up = VolumeBlock(VOLUME)
-        self.score = nn.Conv2d(VOLUME, 2, 1)  # of a bin, and the offset of the disparity from it
+        self.score = nn.Conv2d(VOLUME, 2, 1)  # score of a bin, and offset of the disparity from it
 
     def forward(self, volume: Tensor, left: list[Tensor], prior: Tensor) -> tuple[Tensor, Tensor]:
-        """Return bin logits (N, 1, H, D, W) and disparity (N, 1, H, W).
+        """Return the logits of the bins and the initial disparity.
 
-        `volume` is the (N, G, H, W + 2, W) comparison of all pairs, `left` the features of the left
-        image at 1/8, 1/16 and 1/32, `prior` (N, 1, H, W) an initial disparity, negative where
-        there is none.
+        Parameters
+        ----------
+        volume : (N, G, H, W + 2, W)
+            Correlation of all pairs.
+        left : list of Tensor
+            Features of the left image at 1/8, 1/16 and 1/32.
+        prior : (N, 1, H, W)
+            Given initial disparity, negative where there is none.
+
+        Returns
+        -------
+        logits : (N, 1, H, D, W)
+        disparity : (N, 1, H, W)
         """
         f8, f16, f32 = left
         n, g, h, _, w = volume.shape
-        bins = (w * SEARCHED[0] // SEARCHED[1] + 3) // 4 * 4  # in whole cells of 1/32
+        bins = (w * SEARCHED[0] // SEARCHED[1] + 3) // 4 * 4  # a multiple of 4, for 1/32
         d = torch.arange(bins, device=volume.device)[:, None]  # (D, 1)
-        target = torch.arange(w, device=volume.device) - d  # (D, W): the column of the right one
+        target = torch.arange(w, device=volume.device) - d  # (D, W): column in the right image
         inside = (target >= 0).float()
         index = (target + 1).clamp(min=0).expand(n, g, h, bins, w)
         pairs = torch.gather(volume, 3, index)  # (N, G, H, D, W)
@@ -347,15 +371,15 @@ class Start(nn.Module):
         y2 = self.middle_up(add_coarser(y2, self.up_2(y4)))
         y1 = self.fine_up(add_coarser(y1, mean_of_pairings(self.up_1(y2))))
         scores = self.score(y1.reshape(n * bins, VOLUME, h, w)).float().reshape(n, bins, 2, h, w)
-        logits, offset = scores.permute(0, 2, 3, 1, 4).chunk(2, dim=1)  # (N, 1, H, D, W) each
+        logits, beside = scores.permute(0, 2, 3, 1, 4).chunk(2, dim=1)  # (N, 1, H, D, W) each
         best = logits.argmax(3, keepdim=True)
-        window = ((d - best).abs() <= 1).float()  # the mean of one peak, never of two
+        window = ((d - best).abs() <= 1).float()  # the mean over one peak only
         weight = (logits - logits.amax(3, keepdim=True)).exp() * window
-        return logits, (weight * (d + offset)).sum(3) / weight.sum(3)
+        return logits, (weight * (d + beside)).sum(3) / weight.sum(3)
 
 
 class Step(nn.Module):
-    """One recurrent update of a disparity from the costs around it."""
+    """Recurrent update of a disparity from the matching costs around it."""
 
     def __init__(self, costs: int, hidden: int, encoded: int) -> None:
         super().__init__()
@@ -377,7 +401,7 @@ class Step(nn.Module):
 
 
 class Refine(nn.Module):
-    """Correction of the disparity at 1/2 from warped features; confidence."""
+    """Correction and confidence of the disparity at 1/2 from warped features."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -397,14 +421,19 @@ class Refine(nn.Module):
     def forward(
         self, left: Tensor, right: Tensor, guide: Tensor, disparity: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return disparity, confidence logit (N, 1, H, W), features (N, 32, H, W).
+        """Return the corrected disparity, the logit of its confidence, and features.
 
-        What the step reads passes no gradient back; what it corrects does.
+        The inputs derived from the disparity are detached; the corrected disparity is not.
+
+        Returns
+        -------
+        disparity, confidence : (N, 1, H, W)
+        features : (N, 32, H, W)
         """
         steady = disparity.detach()
-        near = F.max_pool2d(steady, 5, 1, 2)  # what may be on the other side of an edge
+        near = F.max_pool2d(steady, 5, 1, 2)  # candidates from the other side of an edge
         far = -F.max_pool2d(-steady, 5, 1, 2)
-        rise = F.pad(right[..., 1:] - right[..., :-1], (0, 1))  # from each column to the next
+        rise = F.pad(right[..., 1:] - right[..., :-1], (0, 1))  # difference to the next column
         differences = [(left - warp(right, rise, d)).abs() for d in (steady, near, far)]
         compared = F.relu(self.compare(torch.cat(differences, dim=1)))
         jumps = torch.cat([near - steady, steady - far], dim=1).clamp(max=8).to(left.dtype)
@@ -418,9 +447,9 @@ class Refine(nn.Module):
 
 
 def warp(right: Tensor, rise: Tensor, disparity: Tensor) -> Tensor:
-    """Warp right features (N, C, H, W) to the left grid by the disparity.
+    """Warp right features (N, C, H, W) to the left grid.
 
-    `rise` is by how much the features grow from each column to the next.
+    `rise` is the difference from each column of the features to the next one.
     """
     n, c, h, w = right.shape
     last = disparity.new_zeros(1) + (w - 1)
@@ -433,18 +462,18 @@ def warp(right: Tensor, rise: Tensor, disparity: Tensor) -> Tensor:
 
 @dataclass
 class Prediction:
-    """Result of one pass; the lists are for the training losses.
+    """Result of one forward pass; the lists are for the training losses.
 
     Parameters
     ----------
     disparity : (N, 1, H, W) float32
         Pixels of the full resolution.
     confidence : (N, 1, H, W) float32
-        Logit of: less than 1 px wrong and seen by both cameras.
+        Logit of the probability that the error is below 1 px and the pixel not occluded.
     logits : (N, 1, H/8, D + 2, W/8) float32
-        Of the bins of the start, one bin being 8 px, with a border of one on either side.
+        Of the bins of the start, 8 px wide, with a border of one on either side.
     steps_8, steps_4 : list of (N, 1, h, w) float32
-        Disparities after each step, in pixels of their scale, the start first.
+        Disparities after each step, in pixels of their scale, the initial one first.
     half : (N, 1, H/2, W/2) float32
         Disparity after the last step, in pixels of its scale.
     """
@@ -458,7 +487,10 @@ class Prediction:
 
 
 class LiteStereo(nn.Module):
-    """The cascade; its stages are methods, which the export traces."""
+    """Complete network.
+
+    The stages are methods, because the export traces each of them into a graph.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -488,7 +520,7 @@ class LiteStereo(nn.Module):
         left, right : (N, 3, H, W) float32
             RGB, 0..255; H and W multiples of 32.
         iters : int
-            Steps in all, see `steps_of`.
+            Number of all steps, see `steps_of`.
         prior : (N, 1, H, W) float32, optional
             Initial disparity in pixels, NaN where unknown.
         """
@@ -511,7 +543,7 @@ class LiteStereo(nn.Module):
         return Prediction(disparity, confidence, logits, steps_8, steps_4, half)
 
     def search(self, left: Tensor, right: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
-        """Return only `logits` and the first of `steps_8` of the prediction."""
+        """Return `logits` and the initial disparity, at a third of the cost."""
         _, _, f8, f16, f32 = self.encoder.coarse(torch.cat([left, right], dim=0) / 127.5 - 1)
         l8, r8 = f8.chunk(2)
         coarse = [l8, f16.chunk(2)[0], f32.chunk(2)[0]]
@@ -527,11 +559,11 @@ class LiteStereo(nn.Module):
         Tensor,
         Tensor,
     ]:
-        """Encode both images, correlate them, and estimate the start."""
+        """Encode both images, correlate them, and compute the initial disparity."""
         images = (image / 127.5 - 1 for image in (left, right))
-        if self.training:  # as one batch, for the statistics of both
+        if self.training:  # one batch, so that the batch statistics are those of both
             both = [features.chunk(2) for features in self.encoder(torch.cat(list(images)))]
-        else:  # one after the other: faster in ONNX Runtime
+        else:  # one after the other, which is faster in ONNX Runtime
             both = list(zip(*map(self.encoder, images), strict=True))
         (l2, r2), (l4, r4), (l8, r8), (l16, _), (l32, _) = both
         v4, v8 = correlate(l4, r4, GROUPS_4), correlate(l8, r8, GROUPS_8)
@@ -542,24 +574,24 @@ class LiteStereo(nn.Module):
         return (l2, r2), (v4, w4, l4), (v8, w8, l8), logits, d8
 
     def open_8(self, f8: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the state and the context of the steps at 1/8."""
+        """Return the initial state and the context of the steps at 1/8."""
         return torch.tanh(self.state_8(f8)), self.context_8(f8)
 
-    def iterate_8(  # noqa: PLR0917  (what it reads are the wires of the graph)
+    def iterate_8(  # noqa: PLR0917  (the inputs of the traced graph)
         self, state: Tensor, context: Tensor, d8: Tensor, v8: Tensor, w8: Tensor, logits: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Take one step at 1/8."""
+        """Run one recurrent step at 1/8."""
         position = columns(d8) - d8
-        # Pooling by two puts the centre of coarse cell i at 2 i + 0.5.
+        # After pooling by two, the centre of coarse cell i is at 2 i + 0.5.
         costs = [taps(v8, position), taps(w8, (position - 0.5) / 2), taps(logits, d8)]
         return self.step_8(state, context, d8, torch.cat(costs, dim=1).to(state.dtype))
 
     def open_4(
         self, f4: Tensor, state_8: Tensor, d8: Tensor, p4: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Upsample the disparity to 1/4; return state, context and disparity.
+        """Upsample the disparity to 1/4; return state, context and disparity there.
 
-        Where an initial disparity agrees with what was found, it is taken over: it is finer.
+        A given initial disparity replaces the estimate where both agree, because it is finer.
         """
         state = torch.tanh(self.state_4(f4) + twice(self.state_84(state_8)))
         d4 = self.up_8(state_8, d8 * 2)
@@ -568,7 +600,7 @@ class LiteStereo(nn.Module):
     def iterate_4(
         self, state: Tensor, context: Tensor, d4: Tensor, v4: Tensor, w4: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Take one step at 1/4."""
+        """Run one recurrent step at 1/4."""
         position = columns(d4) - d4
         costs = [taps(v4, position), taps(w4, (position - 0.5) / 2)]
         return self.step_4(state, context, d4, torch.cat(costs, dim=1).to(state.dtype))
@@ -576,7 +608,7 @@ class LiteStereo(nn.Module):
     def finish(
         self, f2: Tensor, g2: Tensor, state_4: Tensor, d4: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Upsample the disparity to 1/2, correct it, upsample it to full resolution."""
+        """Upsample the disparity to 1/2, correct it, upsample to full resolution."""
         f2, g2, state_4 = f2.contiguous(), g2.contiguous(), state_4.contiguous()
         d2 = self.up_4(state_4, d4 * 2)
         half, confidence, guide = self.refine(f2, g2, twice(self.guide_2(state_4)), d2)
@@ -585,22 +617,21 @@ class LiteStereo(nn.Module):
 
 
 def steps_of(iters: int) -> tuple[int, int]:
-    """Return the steps at 1/8 and at 1/4; one is at 1/2.
+    """Return the numbers of steps at 1/8 and at 1/4.
 
-    The steps at 1/8 hand their state on more than they move the disparity: a quarter is enough.
-    One step at 1/4 is always taken, and one at 1/8 from two iterations on.
+    The last step is at 1/2. A quarter of the steps is at 1/8, because these contribute more by
+    their state than by the change of the disparity. There is always a step at 1/4, and from two
+    iterations on one at 1/8.
     """
     eighths = min(iters // 2, max(1, iters // 4))
     return eighths, max(1, iters - eighths - 1)
 
 
 def prior_at_8(prior: Tensor) -> Tensor:
-    """Reduce an initial disparity to 1/8.
+    """Return an initial disparity at 1/8, negative where unknown.
 
-    Each cell gets its nearest known value, below zero without one.
-
-
-    Values of different surfaces are never averaged, so that an edge stays an edge.
+    Each cell has the largest known value (the nearest surface); averaging would mix surfaces at
+    edges.
     """
     known = torch.isfinite(prior) & (prior >= 0)
     value = torch.where(known, prior, torch.full_like(prior, -1.0))
@@ -608,5 +639,8 @@ def prior_at_8(prior: Tensor) -> Tensor:
 
 
 def prior_at_4(prior: Tensor) -> Tensor:
-    """Reduce an initial disparity to 1/4: the middle of each cell."""
+    """Return an initial disparity at 1/4, NaN where unknown.
+
+    Sampled near the centre of each cell.
+    """
     return prior[:, :, 2::4, 2::4] / 4

@@ -29,7 +29,8 @@ class Counters(Protocol):
 
     def __getitem__(self, index: int) -> float: ...
     def __setitem__(self, index: int, value: float) -> None: ...
-    def get_lock(self) -> AbstractContextManager[object]: ...
+    def get_lock(self) -> AbstractContextManager[object]:
+        """Return the lock of the array."""
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def _named_pairs(sources: Sequence[str]) -> list[tuple[Path, ...]] | None:
     """Return the image files of the pairs of folders, None for videos."""
     folders = [Path(source).is_dir() for source in sources]
     if all(folders):
-        return _pair_files([_images_in(Path(source)) for source in sources])
+        return _pair_files([images_in(Path(source)) for source in sources])
     if any(folders):
         raise UsageError("give two folders or two videos, not one of each")
     return None
@@ -144,7 +144,8 @@ def _change(image: BGRImage, other: BGRImage) -> float:
     return float(cv2.absdiff(image[::2, ::2, 1], other[::2, ::2, 1]).mean())
 
 
-def _images_in(folder: Path) -> list[Path]:
+def images_in(folder: Path) -> list[Path]:
+    """Return the image files of a folder, sorted."""
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGES)
     if not found:
         raise SourceError(f"{folder} holds no images; give a folder of {', '.join(_IMAGES[:3])}")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from crestereo.alignment import Matches, detect_swap, find_matches
 from crestereo.app.align import advise
-from crestereo.app.calibration_pairs import board_pairs, spread_pairs
+from crestereo.app.calibration_pairs import board_pairs, images_in, spread_pairs
 from crestereo.app.output import read_state, save_image
 from crestereo.app.pipeline import ClosedError
 from crestereo.app.render import View as Picture
@@ -262,8 +262,9 @@ def _key(sources: Sequence[str], settings: CalibrateSettings) -> str:
 
 def _mark(path: Path) -> list[tuple[str, int, int]]:
     """Return name, size and time of each file."""
-    files = sorted(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
-    return [(each.name, each.stat().st_size, each.stat().st_mtime_ns) for each in files]
+    files = images_in(path) if path.is_dir() else [path] if path.exists() else []
+    status = [(each.name, each.stat()) for each in files]
+    return [(name, each.st_size, each.st_mtime_ns) for name, each in status]
 
 
 def _search(

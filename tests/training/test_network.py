@@ -21,17 +21,17 @@ EVAL = ROOT.parent / "shared" / "eval"
 
 
 def trained() -> LiteStereo:
-    """Give the network with the weights that ship."""
+    """Return the network with the bundled weights."""
     net = LiteStereo()
     net.load_state_dict(torch.load(CHECKPOINT, weights_only=True)["ema"])
     return net.eval()
 
 
 def pair(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Render a pair as the file takes it: (1, 3, H, W) float32 RGB."""
+    """Render a pair as input of the file: (1, 3, H, W) float32 RGB."""
     scene = render_scene(77, height, width)
-    pictures = [np.ascontiguousarray(p[:, :, ::-1]) for p in (scene.left, scene.right)]
-    left, right = (p.transpose(2, 0, 1)[None].astype(np.float32) for p in pictures)
+    images = [np.ascontiguousarray(p[:, :, ::-1]) for p in (scene.left, scene.right)]
+    left, right = (p.transpose(2, 0, 1)[None].astype(np.float32) for p in images)
     return left, right
 
 
@@ -121,8 +121,8 @@ def test_the_file_opens_without_a_warning(capfd: pytest.CaptureFixture[str]) -> 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_prior_decides_where_the_pictures_say_nothing() -> None:
-    # given two blank pictures and an initial disparity of 24 px
+def test_a_prior_decides_without_texture() -> None:
+    # given two blank images and an initial disparity of 24 px
     blank = np.full((1, 3, 128, 192), 128, np.float32)
     prior = np.full((1, 1, 128, 192), 24, np.float32)
     # when the pair is estimated with it

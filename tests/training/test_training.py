@@ -1,4 +1,4 @@
-"""Training: the losses, the ring of scenes, and runs that are ended and go on."""
+"""Training: losses, ring buffer of scenes, batches, checkpoints and resumed runs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_every_weight_learns() -> None:
     assert not still
 
 
-def test_an_error_beyond_mending_hardly_counts_more_than_one_of_some_pixels() -> None:
+def test_a_very_large_error_counts_hardly_more_than_one_of_some_pixels() -> None:
     # given errors of nothing, 1, 8 and 80 px
     goal = torch.zeros(1, 1, 1, 1)
     errors = torch.tensor([0.0, 1.0, 8.0, 80.0], requires_grad=True)
@@ -113,12 +113,12 @@ def test_a_ring_gives_back_what_was_rendered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "OFFSET_SHARE", 0)  # the next test looks at these
+    monkeypatch.setattr(data, "OFFSET_SHARE", 0)  # tested separately
     monkeypatch.setattr(data, "UNEVEN_SHARE", 0)
     # given a scene without a difference between the views, cut and mirrored at random
     rng = np.random.default_rng(seed)
     scene = vary(render_scene(seed, 96, 160, augment=False), SMALL, rng)
-    # when the right picture is brought to the left by the truth
+    # when the right image is brought to the left by the truth
     rows, columns = np.mgrid[0:64, 0:128]
     source = columns - scene.disparity_left
     assert not (~scene.occluded_left & (source < -1)).any()  # cut off with the crop
@@ -126,7 +126,7 @@ def test_a_varied_sample_is_still_true(seed: int, monkeypatch: pytest.MonkeyPatc
     below = np.clip(np.floor(source), 0, 126).astype(int)
     share = (source - below)[..., None]
     warped = scene.right[rows, below] * (1 - share) + scene.right[rows, below + 1] * share
-    # then it is the left picture, up to the pixels at edges
+    # then it is the left image, up to the pixels at edges
     difference = np.abs(warped - scene.left).mean(axis=2)[inside]
     assert np.median(difference) < 2
 
@@ -145,13 +145,13 @@ def test_a_smaller_sample_keeps_its_truth(seed: int) -> None:
         warped = cv2.remap(scene.right, source, rows, interpolation=cv2.INTER_LINEAR)
         return float(np.abs(warped.astype(float) - scene.left)[inside].mean())
 
-    # then the right picture, brought to the left by the truth, is as near as it gets
+    # then the right image, brought to the left by the truth, is as near as it gets
     assert difference(0) == min(difference(more) for more in np.float32([-1, -0.5, 0, 0.5, 1]))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_views_apart_in_height_keep_their_truth(seed: int) -> None:
-    # given a scene whose right picture is moved up or down, and rolled for some seeds
+    # given a scene whose right image is moved up or down, and rolled for some seeds
     scene = render_scene(seed, 96, 160, augment=False)
     scene = data.add_vertical_offset(scene, np.random.default_rng(seed))
     rows, columns = np.mgrid[0:96, 0:160].astype(np.float32)
@@ -169,7 +169,7 @@ def test_views_apart_in_height_keep_their_truth(seed: int) -> None:
     assert difference(best, 0) < min(difference(best, -2), difference(best, 2))
 
 
-def test_a_lamp_lights_one_picture_unevenly() -> None:
+def test_a_lamp_lights_one_image_unevenly() -> None:
     lit = data.light_unevenly(np.full((96, 160, 3), 100, np.uint8), np.random.default_rng(0))
     assert lit.min() < 90
     assert lit.max() > 110
@@ -198,7 +198,7 @@ def test_priors_come_in_every_kind() -> None:
 
 
 def train(run: Path, minutes: float) -> list[dict[str, str]]:
-    """Train for a moment as a user would, and give the log of the judgements."""
+    """Train briefly from the command line and return the validation log."""
     command = [sys.executable, "-m", "training.train", "--run", str(run), "--processes", "2"]
     command += ["--minutes", str(minutes), "--slots", "64", "--batch-pixels", "61440"]
     command += ["--held-out", "1", "--device", "cpu", "--workers", "1", "--validate-every", "10"]
@@ -231,7 +231,7 @@ def test_a_step_that_ends_after_the_start_sees_what_a_whole_one_sees() -> None:
     net = LiteStereo().eval()
     whole = loss(net(batch.left, batch.right, 2, batch.prior), batch.ground_truth)
     short = start_loss(*net.search(batch.left, batch.right, batch.prior), batch.ground_truth)
-    # then both know the same errors of the start
+    # then both give the same errors of the start
     for term in ("start", "initial"):
         assert float(short[term]) == pytest.approx(float(whole[term]), rel=1e-5)
     # and the weights behind the start, and only they, are left alone
@@ -272,7 +272,7 @@ def test_a_checkpoint_gives_back_both_copies_of_the_weights(tmp_path: Path) -> N
         torch.allclose(a, b, atol=1e-4, rtol=0)
         for a, b in zip(fast.parameters(), net.parameters(), strict=True)
     )
-    # and the optimizer's moments to within what bfloat16 can tell
+    # and the optimizer's moments to within the precision of bfloat16
     for old, new in zip(net.parameters(), fast.parameters(), strict=True):
         before, after = optimizer.state[old], again.state[new]
         assert before["step"] == after["step"]

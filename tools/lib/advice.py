@@ -15,7 +15,7 @@ from .methods import Method
 from .tables import markdown_table
 
 CLOSE_ENOUGH = 0.05
-"""How much worse than the best a faster choice may be."""
+"""Relative error above the best one at which a faster choice is recommended."""
 
 
 def pareto_front(trials: Sequence[Trial]) -> list[Trial]:

@@ -18,7 +18,7 @@ class Target:
     Parameters
     ----------
     task, figure : str
-        Its name in the table of the task, or what several columns of it give.
+        Task, and name of the figure in its table or of a combination of its columns.
     limit : float
     value : callable
         Computes the figure from the rows of the task; NaN where it was not measured.

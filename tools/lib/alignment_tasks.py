@@ -41,7 +41,7 @@ WIDTHS_PX, CRFS = (320, 480, 640), (28, 32, 36)  # of pairs that went through a 
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one scene, named as they are printed; NaN where not measured."""
+    """Named figures of one scene; NaN where not measured."""
 
     name: str
     figures: dict[str, float]
@@ -62,7 +62,7 @@ def mean_row(rows: Sequence[Row]) -> Row:
 def disturbed_rows(
     scenes: Iterable[Scene], draws: int, estimate: Estimate | None, estimated_draws: int
 ) -> Iterator[Row]:
-    """Disturb the right image at random, align, and compare with the ground truth.
+    """Measure the alignment of randomly disturbed pairs with ground truth.
 
     Notes
     -----
@@ -98,7 +98,7 @@ def _bad_rates(
     carried: DisparityMap,
     maps: tuple[DisparityMap, DisparityMap, DisparityMap],
 ) -> dict[str, float]:
-    """Return bad-2 of the maps of the undisturbed, the aligned and the disturbed pair."""
+    """Return bad-2 of the undisturbed, aligned and disturbed pair."""
     untouched, found, raw = maps
     constant = np.float32(np.nanmedian((found - truth)[pair.region]))
     given = (np.arange(truth.shape[1]) - pair.match[..., 0]).astype(np.float32)
@@ -115,7 +115,7 @@ def _bad_rates(
 
 
 def untouched_rows(scenes: Iterable[Scene], estimate: Estimate | None) -> Iterator[Row]:
-    """Check pairs that are rectified: they have to stay unchanged."""
+    """Measure rectified pairs, which must stay unchanged."""
     for scene in scenes:
         data = load_scene(scene)
         check = check_pair(data.pair.left, data.pair.right)
@@ -132,7 +132,7 @@ def untouched_rows(scenes: Iterable[Scene], estimate: Estimate | None) -> Iterat
 
 
 def photo_rows(photos: Iterable[tuple[Path, Path]]) -> Iterator[Row]:
-    """Fit to 60 % of the matches of unrectified photos and measure the others."""
+    """Fit to 60 % of the matches of photos; measure the others."""
     for left_path, right_path in photos:
         left, right = read_image(left_path), read_image(right_path)
         shape = (left.shape[0], left.shape[1])
@@ -162,7 +162,10 @@ def photo_rows(photos: Iterable[tuple[Path, Path]]) -> Iterator[Row]:
 
 
 def shifted_rows(scenes: Iterable[Scene], estimate: Estimate) -> Iterator[Row]:
-    """Move the right image by half the range, so that half of the disparities are negative."""
+    """Measure pairs whose right image is moved by half the range.
+
+    Half of the disparities are then negative.
+    """
     for scene in scenes:
         data = load_scene(scene)
         right, by = _converged(data.pair.right, data.ground_truth)
@@ -189,7 +192,7 @@ def shifted_rows(scenes: Iterable[Scene], estimate: Estimate) -> Iterator[Row]:
 
 
 def swap_rows(scenes: Iterable[Scene]) -> Iterator[Row]:
-    """Judge the order of pairs as given, shifted, swapped, and both."""
+    """Detect the order of the views: given, shifted, swapped, and both."""
     for scene in scenes:
         data = load_scene(scene)
         left, right = data.pair.left, data.pair.right
@@ -208,7 +211,7 @@ def swap_rows(scenes: Iterable[Scene]) -> Iterator[Row]:
 
 
 def degraded_rows(scenes: Iterable[Scene], photos: Iterable[tuple[Path, Path]]) -> Iterator[Row]:
-    """Judge the order of pairs that were compressed, resized, darkened, cropped or mirrored."""
+    """Detect the order of the views of degraded pairs."""
     pairs = [(data.pair.left, data.pair.right) for data in map(load_scene, scenes)]
     pairs += [
         (_resized(read_image(left), 1280), _resized(read_image(right), 1280))
@@ -281,7 +284,7 @@ def _twelve_megapixels(path: Path) -> BGRImage:
 
 
 def _converged(right: BGRImage, truth: DisparityMap) -> tuple[BGRImage, int]:
-    """Return the right image moved until the middle of the range has no disparity."""
+    """Return the right image moved by the middle of the disparity range."""
     low, high = np.nanpercentile(truth, [2, 98])
     by = round(float(low + high) / 2)
     height, width = truth.shape

@@ -1,4 +1,4 @@
-"""Measure a live run: an MJPEG server at 30 frames a second is the camera."""
+"""Measure a live run with an MJPEG server as camera, 30 fps."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BITS, _BLOCK_PX = 24, 8  # the number of a frame is a row of black and white sq
 
 
 class MjpegServer:
-    """Camera on a local port that sends numbered side-by-side frames at a fixed rate."""
+    """Local MJPEG camera that sends numbered side-by-side frames."""
 
     def __init__(self, shape: tuple[int, int] = SHAPE, fps: float = FPS) -> None:
         pair = texture_pair(shape)
@@ -84,7 +84,7 @@ class MjpegServer:
             self._server = None
 
     def parts(self, gone: threading.Event) -> Iterator[bytes]:
-        """Yield the frames from now on, each at its time."""
+        """Yield the encoded frames from now on, each at its time."""
         number = self.now()
         while not gone.wait(max(self.taken_s(number) - time.monotonic(), 0.0)):
             data = cv2.imencode(".jpg", self.image(number))[1].tobytes()
@@ -101,7 +101,7 @@ class MjpegServer:
         return self._start_s + number / self._fps
 
     def image(self, number: int) -> BGRImage:
-        """Return a frame (H, 2 W, 3) with its number in both views."""
+        """Return a frame (H, 2 W, 3), numbered in both views."""
         image = np.roll(self._views, number % 40, axis=0)
         bits = [255 * (number >> bit & 1) for bit in range(_BITS)]
         stamp = np.repeat(np.array(bits, np.uint8), _BLOCK_PX)[None, :, None]
@@ -111,7 +111,7 @@ class MjpegServer:
 
 
 def number_of(view: BGRImage) -> int:
-    """Return the number of the frame that a view, left or right, is from."""
+    """Return the frame number of a left or right view."""
     squares = view[_BLOCK_PX // 2, _BLOCK_PX // 2 : _BITS * _BLOCK_PX : _BLOCK_PX]
     return sum(1 << bit for bit, square in enumerate(squares) if int(square[1]) > 127)
 
@@ -127,7 +127,7 @@ def serve_camera(shape: tuple[int, int] = SHAPE, fps: float = FPS) -> Iterator[M
 
 
 def live_rows(setup: Setup) -> list[Row]:
-    """Measure rate, age of the frame shown, growth of memory and the reconnection."""
+    """Measure frame rate, frame age, memory growth and reconnection."""
     estimator = CREStereo(
         setup.model, iters=setup.iters, model_shape=SHAPE, device="cpu", threads=setup.threads[0]
     )
@@ -171,7 +171,7 @@ def live_rows(setup: Setup) -> list[Row]:
 def _watch(
     pipeline: Pipeline[View], camera: MjpegServer, length_s: float
 ) -> tuple[list[tuple[float, float]], list[tuple[float, int]]]:
-    """Return time and age [s] of each frame shown, and samples of the memory in bytes."""
+    """Return time and age [s] of shown frames, and memory samples [bytes]."""
     shown: list[tuple[float, float]] = []
     memory: list[tuple[float, int]] = []
     end_s = time.monotonic() + length_s

@@ -74,7 +74,7 @@ def resident_bytes(pid: int) -> int | None:
 
 def peak_bytes() -> int | None:
     """Return the peak resident memory of this process in bytes, if known."""
-    # getrusage is no help on Linux: a child begins with the peak of the process that started it
+    # getrusage is unsuitable on Linux: a child process inherits the peak of its parent
     peak = _status_bytes(Path("/proc/self/status"), "VmHWM")
     if peak is not None or sys.platform == "win32":
         return peak

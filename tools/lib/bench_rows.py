@@ -32,7 +32,7 @@ SHORT_CLIP_FRAMES = 96
 PROMPT = "Left Image (URL or file path) : "
 VIDEO_SCRIPT = "video_depth_estimation_unified_vid.py"
 SMALL_SHAPE = (96, 128)
-"""Where memory is watched over many frames: a leak does not depend on the size of a frame."""
+"""Size for the memory growth over many frames; a leak does not depend on the size."""
 
 
 def start_rows(setup: Setup) -> list[Row]:
@@ -89,7 +89,7 @@ def video_rows(setup: Setup) -> list[Row]:
 
     The rate is that between a short and a long clip, so that starting up does not count; both are
     long enough for the checks at the beginning of a video. The bare network is timed
-    right before and after each pair of runs, and compared with that pair.
+    directly before and after each pair of runs, and compared with that pair.
     """
     short = SHORT_CLIP_FRAMES
     bare = _bare(setup)

@@ -15,7 +15,7 @@ class Row:
     Parameters
     ----------
     what, setting : str
-        What was measured, and how.
+        Quantity and settings of the measurement.
     median, p90 : float
         NaN for no value.
     unit : str
@@ -45,13 +45,13 @@ class Setup:
     shape : (int, int)
         Height and width of images and network [px].
     iters : int
-        Where a file lets one choose.
+        For files with selectable iterations.
     threads : tuple of int
         The first is used for everything but the comparison of networks.
     devices : tuple of str
-        Where networks are compared.
+        Devices on which networks are compared.
     rounds : int
-        Measurements of each thing.
+        Repetitions of each measurement.
     frames, memory_frames : int
         Length of the clips for speed and for memory.
     minutes : float

@@ -1,4 +1,4 @@
-"""Render calibration boards as known cameras see them."""
+"""Render views of calibration boards from known cameras."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Camera:
 
     @cached_property
     def rays(self) -> Values:
-        """Return the direction of each sample, (H, W, 3) at `FINER` times the size."""
+        """Return the ray directions, (H, W, 3) at `FINER` times the size."""
         height, width = (side * FINER for side in self.shape)
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         points = (np.stack([x, y], axis=-1).reshape(-1, 1, 2) + 0.5) / FINER - 0.5
@@ -45,7 +45,10 @@ class Camera:
 
 @dataclass(frozen=True)
 class Rig:
-    """Two cameras; a point x of the left one is `rotation` x + `translation` in the right one."""
+    """Two cameras and their relative pose.
+
+    A point x of the left camera is `rotation` x + `translation` in the right one.
+    """
 
     left: Camera
     right: Camera
@@ -65,7 +68,7 @@ def make_rig(
     fisheye_degrees: float = 0.0,
     baseline_m: float = 0.065,
 ) -> Rig:
-    """Return a rig with 3 degrees of toe-in and 2 degrees of roll."""
+    """Return a rig with 3 degrees toe-in and 2 degrees roll."""
     height, width = shape
     fisheye = fisheye_degrees > 0
     focal = width / np.radians(fisheye_degrees) if fisheye else 0.82 * width
@@ -111,7 +114,7 @@ def render(camera: Camera, texture: Values, rotation: Values, translation: Value
 def poses(
     rig: Rig, board: Board, count: int, seed: int = 0, *, whole: bool = True
 ) -> Iterator[tuple[Values, Values]]:
-    """Yield poses of the board 20 to 60 cm away, its points visible to both cameras."""
+    """Yield poses, 20 to 60 cm away, visible to both cameras."""
     rng = np.random.default_rng(seed)
     middle = np.array([[*np.array(board.size_m) / 2, 0]]).T
     found = 0
@@ -126,7 +129,10 @@ def poses(
 
 
 def visible_share(rig: Rig, board: Board, turn: Values, shift: Values) -> float:
-    """Return the share of the board's points that both cameras see, 5 px from their edges."""
+    """Return the share of board points visible to both cameras.
+
+    Points within 5 px of the image border do not count.
+    """
     seen = []
     for camera, rotation, move in (
         (rig.left, turn, shift),
@@ -140,7 +146,7 @@ def visible_share(rig: Rig, board: Board, turn: Values, shift: Values) -> float:
 
 
 def project(camera: Camera, points: Values, rotation: Values, translation: Values) -> Values:
-    """Return where a camera sees points, (N, 2)."""
+    """Return the projection of points, (N, 2) px."""
     pose = cv2.Rodrigues(rotation)[0], translation.astype(float)
     arguments = points.reshape(-1, 1, 3).astype(float), *pose, camera.matrix, camera.distortion
     seen, _ = (cv2.fisheye.projectPoints if camera.fisheye else cv2.projectPoints)(*arguments)
@@ -162,9 +168,10 @@ def render_views(
 def moving_poses(
     rig: Rig, board: Board, seconds: float, fps: float, *, begin_s: float = 0.0, seed: int = 0
 ) -> Iterator[tuple[Values, Values]]:
-    """Yield poses of a hand-held board: half a second of motion, half a second of rest, and again.
+    """Yield poses of a hand-held board.
 
-    The hand trembles by half a millimetre.
+    Half a second of motion alternates with half a second of rest, with a tremor of half a
+    millimetre.
     """
     held = list(poses(rig, board, int(seconds + begin_s) + 2, seed))
     turns = [cv2.Rodrigues(turn)[0] for turn, _ in held]

@@ -124,9 +124,9 @@ def check_free(paths: Iterable[Path | None], overwrite: bool) -> None:
 
 
 def run_tool(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
-    """Run a tool; an error becomes one sentence and an exit code.
+    """Run a tool; report errors as one line and an exit code.
 
-    ``--debug`` shows where it happened.
+    ``--debug`` prints the traceback.
     """
     arguments = [word for word in sys.argv[1:] if word != "--debug"]
 

@@ -22,7 +22,7 @@ from .alignment_tasks import Row
 from .moving_scene import Stage, two_recordings, with_noise
 
 Recording = tuple[list[BGRImage], float]
-"""Frames and how many there are in a second."""
+"""Frames and frame rate [1/s]."""
 Size = tuple[int, int]
 
 FILM, NTSC = 24000 / 1001, 30000 / 1001  # frames per second
@@ -40,9 +40,10 @@ BAR_TOLERANCE_PX = 3  # compression smears the edge of a bar
 
 
 def sync_rows(clips: int) -> Iterator[Row]:
-    """Find known offsets of `clips` with a moving and as many with a still camera.
+    """Measure the time offset on recordings with known offset.
 
-    Between them recordings of two scenes, whose motions have nothing in common, are compared.
+    `clips` recordings have a moving and as many a static camera. Recordings of two different
+    scenes, with unrelated motion, are compared too.
     """
     before: Recording | None = None
     for moving_camera, number in product((True, False), range(clips)):
@@ -81,7 +82,7 @@ def _timed(images: Sequence[BGRImage], fps: float) -> list[Frame]:
 
 
 def layout_rows() -> Iterator[Row]:
-    """Write films in every layout, with noise and bars, compressed, and detect the layout."""
+    """Detect layout and bars of compressed, noisy films in every layout."""
     films = [(size, bars) for size, all_bars in VIEWS for bars in all_bars]
     for name, (seed, (size, bars)) in product(LAYOUT_NAMES, enumerate(films)):
         layout = parse_layout(name)
@@ -118,7 +119,7 @@ def _film(layout: Layout, size: Size, bars: Size, seed: int) -> list[BGRImage]:
 
 
 def compressed(frames: Sequence[BGRImage]) -> list[BGRImage]:
-    """Return the frames as they come back from a compressed video file.
+    """Return the frames after encoding and decoding as MPEG-4.
 
     Raises
     ------

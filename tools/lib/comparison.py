@@ -96,7 +96,7 @@ def subjects_from(paths: Sequence[Path], pairs: Sequence[Sequence[Path]]) -> lis
 
 
 def _with_unique_names(subjects: Sequence[Subject]) -> list[Subject]:
-    """Number pairs of equal names."""
+    """Return the subjects with unique names, equal ones numbered."""
     seen: Counter[str] = Counter()
     named = []
     for subject in subjects:

@@ -1,7 +1,7 @@
 """Read Middlebury, ETH3D and KITTI folders and the rendered samples.
 
 ====================  ==========================================================================
-layout                what is looked for below the folder
+layout                files below the folder
 ====================  ==========================================================================
 Middlebury v3, 2014   ``SCENE/im0.png im1.png``, ``disp0GT.pfm`` (or ``disp0.pfm``),
                       ``mask0nocc.png``, ``calib.txt``
@@ -209,7 +209,7 @@ def _non_occluded(scene: Scene, ground_truth: DisparityMap) -> NDArray[np.bool_]
 def seen_by_both(ground_truth: DisparityMap) -> NDArray[np.bool_]:
     """Return the pixels of the left image that both cameras see.
 
-    A pixel at x with disparity d lies at x - d in the right image. It is hidden where that is
+    A pixel at x with disparity d is at x - d in the right image. It is hidden where that is
     outside, or where another pixel of its row lands within half a pixel of it and is nearer by
     more than one pixel of disparity.
     """

@@ -1,4 +1,4 @@
-"""Rectified pairs with ground truth, disturbed as two hand-held cameras would do it."""
+"""Simulate hand-held cameras by disturbing rectified pairs with ground truth."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ FOCAL_OF_WIDTH = 1.0  # where no calibration has the focal length
 
 @dataclass(frozen=True)
 class DisturbedPair:
-    """Pair whose right camera was turned and moved by accident.
+    """Pair with a disturbed pose of the right camera.
 
     Parameters
     ----------
     left, right : (H, W, 3) uint8
     match : (H, W, 2) float64
-        Where, x and y in `right`, each pixel of `left` really is; NaN where unknown.
+        True position, x and y in `right`, of each pixel of `left`; NaN where unknown.
     region : (H, W) bool
         Pixels seen by both cameras that are still inside the disturbed image.
     """
@@ -38,7 +38,7 @@ class DisturbedPair:
 
 
 def focal_px(scene: Scene, width: int) -> float:
-    """Return the focal length [px] of a scene from its calibration, else a usual one."""
+    """Return the calibrated focal length [px], else a typical one."""
     if scene.calibration is not None:
         found = re.search(r"cam0\s*=\s*\[\s*([\d.]+)", scene.calibration.read_text("utf-8"))
         if found:
@@ -65,7 +65,7 @@ def draw_homography(
 
 
 def disturb(data: SceneData, homography: NDArray[np.float64]) -> DisturbedPair:
-    """Warp the right image of a scene and its ground truth by a homography."""
+    """Warp the right image and the ground truth by a homography."""
     height, width = data.ground_truth.shape
     columns, rows = np.meshgrid(np.arange(width, dtype=float), np.arange(height, dtype=float))
     points = np.stack([columns - data.ground_truth, rows], axis=-1)  # (H, W, 2)
@@ -80,14 +80,14 @@ def disturb(data: SceneData, homography: NDArray[np.float64]) -> DisturbedPair:
 
 
 def aligned_truth(pair: DisturbedPair, plan: AlignmentPlan) -> tuple[DisparityMap, DisparityMap]:
-    """Return true disparity and true row error of a disturbed pair after alignment.
+    """Return true disparity and row error of an aligned pair.
 
     Returns
     -------
     disparity : (H, W) float32
-        What a perfect matcher would find between the aligned images, on the left grid.
+        True disparity between the aligned images, on the left grid.
     row_error : (H, W) float32
-        Rows by which truly matching points miss each other, pixels.
+        Vertical disparity of true matches, pixels.
     """
     height, width = pair.region.shape
     model, shape = plan.check.model, (height, width)

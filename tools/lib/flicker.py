@@ -1,4 +1,4 @@
-"""Measure how steady the disparity of a video is, and what a temporal filter does to it."""
+"""Measure the temporal stability of disparity and of a temporal filter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Shot = tuple[BGRImage, BGRImage, DisparityMap | None]
 
 SETTLED = 4  # frames until a filter has history
 RECENT_FRAMES = 10
-UNCOVERED_PX = 1.0  # fall of the true disparity where something near has gone
+UNCOVERED_PX = 1.0  # decrease of the true disparity where a surface is uncovered
 INPUTS = Path(__file__).resolve().parents[2] / "input_files"
 
 
@@ -39,7 +39,7 @@ def still_shots(
 
 
 def card_shots(seed: int, count: int, *, camera: bool, crf: int | None = None) -> list[Shot]:
-    """Render cards that cross a still wall, or stand still before a hand-held camera."""
+    """Render cards: moving, or static before a hand-held camera."""
     rng = np.random.default_rng(seed)
     stage = Stage(seed, (240, 320))
     path = shaky_path(rng, count, 2.0) if camera else np.zeros((count, 2))
@@ -57,7 +57,7 @@ def card_shots(seed: int, count: int, *, camera: bool, crf: int | None = None) -
 
 
 def compressed_h264(frames: Sequence[BGRImage], crf: int) -> list[BGRImage]:
-    """Return frames as they come back from an H.264 file."""
+    """Return the frames after encoding and decoding as H.264."""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "clip.mp4")
         with av.open(path, "w") as file:
@@ -86,14 +86,17 @@ SHOTS: dict[str, Callable[[int], list[Shot]]] = {
 
 
 def flicker(maps: Sequence[DisparityMap]) -> tuple[float, float]:
-    """Return the mean change from frame to frame [px], and the pixels that jump by > 1 px [%]."""
+    """Return mean change [px] and share of jumps [%] between frames.
+
+    A jump is a change by more than 1 px.
+    """
     changes = [np.abs(after - before) for before, after in pairwise(maps[SETTLED:])]
     jumps = [100 * np.nanmean(change > 1) for change in changes]
     return float(np.mean([np.nanmean(change) for change in changes])), float(np.mean(jumps))
 
 
 def errors(maps: Sequence[DisparityMap], truth: Sequence[DisparityMap]) -> tuple[float, float]:
-    """Return EPE of all pixels, and of those uncovered within the last ten frames [px]."""
+    """Return EPE [px] of all and of recently uncovered pixels."""
     every = [end_point_error(a, b) for a, b in zip(maps, truth, strict=True)]
     late = [
         np.abs(found - true)[recent]
@@ -104,7 +107,10 @@ def errors(maps: Sequence[DisparityMap], truth: Sequence[DisparityMap]) -> tuple
 
 
 def uncovered(truth: Sequence[DisparityMap]) -> Iterator[NDArray[np.bool_]]:
-    """Yield by frame the pixels that something near has left within the last ten frames."""
+    """Yield a mask of the recently uncovered pixels of each frame.
+
+    Recently: within the last ten frames.
+    """
     age = np.full(truth[0].shape, RECENT_FRAMES)
     for before, after in zip((truth[0], *truth), truth, strict=False):
         age = np.where(before - after > UNCOVERED_PX, 0, age + 1)

@@ -2,7 +2,7 @@
 
 A pair is made of upright layers, painted from back to front. The disparity of a layer may change
 from row to row (a floor) but not within a row, so that both views are sampled without any
-approximation: what the left camera sees at x, the right one sees at x - d.
+approximation: the left pixel x corresponds to the right pixel x - d.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from crestereo.types import BGRImage, DisparityMap, StereoPair
 Field = NDArray[np.float32]
 
 HEIGHT, WIDTH = 360, 480
-MARGIN_PX = 64  # more than any disparity: what the right camera sees beyond the left image
+MARGIN_PX = 64  # more than any disparity: part of the right view beyond the left image
 HORIZON = 200  # row where the floor meets the wall
 WALL_PX = 12.0
 NOISE_LEVELS = 1.5
@@ -34,11 +34,11 @@ class Layer:
     colour : (HEIGHT, WIDTH + MARGIN_PX, 3) float32
         BGR, 0..255, on the grid of the left image.
     cover : (HEIGHT, WIDTH + MARGIN_PX) float32
-        How much of what is behind it hides, 0..1.
+        Opacity, 0..1.
     disparity : (HEIGHT,) float32
         Of the surface, by row [px].
     colour_disparity : (HEIGHT,) float32 or None
-        Of what is seen in it, where that differs: a mirror.
+        Of the reflection, for a mirror.
     """
 
     colour: Field
@@ -60,7 +60,7 @@ class HardCase:
 def paint(layers: list[Layer]) -> tuple[BGRImage, BGRImage, DisparityMap]:
     """Render both views and the ground truth of the left one.
 
-    The ground truth is the disparity of the nearest surface, however much one can see through it.
+    The ground truth is the disparity of the nearest surface, even if it is transparent.
     """
     left = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     right = left.copy()

@@ -54,15 +54,15 @@ class Method:
     Parameters
     ----------
     model : str
-        What the tables call it.
+        Name in the tables.
     path : Path or None
         The network; None for a baseline.
     iters : int or None
     size : (int, int) or float
         Height and width of the network's input [px], or a multiple of the image's own size.
     prior : {"none", "sgbm", "previous"}
-        What the network starts from: nothing, the map of a classical matcher, or its own map of
-        the pair before in the same group.
+        Initial disparity: none, the map of a classical matcher, or the network's own map of the
+        previous pair of the same group.
     """
 
     model: str
@@ -204,7 +204,7 @@ class Network:
             return None
         name, disparity = self._last
         same_group = name.rpartition("/")[0] == pair.name.rpartition("/")[0]
-        # a repeated pair, as for warming up, must not start from its own answer
+        # a repeated pair, as in warm-up, must not start from its own result
         fits = name != pair.name and disparity.shape == pair.left.shape[:2]
         return disparity if same_group and fits else None
 

@@ -265,8 +265,8 @@ def sparsification_curve(
     Parameters
     ----------
     wrong, confidence : arrays of one shape
-        What to average (for bad-t: whether a pixel is bad; for EPE: its error), and how sure
-        the network was.
+        Quantity to average (for bad-t: whether a pixel is bad; for EPE: its error), and the
+        confidence of the network.
     points : int
         Number of shares, evenly spaced up to 1.
 
@@ -277,8 +277,8 @@ def sparsification_curve(
 
     Notes
     -----
-    Pixels of equal confidence enter together, in proportion, so the order in which they lie in
-    the image has no influence.
+    Pixels of equal confidence enter together, in proportion, so their order in the image has
+    no influence.
     """
     if wrong.shape != confidence.shape or not wrong.size:
         raise UsageError("a sparsification curve needs one confidence for each of some pixels")
@@ -295,7 +295,7 @@ def area_under_curve(shares: NDArray[np.float64], means: NDArray[np.float64]) ->
     """Return the area under a sparsification curve (AUSC) [4]_.
 
     The mean height of the curve. An uninformative confidence gives the overall mean m of
-    what is wrong; a perfect one gives, for a bad-t rate m, ``m + (1 - m) ln(1 - m)``.
+    ``wrong``; a perfect one gives, for a bad-t rate m, ``m + (1 - m) ln(1 - m)``.
     """
     return float(np.average(means, weights=np.diff(shares, prepend=0.0)))
 

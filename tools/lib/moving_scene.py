@@ -22,7 +22,7 @@ def texture(seed: int, height: int, width: int) -> BGRImage:
 
 
 class Stage:
-    """Scene of cards before a wall, seen by a rectified stereo camera.
+    """Scene of cards before a wall, for a rectified stereo camera.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class Stage:
     size : (int, int)
         Height and width of the images.
     cards : int
-        Things before the wall, each at its own disparity.
+        Number of cards before the wall, each at a different disparity.
     """
 
     def __init__(self, seed: int, size: tuple[int, int] = (180, 240), cards: int = 4) -> None:
@@ -92,7 +92,7 @@ def two_recordings(
 ) -> tuple[list[BGRImage], list[BGRImage]]:
     """Render two recordings, the right one `offset` frames behind.
 
-    What happens in left frame i happens in right frame i * rates[1] / rates[0] + offset.
+    Left frame i is synchronous to right frame i * rates[1] / rates[0] + offset.
     """
     rng = np.random.default_rng(seed)
     stage = Stage(seed)

@@ -61,7 +61,10 @@ class Record:
 def measure(
     method: Method, scene: Scene, data: SceneData, result: DisparityResult, regions: bool = False
 ) -> list[Record]:
-    """Score one estimate, with unknown pixels counted both ways, and by region if wanted."""
+    """Score one estimate, with both treatments of unknown pixels.
+
+    Also by region if `regions`.
+    """
     ground_truth = data.ground_truth
     dense = bool(np.isfinite(result.disparity[np.isfinite(ground_truth)]).all())
     ways: tuple[Unknown, ...] = ("wrong",) if dense else ("wrong", "ignored")
@@ -80,7 +83,10 @@ def measure(
 
 
 def _regions(data: SceneData) -> dict[str, Mask]:
-    """Return the regions that have known pixels which both cameras see, by the ending of names."""
+    """Return the non-empty regions of known non-occluded pixels.
+
+    The keys are the endings of the names of figures.
+    """
     seen = np.isfinite(data.ground_truth)
     if data.non_occluded is not None:
         seen &= data.non_occluded

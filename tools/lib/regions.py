@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from crestereo.types import BGRImage, DisparityMap
 
-EDGE_STEP_PX = 2.0  # neighbours whose ground truth differs by more lie on two sides of an edge
+EDGE_STEP_PX = 2.0  # larger difference of the ground truth of neighbours: an edge
 EDGE_REACH_PX = 6
 WINDOW_PX = 11
 BLANK, TEXTURED = 4.0, 8.0  # standard deviation of grey levels in the window, below and above

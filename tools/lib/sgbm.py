@@ -38,7 +38,6 @@ def sgbm_disparity(
 ) -> DisparityMap:
     """Estimate the disparity of the left image.
 
-
     Notes
     -----
     The matcher leaves the leftmost columns unknown because it would have to search outside of

@@ -79,9 +79,10 @@ def summary_table(records: Sequence[Record], by_folder: bool = True) -> str:
 
 
 def region_table(records: Sequence[Record]) -> str:
-    """Return, for each region, its share of the pixels, bad-2, its share of the bad pixels, A50.
+    """Return a table of the errors by region.
 
-    Shares and bad-2 are taken over the pixels of all scenes, A50 is the mean of the scenes.
+    The figures are the share of the pixels, bad-2, the share of the bad pixels and A50. Shares and
+    bad-2 are taken over the pixels of all scenes, A50 is the mean of the scenes.
     """
     rows = []
     for run in runs_of(records):
@@ -107,7 +108,7 @@ def region_table(records: Sequence[Record]) -> str:
 
 
 def _region_sums(run: Sequence[Record], name: str) -> tuple[float, float]:
-    """Return the pixels of a region in all scenes, and how many of them are bad-2."""
+    """Return the numbers of all and of bad-2 pixels of a region."""
     having = [r.figures for r in run if f"pixels {name}" in r.figures]
     pixels = sum(f[f"pixels {name}"] for f in having)
     return pixels, sum(f[f"pixels {name}"] * f[f"bad-2 {name}"] / 100 for f in having)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 SETTLE_S = 0.01
-"""Rest before a run, so that the threads of the one before are asleep."""
+"""Pause before a run, so that the threads of the previous one are idle."""
 
 
 @dataclass(frozen=True)

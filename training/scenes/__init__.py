@@ -1,4 +1,7 @@
-"""Rendered stereo pairs with exact ground truth, deterministic by seed."""
+"""Rendered stereo pairs with exact ground truth, deterministic by seed.
+
+Requires NumPy and OpenCV only.
+"""
 
 from __future__ import annotations
 

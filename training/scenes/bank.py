@@ -1,11 +1,14 @@
-"""Texture bank: drawn once per process, recoloured and cropped at each use.
+"""Texture bank, made once per process from a fixed seed.
+
+Textures are recoloured and cropped at each use.
 
 Photographs ship inside the scikit-image wheel. Used are only those its documentation declares CC0
 or public domain: ``astronaut`` (NASA, public domain), ``brick``, ``grass``, ``gravel``
 (CC0Textures, CC0), ``camera`` (L. Varshney, CC0), ``chelsea`` (S. van der Walt, CC0), ``coffee``
 (R. Michetti, CC0), ``rocket`` (SpaceX, public domain), ``hubble_deep_field`` (NASA, public domain),
-``text`` (public domain), ``clock_motion`` (S. van der Walt, public domain). Never the stereo pair
-``motorcycle``: it belongs to Middlebury. Where scikit-image is absent the bank is procedural only.
+``text`` (public domain), ``clock_motion`` (S. van der Walt, public domain). The stereo pair
+``motorcycle`` is excluded, because it is a Middlebury pair. Without scikit-image the bank is
+procedural only.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def _photographs() -> list[Image]:
 
 
 def _photo_crops(rng: Rng) -> list[Image]:
-    """Cut squares of several scales out of each photograph."""
+    """Return square crops of each photograph at several scales."""
     crops = []
     for image in _photographs():
         height, width = image.shape[:2]
@@ -71,7 +74,7 @@ def _photo_crops(rng: Rng) -> list[Image]:
 
 @lru_cache(maxsize=1)
 def texture_bank() -> tuple[Image, ...]:
-    """Return all textures, (N, N, 3) uint8 BGR each, always the same."""
+    """Return all textures, (N, N, 3) uint8 BGR, from a fixed seed."""
     rng = np.random.default_rng(_BANK_SEED)
     made = [
         make(np.random.default_rng([_BANK_SEED, kind, index]), TEXTURE_SIZE)
@@ -92,7 +95,7 @@ def _kind_ranges() -> dict[str, tuple[int, int]]:
 
 
 def _recolour_matrix(rng: Rng) -> NDArray[np.float32]:
-    """Draw a (3, 4) colour transform: channels, gain, contrast, offset."""
+    """Draw a colour transform (3, 4): channel permutation, gain, contrast, offset."""
     mix = np.eye(3)
     if rng.random() < 0.4:
         mix = mix[rng.permutation(3)]
@@ -113,7 +116,7 @@ def _recolour_matrix(rng: Rng) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Material:
-    """One texture with the colours and the scale of one use.
+    """Texture with the colours and the scale of one use.
 
     Parameters
     ----------
@@ -123,9 +126,9 @@ class Material:
     zoom : float
         Pixels per texel.
     grain : float
-        Strength of fine grain at the scale of pixels, which a magnified texture lacks.
+        Strength of pixel-scale grain, which a magnified texture lacks.
     whole : bool
-        Show the whole texture at every use, stretched to fit, instead of a piece of it.
+        Use the whole texture, stretched to fit, instead of a crop of it.
     """
 
     texture: Image
@@ -135,7 +138,7 @@ class Material:
     whole: bool = False
 
     def faded(self, rng: Rng) -> Material:
-        """Return the material painted over, with hardly any texture left."""
+        """Return the material with almost no texture, as if painted over."""
         kept = rng.uniform(0, 0.12)
         mean = self.matrix[:, :3].sum(1) * 128 + self.matrix[:, 3]
         matrix = np.float32(kept) * self.matrix
@@ -143,7 +146,7 @@ class Material:
         return replace(self, matrix=matrix, grain=self.grain * float(rng.random() < 0.3))
 
     def crop(self, rng: Rng, height: int, width: int) -> Image:
-        """Cut a random piece (height, width), mirrored where the texture is smaller."""
+        """Return a random crop (height, width), mirrored where the texture is smaller."""
         if self.whole:
             fitted = cv2.resize(self.texture, (width, height), interpolation=cv2.INTER_AREA)
             return np.asarray(cv2.transform(fitted, self.matrix), np.uint8)
@@ -158,7 +161,7 @@ class Material:
 def plain_material(
     texture: Image, zoom: float = 1.0, grain: float = 0.0, whole: bool = False
 ) -> Material:
-    """Return a material of an image in its colours."""
+    """Return an image as a material, its colours unchanged."""
     return Material(texture, np.eye(3, 4, dtype=np.float32), zoom, grain, whole)
 
 
@@ -169,9 +172,9 @@ def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2
     ----------
     rng : numpy.random.Generator
     *kinds : str
-        Names of generators (or ``"photo"``) to choose from; none means all.
+        Names of generators (or ``"photo"``) to choose from; default all.
     zoom : (float, float)
-        Range of wanted pixels per texel.
+        Range of pixels per texel.
     """
     bank = texture_bank()
     ranges = _kind_ranges()
@@ -190,7 +193,7 @@ def choose_material(rng: Rng, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2
 def choose_texture(
     rng: Rng, height: int, width: int, *kinds: str, zoom: tuple[float, float] = (0.6, 2.2)
 ) -> Image:
-    """Return a piece (height, width, 3) of a newly drawn material."""
+    """Return a crop (height, width, 3) of a random material, see `choose_material`."""
     return choose_material(rng, *kinds, zoom=zoom).crop(rng, height, width)
 
 

@@ -1,4 +1,4 @@
-"""Rendering of showcase images: supersampled colour, exact ground truth."""
+"""High-quality rendering: supersampled colour, ground truth at pixel centres."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SUPERSAMPLING = 2
 
 
 def fine_camera(camera: Camera) -> Camera:
-    """Return the camera of the supersampled images."""
+    """Return the camera of the supersampled images; scenes are composed for it."""
     n = SUPERSAMPLING
     return Camera(camera.height * n, camera.width * n, camera.focal * n, camera.position)
 
 
 def daylight(light: Vector, level: float = 128.0) -> Atmosphere:
-    """Return light from one direction with fine cast shadows."""
+    """Return light from one direction with fine shadows and vignetting."""
     ys, xs = np.mgrid[-1:1:24j, -1:1:32j]
     shade = (1.04 - 0.16 * (xs * xs + 0.6 * ys * ys)).astype(np.float32)
     return Atmosphere(
@@ -56,7 +56,7 @@ def render_fine(
     surfaces : list of Surface
         In any order.
     camera : Camera
-        The left one, at the size of the result.
+        Left camera, at the size of the result.
     baseline : float
         World units.
     atmosphere : Atmosphere
@@ -64,7 +64,7 @@ def render_fine(
     Returns
     -------
     Sample
-        Colours averaged over 2x2 fine pixels; ground truth of the rays through the pixel centres.
+        Colours averaged over 2x2 subpixels; ground truth of the rays through the pixel centres.
     """
     ordered = sorted(surfaces, key=depth_of, reverse=True)
     plain = [
@@ -78,7 +78,7 @@ def render_fine(
 def render_colours(
     surfaces: list[Surface], camera: Camera, baseline: float, atmosphere: Atmosphere
 ) -> tuple[Image, Image]:
-    """Render only the images of a pair, see `render_fine`."""
+    """Render the images of a pair without ground truth, see `render_fine`."""
     ordered = sorted(surfaces, key=depth_of, reverse=True)
     fine = fine_camera(camera)
     views = [paint_view(replace(fine, position=position), ordered) for position in (0.0, baseline)]

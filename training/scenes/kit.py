@@ -1,6 +1,6 @@
-"""Parts of scenes: cards, boxes, round bodies, reliefs.
+"""Building blocks of scenes: cards, boxes, round bodies, reliefs.
 
-Longer than the rule for modules: every part is one function, and all share the stage.
+Longer than the rule for modules: every block is a separate function, and all use `Stage`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from training.scenes.textures import Field, Image, Rng, power_noise
 
 @dataclass
 class Stage:
-    """Surfaces, light and materials of one scene while it is composed.
+    """Surfaces, materials and light of one scene.
 
     Parameters
     ----------
     rng : numpy.random.Generator
     camera : Camera
-        The left one.
+        Left camera.
     target : float
-        Largest disparity of the scene as a part of the width; limits how steep reliefs may be.
+        Largest disparity of the scene as a fraction of the width; limits the slope of reliefs.
     glossy : bool
-        Whether round bodies may have highlights, which lie at another disparity than their surface.
+        Whether round bodies may have highlights, whose disparity differs from that of the surface.
     moving : bool
-        The camera will move: keep faces that are hidden and things that are out of sight now.
+        For a moving camera: keep hidden faces and objects that are out of view.
     painted : float
-        Share of the materials that are painted over, which leaves hardly a texture.
+        Share of the materials that are painted over, which leaves almost no texture.
     """
 
     rng: Rng
@@ -51,7 +51,7 @@ class Stage:
     ambient: float = field(init=False)
 
     def __post_init__(self) -> None:
-        """Draw the direction of the light, mostly from above and behind."""
+        """Draw the light direction, mostly from above and behind the camera."""
         light = np.array(
             [self.rng.normal(0, 0.6), -self.rng.uniform(0.2, 1), -self.rng.uniform(0, 0.9)]
         )
@@ -59,23 +59,23 @@ class Stage:
         self.ambient = float(self.rng.uniform(0.3, 0.8))
 
     def limit_materials(self, count: int) -> None:
-        """Share a few materials among things, so that they look alike."""
+        """Restrict most objects to a few shared materials, which hides their edges."""
         self.shared = [choose_material(self.rng) for _ in range(count)]
 
     def material(self, *kinds: str) -> Material:
-        """Draw a material of the kinds, or one of the shared ones."""
+        """Return a random material of the kinds, or a shared one."""
         if self.shared and self.rng.random() < 0.75:
             return self.shared[int(self.rng.integers(len(self.shared)))]
         return self.painting(choose_material(self.rng, *kinds))
 
     def painting(self, material: Material) -> Material:
-        """Paint the material over, with the probability of the scene."""
+        """Return the material, painted over with probability `painted`."""
         if self.painted and self.rng.random() < self.painted:
             return material.faded(self.rng)
         return material
 
     def add(self, depth: float, surface: Surface) -> None:
-        """Add a surface at its typical depth."""
+        """Add a surface with its typical depth."""
         self.placed.append((depth, surface))
 
     def surfaces(self) -> list[Surface]:
@@ -83,20 +83,26 @@ class Stage:
         return [s for _, s in sorted(self.placed, key=lambda entry: -entry[0])]
 
     def shade(self, normal: Vector) -> float:
-        """Return the brightness of a face by its outer normal."""
+        """Return the brightness of a face from its outer normal."""
         length = float(np.linalg.norm(normal))
         facing = max(0.0, float(normal @ self.light) / max(length, 1e-12))
         return self.ambient + (1 - self.ambient) * facing
 
     def column(self) -> float:
-        """Draw a column for a thing; the right view shows more at one border."""
+        """Draw a column for an object.
+
+        The range exceeds the image, because the right view extends beyond the left one.
+        """
         return float(self.rng.uniform(-0.03, 1.03 + self.target) * self.camera.width)
 
 
 def texture_size(
     camera: Camera, corner: Vector, right: Vector, down: Vector
 ) -> tuple[int, int] | None:
-    """Return the size (h, w) [px] of a parallelogram, None out of view."""
+    """Return the projected size (h, w) of a parallelogram [px].
+
+    None if it is behind the camera or out of view.
+    """
     p = camera.outline(corner, right, down, NEAR)
     if p is None:
         return None
@@ -112,7 +118,7 @@ def texture_size(
 
 
 def _size_nearby(camera: Camera, corner: Vector, right: Vector, down: Vector) -> tuple[int, int]:
-    """Return the size [px] of a parallelogram in the middle of the view."""
+    """Return the projected size of a parallelogram for a camera facing it."""
     scale = camera.focal / max(float(np.linalg.norm(corner + (right + down) / 2)), 0.3)
     along, across = (
         int(np.clip(np.linalg.norm(v) * scale, 2, camera.width)) for v in (down, right)
@@ -130,7 +136,10 @@ def add_card(
     material: Material | None = None,
     solid: bool = False,
 ) -> None:
-    """Add a shaded flat parallelogram of a given or drawn material."""
+    """Add a flat shaded parallelogram.
+
+    Without a `material`, one of the kinds is drawn.
+    """
     size = texture_size(stage.camera, corner, right, down)
     if size is None and stage.moving:
         size = _size_nearby(stage.camera, corner, right, down)
@@ -162,7 +171,10 @@ def add_box(
     stage: Stage, frame: Frame, width: float, height: float, length: float, *kinds: str,
     material: Material | None = None,
 ) -> None:  # fmt: skip
-    """Add a box on ``frame.origin``; ``length`` is its depth."""
+    """Add a box; ``frame.origin`` is the centre of its base.
+
+    ``length`` is the size along the forward axis.
+    """
     rng = stage.rng
     half = np.array([width / 2, -height, length / 2])
     shared = material if material is not None else stage.material(*kinds)
@@ -172,7 +184,7 @@ def add_box(
         right, down = second - first, third - first
         normal = cross(right, down)
         facing = float(normal @ first)
-        # The right view may show a face that is turned away from the left camera, if only slightly.
+        # A face turned slightly away from the left camera may be visible to the right one.
         if not stage.moving and facing < -0.35 * float(
             np.linalg.norm(normal) * np.linalg.norm(first)
         ):
@@ -185,7 +197,7 @@ def add_round(
     stage: Stage, frame: Frame, radii: tuple[float, float, float], kind: str, *kinds: str,
     material: Material | None = None,
 ) -> None:  # fmt: skip
-    """Add an ellipsoid, cylinder or cup standing on ``frame.origin``."""
+    """Add an ellipsoid, cylinder or cup with its base at ``frame.origin``."""
     centre = frame.at(0, -radii[1], 0)
     if centre[2] - max(radii) < NEAR and not stage.moving:
         return
@@ -213,7 +225,10 @@ def add_round(
 def add_floating(
     stage: Stage, at: tuple[float, float, float], size: float, mask: Outline, tilt: float
 ) -> None:
-    """Add a card of any direction, its larger side ``size`` px."""
+    """Add a randomly oriented card at (x px, y px, depth).
+
+    The projection of its larger side is ``size`` px long.
+    """
     rng = stage.rng
     roll = float(rng.choice([0.0, rng.uniform(0, 6.3)]))
     turn = rotation(float(rng.normal(0, tilt)), float(rng.normal(0, tilt)), roll)
@@ -226,10 +241,11 @@ def add_floating(
 
 
 def limit_slope(stage: Stage, smooth: Field, rough: Field) -> Field:
-    """Limit the slope of inverse depths so that the right view converges.
+    """Limit the slope of a rough field of inverse depths.
 
-    The baseline is at most target * width / max(inv) of the scene, and that maximum is at least
-    this field's.
+    The field is blended towards a smooth one until the warp to the right view is monotonic. The
+    baseline is at most target * width / max(inv) of the scene, and that maximum is at least that of
+    this field.
     """
     reach = stage.target * stage.camera.width / max(float(rough.max()), 1e-9)
     allowed = max(0.0, 0.85 - reach * float(np.abs(np.diff(smooth, axis=1)).max()))
@@ -241,7 +257,7 @@ def limit_slope(stage: Stage, smooth: Field, rough: Field) -> Field:
 
 
 def bumps(rng: Rng, height: int, width: int) -> Field:
-    """Draw smooth hills and valleys between about -0.5 and 0.5."""
+    """Return random smooth hills and valleys between about -0.5 and 0.5."""
     field_ = power_noise(rng, 64, rng.uniform(1.8, 3.0)) - np.float32(0.5)
     field_ = cv2.GaussianBlur(field_, (0, 0), 1.5, borderType=cv2.BORDER_REFLECT)
     return np.asarray(
@@ -250,14 +266,14 @@ def bumps(rng: Rng, height: int, width: int) -> Field:
 
 
 def folds(rng: Rng, height: int, width: int) -> Field:
-    """Draw the vertical folds of a curtain between about -0.5 and 0.5."""
+    """Return random vertical folds of a curtain between about -0.5 and 0.5."""
     xs = np.linspace(0, 1, width, dtype=np.float32) * np.float32(width / rng.uniform(15, 70))
     bend = bumps(rng, height, width) * np.float32(rng.uniform(0, 4))
     return np.asarray(0.5 * np.sin(np.float32(2 * np.pi) * xs + bend), np.float32)
 
 
 def dome(rng: Rng, height: int, width: int) -> Field:
-    """Draw a cushion from 0 at the edges to 1 in the middle."""
+    """Return a cushion-shaped field, 0 to 1, highest in the middle."""
     ys = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
     xs = np.linspace(-1, 1, width, dtype=np.float32) ** 2
     round_ = np.clip(1 - 0.7 * (xs + ys), 0, 1) ** np.float32(rng.uniform(0.6, 1.5))
@@ -267,7 +283,7 @@ def dome(rng: Rng, height: int, width: int) -> Field:
 
 
 def relief_light(stage: Stage, colour: Image, inv: Field) -> Image:
-    """Shade a relief by its slope, like light from the side."""
+    """Shade a relief by the slope of its relative depth."""
     relative = inv / max(float(inv.mean()), 1e-9)
     slope = cv2.Sobel(relative, cv2.CV_32F, 1, 0) * np.float32(stage.light[0] + 0.3)
     slope = slope + cv2.Sobel(relative, cv2.CV_32F, 0, 1) * np.float32(stage.light[1])
@@ -291,11 +307,11 @@ def add_relief(
     ----------
     stage : Stage
     x, y : int
-        Left upper pixel.
+        Upper left pixel.
     smooth : (h, w) float32
         Inverse depth (focal / Z) of the smooth sheet.
     shape : (h, w) float32
-        Relative change of it.
+        Relative change of the inverse depth.
     *kinds : str
         Textures to choose from.
     mask : callable, optional

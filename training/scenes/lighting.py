@@ -1,4 +1,4 @@
-"""Light of a scene: exposure, uneven lamps, cast shadows, haze, reflections."""
+"""Illumination of a scene: exposure, uneven light, shadows, haze, reflections."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from training.scenes.textures import Field, Image, Rng, random_palette
 
 @dataclass(frozen=True)
 class Atmosphere:
-    """Light of one scene.
+    """Illumination of one scene.
 
     Parameters
     ----------
     shade : (h, w) float32
-        Illumination in coarse left image coordinates.
+        Illumination in coarse coordinates of the left image.
     light : (3,) float
-        Direction to the lamp, unit length.
+        Direction to the light, unit length.
     shadow : float
         Darkness of cast shadows, 0 for none.
     reach : float
-        How far shadows are cast, as a part of the scene's median depth.
+        Length of shadows as a fraction of the median depth of the scene.
     softness : float
         Blur of the shadows, coarse px.
     shadow_grid : (int, int)
-        Width [px] of the coarse image on which shadows are sought, and number of steps.
+        Width [px] of the coarse grid on which shadows are computed, and number of steps.
     level : float
-        Mean grey level the exposure aims at.
+        Target mean grey level of the exposure.
     optics : float
         Blur of the lenses, px.
     fog : (3,) float
@@ -40,13 +40,13 @@ class Atmosphere:
     density : float
         Haze at the mean depth, 0 for none.
     reflection : (H, W, 3) uint8 or None
-        Second layer shown faintly by some surfaces.
+        Layer reflected by some surfaces.
     reflecting : int
-        Which surfaces reflect: those whose number modulo 5 equals this.
+        Surfaces whose index modulo 5 equals this value reflect.
     strength : float
         Strength of the reflection, 0..1.
     layer_part : float
-        Disparity of the reflection as a part of the scene's mean.
+        Disparity of the reflection as a fraction of the mean of the scene.
     """
 
     shade: Field
@@ -67,10 +67,10 @@ class Atmosphere:
     def apply(
         self, left: View, right: View, disparity_left: Field, disparity_right: Field, camera: Camera
     ) -> tuple[Image, Image]:
-        """Light both views.
+        """Return both views lit.
 
-        The shade is laid over the left image and fetched by the right one at ``x + disparity``,
-        so a common point has the same light in both views.
+        The illumination is defined on the left image and sampled for the right one at ``x +
+        disparity``, so that a point has the same illumination in both views.
         """
         height, width = camera.height, camera.width
         shade = cv2.resize(self.shade, (width, height), interpolation=cv2.INTER_LINEAR)
@@ -95,15 +95,14 @@ class Atmosphere:
         )
 
     def _exposure(self, colour: Image, shade: Field) -> float:
-        """Return the gain for a mean level that clips few pixels."""
+        """Return the gain for the target level, limited to keep overexposure small."""
         grey = colour[::4, ::4].mean(axis=2) * shade[::4, ::4]
         wanted = self.level / max(float(grey.mean()), 1)
         return float(np.clip(min(wanted, 280 / max(float(np.percentile(grey, 96)), 1)), 0.4, 5))
 
     def _light(self, colour: Image, light: Field, disparity: Field, typical: float) -> Image:
         sharp = cv2.multiply(colour, cv2.merge([light] * 3), dtype=cv2.CV_8U)
-        # No lens draws single pixels: without this softness the finest grain aliases differently in
-        # both views.
+        # A lens blurs single pixels; without this blur fine grain aliases differently in the views.
         lit = np.asarray(cv2.GaussianBlur(sharp, (3, 3), self.optics), np.uint8)
         if not self.density:
             return lit
@@ -128,24 +127,24 @@ class Atmosphere:
 
 
 def cast_shadows(inv: Field, camera: Camera, atmosphere: Atmosphere) -> Field:
-    """Return the points of the left image in cast shadows.
+    """Compute the shadows cast by visible surfaces on the left image.
 
-    From every point we walk towards the light and ask the z-buffer whether the walk passes closely
-    behind a surface.
+    A point is in shadow if the ray from it towards the light passes closely behind a surface of the
+    z-buffer.
 
     Parameters
     ----------
     inv : (H, W) float32
         Focal length / Z.
     camera : Camera
-        The left one.
+        Left camera.
     atmosphere : Atmosphere
-        Its light, reach, softness and shadow grid.
+        Provides light, reach, softness and shadow grid.
 
     Returns
     -------
     (H, W) float32
-        0 in the light .. 1 in the shadow.
+        From 0 (lit) to 1 (in shadow).
     """
     grid, steps = atmosphere.shadow_grid
     stride = max(2, round(camera.width / grid))
@@ -178,7 +177,7 @@ def cast_shadows(inv: Field, camera: Camera, atmosphere: Atmosphere) -> Field:
 def draw_atmosphere(
     rng: Rng, camera: Camera, light: Vector, view_dependent: bool = True
 ) -> Atmosphere:
-    """Draw the light of a scene."""
+    """Return a random illumination of a scene."""
     coarse = (max(4, camera.height // 4), max(4, camera.width // 4))
     shade = np.ones(coarse, np.float32)
     if rng.random() < 0.7:
@@ -212,7 +211,7 @@ def draw_atmosphere(
 
 
 def _soft_shadows(rng: Rng, shape: tuple[int, int]) -> Field:
-    """Draw shadows of invisible things: window bars, a person behind the camera."""
+    """Return random shadows of objects out of view, such as window bars."""
     height, width = shape
     mask = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(1, 7))):

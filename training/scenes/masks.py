@@ -1,4 +1,4 @@
-"""Outlines with holes and thin parts: (h, w) uint8 masks, 255 inside."""
+"""Outlines of cards as masks, (h, w) uint8, 255 inside."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def _thickness(rng: Rng) -> int:
 
 
 def full(rng: Rng, h: int, w: int) -> Mask:
-    """A plain rectangle."""
+    """Return a full rectangle."""
     return np.full((h, w), 255, np.uint8)
 
 
 def ellipse(rng: Rng, h: int, w: int) -> Mask:
-    """An ellipse."""
+    """Draw an ellipse."""
     mask = _empty(h, w)
     cv2.ellipse(
         mask, (w // 2, h // 2), (max(w // 2 - 1, 1), max(h // 2 - 1, 1)), 0, 0, 360, 255,
@@ -40,7 +40,7 @@ def ellipse(rng: Rng, h: int, w: int) -> Mask:
 
 
 def polygon(rng: Rng, h: int, w: int) -> Mask:
-    """A star-shaped polygon, from a triangle to a splinter."""
+    """Draw a star-shaped polygon of 3 to 11 corners."""
     count = int(rng.integers(3, 12))
     angles = np.sort(rng.uniform(0, 2 * np.pi, count))
     reach = rng.uniform(rng.choice([0.3, 0.7]), 1, count)
@@ -53,7 +53,7 @@ def polygon(rng: Rng, h: int, w: int) -> Mask:
 
 
 def blob(rng: Rng, h: int, w: int) -> Mask:
-    """A smooth closed outline."""
+    """Draw a smooth closed outline."""
     angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     reach = np.full(90, 0.72)
     for order in range(2, 9):
@@ -68,7 +68,7 @@ def blob(rng: Rng, h: int, w: int) -> Mask:
 
 
 def frame(rng: Rng, h: int, w: int) -> Mask:
-    """A frame through whose hole the background is seen."""
+    """Draw a frame with a hole that shows the background."""
     mask = full(rng, h, w)
     border = max(2, int(min(h, w) * rng.uniform(0.06, 0.25)))
     if rng.random() < 0.5:
@@ -80,7 +80,7 @@ def frame(rng: Rng, h: int, w: int) -> Mask:
 
 
 def lattice(rng: Rng, h: int, w: int) -> Mask:
-    """A grid, a net, bars or slats."""
+    """Draw a grid, a net, bars or slats."""
     mask = _empty(h, w)
     step = int(np.exp(rng.uniform(np.log(6), np.log(max(min(h, w) / 2, 12)))))
     width = int(np.clip(_thickness(rng), 1, max(1, step // 2)))
@@ -101,7 +101,7 @@ def lattice(rng: Rng, h: int, w: int) -> Mask:
 
 
 def wires(rng: Rng, h: int, w: int) -> Mask:
-    """A few hanging wires or bent rods."""
+    """Draw a few hanging wires or bent rods."""
     mask = _empty(h, w)
     xs = np.linspace(0, w, 24)
     for _ in range(int(rng.integers(1, 6))):
@@ -117,7 +117,7 @@ def wires(rng: Rng, h: int, w: int) -> Mask:
 
 
 def sticks(rng: Rng, h: int, w: int) -> Mask:
-    """Straight rods at random angles: pencils, grass, mikado."""
+    """Draw straight rods at random angles, like pencils or grass."""
     mask = _empty(h, w)
     spread = rng.choice([0.1, 0.5, 2])
     for _ in range(int(rng.integers(2, 14))):
@@ -132,7 +132,7 @@ def sticks(rng: Rng, h: int, w: int) -> Mask:
 
 
 def branch(rng: Rng, h: int, w: int) -> Mask:
-    """A twig with leaves."""
+    """Draw a twig with leaves."""
     mask = _empty(h, w)
     leaf = max(2.0, min(h, w) * rng.uniform(0.04, 0.12))
     stems = [(w * rng.uniform(0.3, 0.7), float(h), -np.pi / 2, h * rng.uniform(0.4, 0.6), 0)]
@@ -164,7 +164,7 @@ def branch(rng: Rng, h: int, w: int) -> Mask:
 
 
 def foliage(rng: Rng, h: int, w: int) -> Mask:
-    """A crown or bush: leaves crowded in a blob, ragged and with gaps."""
+    """Draw the crown of a tree or a bush with gaps."""
     mask = _empty(h, w)
     leaf = max(1.5, min(h, w) * rng.uniform(0.02, 0.09))
     count = int(min(220, rng.uniform(0.5, 2.0) * h * w / (leaf * leaf * 4)))
@@ -183,7 +183,7 @@ def foliage(rng: Rng, h: int, w: int) -> Mask:
 
 
 def letters(rng: Rng, h: int, w: int) -> Mask:
-    """Free-standing letters."""
+    """Draw free-standing letters."""
     mask = _empty(h, w)
     scale = max(h / 40, 0.3)
     word = "".join(chr(int(c)) for c in rng.integers(65, 91, max(1, int(w / (20 * scale)))))
@@ -195,7 +195,7 @@ def letters(rng: Rng, h: int, w: int) -> Mask:
 
 
 def ragged(rng: Rng, h: int, w: int) -> Mask:
-    """A surface with holes eaten into it."""
+    """Draw a ragged surface with holes."""
     size = 128
     noise = power_noise(rng, size, rng.uniform(1.2, 2.0))
     cut = rng.uniform(0.3, 0.6)
@@ -205,7 +205,10 @@ def ragged(rng: Rng, h: int, w: int) -> Mask:
 
 
 def drawn_once(outline: Outline) -> Outline:
-    """Draw an outline once; return it resized and mirrored at random later."""
+    """Return an outline that is drawn once and then reused.
+
+    It is resized and mirrored at random.
+    """
     first: list[Mask] = []
 
     def again(rng: Rng, h: int, w: int) -> Mask:

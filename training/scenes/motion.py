@@ -1,4 +1,4 @@
-"""Moving cameras and moving things: rigid motions of finished surfaces."""
+"""Rigid motions of surfaces and cameras."""
 
 from __future__ import annotations
 
@@ -33,17 +33,20 @@ class Motion:
 
 
 def camera_at(place: Vector, turn: NDArray[np.float64]) -> Motion:
-    """Return the world's motion for a camera; ``turn`` has its axes as rows."""
+    """Return the motion of the world for a camera pose.
+
+    The axes of the camera are the rows of ``turn``.
+    """
     return Motion(turn, -turn @ place)
 
 
 def moved(surface: Surface, motion: Motion) -> Surface:
-    """Move one surface, texture and all.
+    """Return a surface moved together with its texture.
 
     Raises
     ------
     TypeError
-        For a surface that is bound to the image, such as a relief.
+        The surface is defined on the left image, such as a relief.
     """
     turn, shift = motion.turn, motion.shift
     if isinstance(surface, Card):
@@ -66,7 +69,7 @@ def moved(surface: Surface, motion: Motion) -> Surface:
 
 
 def posed(surfaces: Sequence[Surface], motion: Motion) -> list[Surface]:
-    """Move all surfaces."""
+    """Return all surfaces moved."""
     return [moved(surface, motion) for surface in surfaces]
 
 

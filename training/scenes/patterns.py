@@ -1,4 +1,4 @@
-"""Man-made patterns, many strictly periodic; all texture generators."""
+"""Man-made patterns, many of them periodic, and the list of generators."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from training.scenes.textures import (
 
 
 def stripes(rng: Rng, size: int) -> Image:
-    """Periodic stripes, plain or crossed to checks and plaid."""
+    """Draw periodic stripes, checks or plaid."""
     along, across = coordinates(size, rng, slanted=bool(rng.random() < 0.4))
     period = np.exp(rng.uniform(np.log(6), np.log(64)))
     hard = rng.choice([1.0, 3.0, 20.0])
@@ -44,7 +44,7 @@ def stripes(rng: Rng, size: int) -> Image:
 
 
 def fabric(rng: Rng, size: int) -> Image:
-    """Woven threads with slow colour changes."""
+    """Draw woven threads with slow colour changes."""
     along, across = coordinates(size, rng, slanted=bool(rng.random() < 0.5))
     period = rng.uniform(3.5, 9)
     weave = np.sin(2 * np.pi * along / period) * np.sin(2 * np.pi * across / period)
@@ -54,7 +54,7 @@ def fabric(rng: Rng, size: int) -> Image:
     )
 
 
-def _grid_cells(  # noqa: PLR0917  bricks and tiles differ in all of them
+def _grid_cells(  # noqa: PLR0917  bricks and tiles differ in all parameters
     rng: Rng, size: int, cell_h: int, cell_w: int, offset: float, joint: int, spread: float
 ) -> Image:
     base = random_palette(rng, 1)[0]
@@ -75,14 +75,14 @@ def _grid_cells(  # noqa: PLR0917  bricks and tiles differ in all of them
 
 
 def bricks(rng: Rng, size: int) -> Image:
-    """Bricks in courses."""
+    """Draw bricks in courses."""
     height = int(rng.integers(8, 32))
     width = int(height * rng.uniform(1.5, 3.5))
     return _grid_cells(rng, size, height, width, 0.5, int(rng.integers(1, 4)), rng.uniform(0, 0.2))
 
 
 def tiles(rng: Rng, size: int) -> Image:
-    """Square tiles, all alike or nearly so."""
+    """Draw square tiles of equal or similar colour."""
     side = int(rng.integers(8, 64))
     return _grid_cells(
         rng, size, side, side, 0.0, int(rng.integers(1, 4)), rng.choice([0, 0.05, 0.3])
@@ -90,7 +90,7 @@ def tiles(rng: Rng, size: int) -> Image:
 
 
 def wallpaper(rng: Rng, size: int) -> Image:
-    """One small motif repeated strictly: the hardest texture for a matcher."""
+    """Draw one small motif repeated exactly, which is highly ambiguous in matching."""
     cell = int(rng.choice([16, 24, 32, 43, 64]))
     motif = dead_leaves(rng, 64) if rng.random() < 0.5 else noise(rng, 64)
     motif = np.asarray(cv2.resize(motif, (cell, cell), interpolation=cv2.INTER_AREA), np.uint8)
@@ -99,7 +99,7 @@ def wallpaper(rng: Rng, size: int) -> Image:
 
 
 def dots(rng: Rng, size: int) -> Image:
-    """Discs on a regular or jittered grid."""
+    """Draw discs on a regular or jittered grid."""
     paper, ink = (tuple(float(v) for v in c) for c in random_palette(rng, 2))
     image = np.empty((size, size, 3), np.uint8)
     image[:] = np.asarray(paper, np.uint8)
@@ -114,7 +114,7 @@ def dots(rng: Rng, size: int) -> Image:
 
 
 def page(rng: Rng, size: int) -> Image:
-    """A page of random letters."""
+    """Draw a page of random letters."""
     paper, ink = random_palette(rng, 2)
     if rng.random() < 0.7:
         paper, ink = (
@@ -146,7 +146,7 @@ def page(rng: Rng, size: int) -> Image:
 
 
 def books(rng: Rng, size: int) -> Image:
-    """Spines standing in rows on shelves."""
+    """Draw rows of book spines on shelves."""
     image = np.zeros((size, size, 3), np.uint8)
     rows = int(rng.integers(1, 4))
     edges = np.linspace(0, size, rows + 1).astype(int)
@@ -169,7 +169,7 @@ def books(rng: Rng, size: int) -> Image:
 
 
 def keyboard(rng: Rng, size: int) -> Image:
-    """Rows of equal keys with small signs."""
+    """Draw rows of equal keys with letters."""
     paper, key, ink = random_palette(rng, 3)
     image = np.empty((size, size, 3), np.uint8)
     image[:] = paper.astype(np.uint8)
@@ -188,7 +188,7 @@ def keyboard(rng: Rng, size: int) -> Image:
 
 
 def facade(rng: Rng, size: int) -> Image:
-    """A house front: plaster with rows of equal windows."""
+    """Draw a house front with rows of equal windows."""
     wall = noise(rng, size).astype(np.float32) * 0.2 + random_palette(rng, 1)[0] * 0.8
     image = np.asarray(np.clip(wall, 0, 255), np.uint8)
     step_x, step_y = (int(v) for v in rng.integers(28, 90, 2))
@@ -225,4 +225,4 @@ GENERATORS: tuple[tuple[Callable[[Rng, int], Image], int], ...] = (
     (blotches, 7),
     (scratches, 6),
 )
-"""Every generator with the number of textures it contributes to the bank."""
+"""Generators and the number of textures that each contributes to the bank."""

@@ -1,4 +1,4 @@
-"""Photometric differences of two cameras, and misalignment."""
+"""Photometric differences and misalignment of two cameras."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.scenes.textures import Field, Image, Rng
 
 @dataclass(frozen=True)
 class Development:
-    """Photometric properties of one camera.
+    """Photometric parameters of one camera.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Development:
     noise : (float, float)
         Read noise [grey levels] and shot noise [grey levels at white].
     chroma : bool
-        Noise in coloured blotches, as after the filters of a phone at night.
+        Noise in coloured blotches, as after the denoising of a phone at night.
     jpeg : int
         Quality, 0 for none.
     """
@@ -51,7 +51,7 @@ class Development:
 
 
 def draw_developments(rng: Rng) -> tuple[Development, Development]:
-    """Draw the properties of both cameras, usually similar."""
+    """Return random parameters of both cameras, with usually small differences."""
     strength = float(rng.choice([0.0, 0.3, 1.0, 3.0], p=[0.15, 0.45, 0.3, 0.1]))
     common_gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.05, 3))
     gamma, vignette = np.exp(rng.normal(0, 0.15)), rng.choice([0, rng.uniform(0, 0.5)])
@@ -81,7 +81,7 @@ def draw_developments(rng: Rng) -> tuple[Development, Development]:
 
 
 def develop(image: Image, how: Development, rng: Rng) -> Image:
-    """Develop one image (H, W, 3) uint8 BGR."""
+    """Apply photometric parameters to an image, (H, W, 3) uint8 BGR."""
     height, width = image.shape[:2]
     curve = 255 * (np.arange(256)[:, None] / 255 * how.gain) ** how.gamma + how.offset
     table = np.clip(curve, 0, 255).astype(np.float32)[None]  # (1, 256, 3)
@@ -108,17 +108,17 @@ def develop(image: Image, how: Development, rng: Rng) -> Image:
 
 
 def defocus(image: Image, disparity: Field, focus: float, depth: float, blur: float) -> Image:
-    """Blur what lies out of focus.
+    """Blur the parts of an image that are out of focus.
 
     Parameters
     ----------
     image : (H, W, 3) uint8
     disparity : (H, W) float32
-        Ground truth of this image, px.
+        Ground truth of the image, px.
     focus : float
-        Disparity that is sharp, px.
+        Disparity in focus, px.
     depth : float
-        Distance from it, px of disparity, at which the full blur is reached.
+        Difference from it, px of disparity, of the full blur.
     blur : float
         Standard deviation of the full blur, px.
     """
@@ -139,8 +139,8 @@ def _motion_kernel(dx: float, dy: float) -> Field:
 
 def _add_noise(image: Field, how: Development, rng: Rng) -> Field:
     read, shot = how.noise
-    # One table of normal numbers, read from a random start: drawing them afresh would cost more
-    # than the scene.
+    # A table of normal numbers, read from a random start, because drawing new numbers takes longer
+    # than rendering the scene.
     table = _normal_table()
     start = int(rng.integers(0, table.size - 1))
     need = image.size
@@ -164,7 +164,10 @@ def _normal_table() -> Field:
 
 
 def draw_misalignment(rng: Rng, height: int, width: int) -> NDArray[np.float64] | None:
-    """Draw the misalignment (2, 3) of the right image, or None."""
+    """Draw the misalignment of the right image, an affine map (2, 3).
+
+    It maps the ideal image to the taken one; None for an aligned pair.
+    """
     if rng.random() < 0.4:
         return None
     large = 4.0 if rng.random() < 0.1 else 1.0

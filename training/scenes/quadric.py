@@ -1,4 +1,4 @@
-"""Round bodies, intersected with the ray of every pixel."""
+"""Ray-traced round bodies: ellipsoids, cylinders and cups."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from training.scenes.textures import Field, Image
 
 @dataclass(frozen=True)
 class Quadric:
-    """An ellipsoid or a finite cylinder (open like a cup, or closed).
+    """Ellipsoid or finite cylinder, closed or open (cup).
 
     Parameters
     ----------
     centre : (3,) float
     axes : (3, 3) float
-        Rows: orthonormal local directions; the cylinder's axis is the second.
+        Rows: orthonormal local directions; the second is the axis of a cylinder.
     radii : (3,) float
         Half-axes; for a cylinder the second is half its height.
     texture : (h, w, 3) uint8
-        Laid over the front as seen along the third local direction.
+        Projected onto the front along the third local direction.
     light : (3,) float
         Direction to the light, unit length.
     kind : str
@@ -33,7 +33,7 @@ class Quadric:
     ambient : float
         Brightness 0..1 of the side turned away from the light.
     gloss : float
-        Strength of the highlight, which differs in position between the views.
+        Strength of the highlight, whose position on the surface differs between the views.
     polish : float
         Exponent of the highlight.
     """
@@ -49,7 +49,7 @@ class Quadric:
     polish: float = 20.0
 
     def render(self, camera: Camera) -> Patch | None:
-        """Draw by intersecting the ray of every pixel in the bounding box."""
+        """Render by intersecting the ray of every pixel in the bounding box."""
         signs = np.array([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)])
         corners = self.centre + (signs * self.radii) @ self.axes
         if corners[:, 2].min() < NEAR:
@@ -83,7 +83,10 @@ class Quadric:
 
     @staticmethod
     def _coverage(discriminant: Field) -> Field:
-        """Convert the discriminant (negative outside) to coverage, anti-aliased."""
+        """Return the coverage from the discriminant, which is negative outside.
+
+        The edge is about one pixel wide.
+        """
         gx = np.abs(np.diff(discriminant, axis=1, append=discriminant[:, -1:]))
         gy = np.abs(np.diff(discriminant, axis=0, append=discriminant[-1:]))
         return np.clip(0.5 + discriminant / (gx + gy + 1e-9), 0, 1).astype(np.float32)

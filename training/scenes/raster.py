@@ -1,4 +1,4 @@
-"""One view being painted: colour, z-buffer and object numbers."""
+"""Rasterization of a view: colour, z-buffer and surface indices."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from training.scenes.textures import Field, Image
 
 @dataclass(frozen=True)
 class View:
-    """Painted view.
+    """Rendered view.
 
     Parameters
     ----------
     colour : (H, W, 3) uint8
     inv : (H, W) float32
-        Focal length / Z of the surface seen; 0 is infinitely far.
+        Focal length / Z of the visible surface; 0 is infinitely far.
     owner : (H, W) int16
-        Index of the surface seen, -1 where none.
+        Index of the visible surface, -1 where none.
     """
 
     colour: Image
@@ -34,7 +34,7 @@ class View:
     def paint(self, patch: Patch, index: int) -> None:
         """Blend a patch in where it is nearer.
 
-        Its ground truth counts where it covers more than half of a pixel.
+        Depth and index change where it covers more than half of a pixel.
         """
         h, w = patch.inv.shape
         part = (slice(patch.y, patch.y + h), slice(patch.x, patch.x + w))
@@ -46,7 +46,10 @@ class View:
 
 
 def paint_view(camera: Camera, surfaces: Sequence[Surface]) -> View:
-    """Paint all surfaces, given far to near, so that soft edges blend."""
+    """Render all surfaces, given far to near.
+
+    The order is required to blend soft edges over the surfaces behind them.
+    """
     shape = (camera.height, camera.width)
     view = View(
         np.zeros((*shape, 3), np.uint8),
@@ -64,7 +67,7 @@ def paint_view(camera: Camera, surfaces: Sequence[Surface]) -> View:
 def occlusion(
     disparity: Field, other: Field, direction: int, tolerance: float = 1.0
 ) -> NDArray[np.bool_]:
-    """Return the occluded points of a view.
+    """Compute the occlusion mask of a view.
 
     Parameters
     ----------
@@ -73,14 +76,14 @@ def occlusion(
     other : (H, W) float32
         Ground truth of the other view, px.
     direction : int
-        -1 if the other view is the right one (matches lie at x - d), +1 if the left.
+        -1 if the other view is the right one (matches are at x - d), +1 if the left.
     tolerance : float
-        Difference of disparity, px, at which another point is seen there.
+        Difference of disparity, px, above which the pixel there shows another point.
 
     Returns
     -------
     (H, W) bool
-        True also where the match lies outside of the other image.
+        True where the point is hidden in the other view or its match is outside of it.
     """
     width = disparity.shape[1]
     xs = np.arange(width, dtype=np.float32) + direction * disparity

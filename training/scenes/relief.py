@@ -1,4 +1,4 @@
-"""Smooth uneven surfaces: terrain, cloth, cushions, crumpled backdrops."""
+"""Smooth uneven surfaces such as terrain, cloth and cushions."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from training.scenes.textures import Field, Image
 
 @dataclass(frozen=True)
 class Relief:
-    """A smooth surface given by its inverse depth on the left image.
+    """Smooth surface given by its inverse depth on the left image.
 
     The right view inverts ``x_right = x_left - baseline * inv(x_left)`` row by row, which is
-    monotonic because the maker keeps ``baseline * |d inv / dx|`` below 1.
+    monotonic because `training.scenes.kit.limit_slope` keeps ``baseline * |d inv / dx|`` below 1.
 
     Parameters
     ----------
     x, y : int
-        Left upper pixel of the field in the left image (may lie outside of it).
+        Upper left pixel of the field in the left image (may be outside of it).
     colour : (h, w, 3) uint8
     mask : (h, w) uint8
     inv : (h, w) float32
@@ -36,7 +36,7 @@ class Relief:
     inv: Field
 
     def render(self, camera: Camera) -> Patch | None:
-        """Draw the field: a copy in the left view, a solved warp in the right one."""
+        """Render the field: copied (left view) or warped (right view)."""
         h, w = self.inv.shape
         moves = (-camera.position * float(self.inv.max()), -camera.position * float(self.inv.min()))
         low = (self.x + moves[0], self.y)
@@ -78,7 +78,7 @@ class Relief:
             np.ascontiguousarray(self.mask[rows]), map_x, map_y,
             interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(0,),
         )  # fmt: skip
-        # Beyond its ends the inversion gives the last column again: nothing is there.
+        # Outside of the field the inversion repeats the last column, which is masked out.
         beyond = (wanted < moved[:, :1]) | (wanted > moved[:, -1:])
         alpha = np.where(beyond, np.float32(0), np.asarray(alpha, np.float32) / np.float32(255))
         return Patch(x0, y0, np.asarray(colour, np.uint8), alpha, inv)

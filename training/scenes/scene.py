@@ -1,4 +1,4 @@
-"""Rendering of a training pair from a seed."""
+"""Render training pairs from seeds."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from training.scenes.surfaces import Surface
 from training.scenes.textures import Field, Image, Rng
 
 MAX_FRACTION = 1 / 3
-"""Largest disparity as a part of the width."""
+"""Largest disparity as a fraction of the width."""
 
 PAINTED_SHARE = 0.25
-"""Share of the scenes in which most things have hardly a texture, as walls and boards at home."""
+"""Share of the scenes in which most objects have almost no texture, as indoor walls and boards."""
 
 STILL_SHARE = 0.35
-"""Share of the scenes that are a few large things before a bare wall."""
+"""Share of the scenes with a few large objects in front of a bare wall."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Sample:
     left, right : (H, W, 3) uint8
         BGR images.
     disparity_left, disparity_right : (H, W) float32
-        Px; the point at x in the left image lies at x - disparity_left in the right one, and the
-        point at x in the right image at x + disparity_right in the left one. Known everywhere, 0
+        Px; the point at x in the left image is at x - disparity_left in the right one, and the
+        point at x in the right image at x + disparity_right in the left one. Defined everywhere, 0
         or more.
     occluded_left, occluded_right : (H, W) bool
-        The point is not seen in the other image, be it hidden or outside of it.
+        The point is not visible in the other image: hidden or outside of it.
     """
 
     left: Image
@@ -58,14 +58,14 @@ def render_scene(
     Parameters
     ----------
     seed : int
-        The same seed and size give the same sample.
+        The sample is determined by seed and size.
     height, width : int
         Size of both images, px, at least 64.
     augment : bool
-        Vary each camera (exposure, noise, blur, JPEG) and misalign the right camera
-        slightly.
+        Apply different exposure, noise, blur and JPEG compression to each view and misalign the
+        right camera slightly.
     view_dependent : bool
-        Allow highlights and reflections that lie at another disparity than the surface.
+        Allow highlights and reflections, whose disparity differs from that of the surface.
 
     Returns
     -------
@@ -78,15 +78,15 @@ def render_scene(
 
     Notes
     -----
-    The scene is painted from the left camera first; only then the baseline is chosen, so that the
-    largest disparity is the wanted part of the width (log-uniform from 4 % to 32 %).
+    The left view is rendered first; then the baseline is set such that the largest disparity is
+    the drawn fraction of the width (log-uniform from 4 % to 32 %).
     """
     if min(height, width) < 64:
         raise ValueError(f"a scene needs at least 64x64 pixels, not {height}x{width}")
     rng = np.random.default_rng(seed)
     target = width * float(np.exp(rng.uniform(np.log(0.04), np.log(0.32))))
     camera = Camera(height, width, width / 2 / np.tan(np.radians(rng.uniform(35, 85)) / 2))
-    paint = np.random.default_rng([seed, 1])  # separate, so that it changes nothing else
+    paint = np.random.default_rng([seed, 1])  # separate, so that other draws do not change
     painted = float(paint.uniform(0.5, 1)) if paint.random() < PAINTED_SHARE else 0.0
     still = bool(paint.random() < STILL_SHARE)
     stage = compose(rng, camera, target / width, view_dependent, painted, still)
@@ -98,14 +98,17 @@ def render_scene(
 def render_pair(
     surfaces: list[Surface], camera: Camera, target: float, atmosphere: Atmosphere | None
 ) -> Sample:
-    """Render both views of surfaces, largest disparity ``target`` px."""
+    """Render both views of surfaces, given far to near.
+
+    The largest left disparity is ``target`` px.
+    """
     left = paint_view(camera, surfaces)
     baseline = target / max(float(left.inv.max()), 1e-6)
     limit = camera.width * MAX_FRACTION
     for _ in range(4):
         right_camera = replace(camera, position=baseline)
         right = paint_view(right_camera, surfaces)
-        # The right view may show something nearer beyond the left image's edge.
+        # The right view may show a nearer surface beyond the border of the left image.
         excess = float(right.inv.max()) * baseline / limit
         if excess <= 1:
             break
@@ -116,7 +119,7 @@ def render_pair(
 def finish_pair(
     left: View, right: View, baseline: float, camera: Camera, atmosphere: Atmosphere | None
 ) -> Sample:
-    """Light two painted views; compute ground truth from the z-buffers."""
+    """Light two rendered views; compute the ground truth from the z-buffers."""
     disparity_left = left.inv * np.float32(baseline)
     disparity_right = right.inv * np.float32(baseline)
     colours = (left.colour, right.colour)
@@ -158,9 +161,9 @@ def _focus(sample: Sample, rng: Rng) -> Sample:
 
 
 def misalign(sample: Sample, matrix: NDArray[np.float64]) -> Sample:
-    """Move the right image by an affine map; correct the ground truth.
+    """Warp the right image affinely and update the ground truth.
 
-    The map is shifted sideways where needed so that no disparity becomes negative.
+    The map is shifted horizontally if needed, so that no disparity becomes negative.
     """
     height, width = sample.left.shape[:2]
     xs = np.arange(width, dtype=np.float32)

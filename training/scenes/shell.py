@@ -1,4 +1,4 @@
-"""Large mip-mapped planes seen from inside: floors, walls, backdrops."""
+"""Mip-mapped planes: floors, walls, ceilings, ground, backdrops."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ LEVELS = 6
 
 
 def mip_atlas(texture: Image) -> Image:
-    """Stack a square texture and its halved copies: (n + n/2 + ..., n, 3)."""
+    """Stack a square texture (n, n, 3) and its mip levels.
+
+    Returns
+    -------
+    (n + n/2 + ..., n, 3) uint8
+    """
     n = texture.shape[0]
     levels = [texture]
     for _ in range(LEVELS - 1):
@@ -34,7 +39,7 @@ def mip_atlas(texture: Image) -> Image:
 
 @dataclass(frozen=True)
 class Wall:
-    """One plane ``normal . P = offset`` with a mirrored, endless texture.
+    """Plane ``normal . P = offset`` with an infinite mirrored texture.
 
     The offset is positive: the left camera is on the inner side.
 
@@ -62,14 +67,13 @@ class Wall:
     shift: tuple[float, float] = field(default=(0.0, 0.0))
 
     def colour(self, camera: Camera, inv: Field, x0: int, y0: int) -> Image:
-        """Look up the texture over inverse depths, between mip levels."""
+        """Return the colour over a box of inverse depths (trilinear filtering)."""
         f = camera.focal
         depth = np.float32(f) / np.maximum(inv, np.float32(1e-4))
         u = self._texture_axis(camera, self.right, depth, x0, y0) + np.float32(self.shift[0])
         v = self._texture_axis(camera, self.down, depth, x0, y0) + np.float32(self.shift[1])
-        # A pixel covers Z / f across and about Z^2 / (f * offset) along a receding plane. Being a
-        # function of Z
-        # alone, the level is the same for a point in both views.
+        # A pixel covers Z / f across and about Z^2 / (f * offset) along a receding plane. The level
+        # depends on Z only, so that it is the same for a point in both views.
         across = np.log2(depth * np.float32(1 / (f * self.texel)))
         slant = np.log2(np.maximum(depth / np.float32(self.offset), 1))
         level = np.clip(across + np.float32(0.75) * slant, 0, LEVELS - 1.01)
@@ -113,20 +117,20 @@ def _mirrored(u: Field, period: int) -> Field:
 
 @dataclass(frozen=True)
 class Shell:
-    """The inside of a convex room: each pixel shows the nearest wall.
+    """Inside of a convex room; each pixel shows the nearest wall.
 
     Parameters
     ----------
     walls : tuple of Wall
     sky : (H, W', 3) uint8 or None
-        What is seen, infinitely far, where no wall is.
+        Infinitely far background where there is no wall.
     """
 
     walls: tuple[Wall, ...]
     sky: Image | None = None
 
     def render(self, camera: Camera) -> Patch:
-        """Draw the whole image."""
+        """Render the whole image."""
         shape = (camera.height, camera.width)
         nearest = np.full(shape, 0 if self.sky is not None else -1, np.float32)
         which = np.full(shape, -1, np.int8)

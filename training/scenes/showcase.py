@@ -1,6 +1,6 @@
-"""Three composed scenes, in metres, for the bundled samples.
+"""Three composed scenes for the bundled samples, in metres.
 
-Longer than the rule, module and scenes: a composed scene is a list of what stands where.
+Longer than the rule, module and scenes: a composed scene is a list of objects.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ LIGHT = np.array([-0.45, -0.75, -0.48])
 
 
 def tinted(image: Image, bgr: tuple[int, int, int], contrast: float = 0.5) -> Image:
-    """Return an image another mean colour."""
+    """Return an image with another mean colour."""
     grey = image.astype(np.float32).mean(axis=2, keepdims=True)
     changed = np.asarray(bgr, np.float32) * (1 + contrast * (grey / max(float(grey.mean()), 1) - 1))
     return np.asarray(np.clip(changed, 0, 255), np.uint8)
 
 
 def apply_grey(field: Field, bgr: tuple[int, int, int], contrast: float) -> Image:
-    """Return a field of values 0..1 one colour."""
+    """Return an image of one colour from a field of values 0..1."""
     change = 1 + contrast * (field[..., None] - 0.5)
     return np.asarray(np.clip(np.asarray(bgr, np.float32) * change, 0, 255), np.uint8)
 
 
 def paint(rng: Rng, bgr: tuple[int, int, int], size: int = 512, contrast: float = 0.25) -> Material:
-    """Return a matt material of one colour with a little wear."""
+    """Return a matt material of one colour with slight wear."""
     return plain_material(tinted(noise(rng, size), bgr, contrast), 2.0, 0.03)
 
 
-def _wall(  # noqa: PLR0917  six numbers describe a wall
+def _wall(  # noqa: PLR0917  the parameters of a wall
     frame: Frame, axis: int, sign: float, distance: float, texel: float, texture: Image
 ) -> Wall:
     direction = sign * frame.axes[axis]
@@ -59,7 +59,7 @@ def _on(frame: Frame, right: float, down: float, forward: float, turn: float = 0
 
 
 def table_scene(camera: Camera, moving: bool = False) -> Stage:
-    """Books, crockery, fruit and a plant on a wooden table."""
+    """Compose books, crockery, fruit and a plant on a wooden table."""
     stage = _stage(11, camera, moving)
     rng = stage.rng
     frame = Frame(np.array([0, 0, 0.12]), rotation(0.05, 0.34, 0.0).T)
@@ -211,9 +211,9 @@ def _pencils(stage: Stage, frame: Frame) -> None:
 
 
 def room_scene(camera: Camera, moving: bool = False) -> Stage:
-    """Furnish a living room: shelf, table, chairs, lamp, sofa, window.
+    """Compose a living room: shelf, table, chairs, lamp, sofa, window.
 
-    Longer than the rule: a list of what stands where.
+    Longer than the rule: a list of objects.
     """
     stage = _stage(23, camera, moving)
     rng = stage.rng
@@ -304,9 +304,9 @@ def _sofa(stage: Stage, frame: Frame) -> None:
 
 
 def street_scene(camera: Camera, moving: bool = False) -> Stage:
-    """Build a street: houses, trees, lamps, cars and a fence.
+    """Compose a street: houses, trees, lamps, cars and a fence.
 
-    Longer than the rule: a list of what stands where.
+    Longer than the rule: a list of objects.
     """
     stage = _stage(37, camera, moving)
     rng = stage.rng
@@ -324,7 +324,7 @@ def street_scene(camera: Camera, moving: bool = False) -> Stage:
     grass = plain_material(tinted(noise(rng, 512), (70, 130, 95), 0.8), 1.2)
     paving = plain_material(tinted(tiles(rng, 512), (150, 155, 160), 0.6), 1.0)
     for side in (-1, 1):
-        for z in range(3, 81, 2):  # in pieces: what is partly behind the camera is not drawn
+        for z in range(3, 81, 2):  # in pieces: boxes partly behind the camera are not drawn
             edge = _on(frame, side * 4.6, ground, z)
             add_box(stage, edge, 2.0, 0.12, 2.0, material=paving)
         for index in range(7):
@@ -390,7 +390,7 @@ def _street_tree(stage: Stage, frame: Frame, tall: float) -> None:
 
 
 def car(stage: Stage, frame: Frame, bgr: tuple[int, int, int]) -> None:
-    """Add a simple car heading forward, its middle at the frame's origin."""
+    """Add a simple car heading forward, centred at ``frame.origin``."""
     rng = stage.rng
     body = plain_material(tinted(flat(rng, 128), bgr, 0.1), 2.0)
     glass = paint(rng, (70, 60, 50), contrast=0.4)

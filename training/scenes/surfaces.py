@@ -1,7 +1,7 @@
-"""Surfaces and how either camera shows them: pixels, colour, depth.
+"""Surfaces: interface, rendered patches, and flat cards.
 
-``render(camera)`` gives a `Patch` or None. Everything random (texture, mask) is fixed when the
-surface is made, so both views and all frames of a clip see the same thing.
+``render(camera)`` returns a `Patch` or None. Random properties (texture, mask) are drawn when a
+surface is created, so that they are equal in both views and in all frames of a clip.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ NEAR = 1e-3
 
 @dataclass(frozen=True)
 class Patch:
-    """One surface in one view; (x, y) is its upper left pixel.
+    """Rendering of one surface in one view.
 
     Parameters
     ----------
     x, y : int
+        Upper left pixel.
     colour : (h, w, 3) uint8
     alpha : (h, w) float32
         Coverage 0..1.
@@ -43,16 +44,22 @@ class Patch:
 
 
 class Surface(Protocol):
-    """Anything that can be drawn into a view."""
+    """Interface of surfaces."""
 
     def render(self, camera: Camera) -> Patch | None:
-        """Draw the surface in the view of a camera, None if invisible."""
+        """Render the surface, None if it is not visible."""
 
 
 def clip_box(
     camera: Camera, low: Sequence[float], high: Sequence[float]
 ) -> tuple[int, int, int, int] | None:
-    """Clip a box to the image: (x0, y0, x1, y1), None if empty."""
+    """Clip a box [x, y] to the image.
+
+    Returns
+    -------
+    (x0, y0, x1, y1) or None
+        End exclusive; None if empty.
+    """
     x0, y0 = max(floor(low[0]), 0), max(floor(low[1]), 0)
     x1 = min(ceil(high[0]) + 1, camera.width)
     y1 = min(ceil(high[1]) + 1, camera.height)
@@ -60,6 +67,10 @@ def clip_box(
 
 
 def linear_field(a: float, b: float, c: float, box: tuple[int, int, int, int]) -> Field:
+    """Return a linear function of x and y over a box.
+
+    a x + b y + c, (h, w) float32.
+    """
     x0, y0, x1, y1 = box
     xs = np.arange(x0, x1, dtype=np.float32) * np.float32(a)
     ys = np.arange(y0, y1, dtype=np.float32)[:, None] * np.float32(b) + np.float32(c)
@@ -68,17 +79,17 @@ def linear_field(a: float, b: float, c: float, box: tuple[int, int, int, int]) -
 
 @dataclass(frozen=True)
 class Card:
-    """A flat textured parallelogram; alpha holds its outline and holes.
+    """Flat textured parallelogram; alpha defines outline and holes.
 
     Parameters
     ----------
     corner, right, down : (3,) float
         Upper left corner and the two edge vectors, coordinates of the left camera.
     texture : (h + 2, w + 2, 4) uint8
-        BGR and alpha with a ring of one texel of alpha 0 around, see `ringed`.
+        BGR and alpha with a border of one texel of alpha 0, see `ringed`.
     solid : bool
-        A face of a body: grown by half a texel, so that no seam opens towards its neighbour face,
-        and drawn only from its outer side.
+        Face of a body: enlarged by half a texel to avoid seams between faces, and rendered only
+        from its outer side.
     """
 
     corner: Vector
@@ -88,7 +99,7 @@ class Card:
     solid: bool = False
 
     def render(self, camera: Camera) -> Patch | None:
-        """Draw the parallelogram: a homography of its texture."""
+        """Render the parallelogram by a homography of its texture."""
         position = np.array([camera.position, 0, 0])
         normal = cross(self.right, self.down)
         offset = float(normal @ (self.corner - position))
@@ -128,7 +139,19 @@ class Card:
 
 
 def ringed(colour: Image, mask: NDArray[np.uint8] | None = None) -> Image:
-    """Join colour and mask to a `Card` texture with transparent border."""
+    """Return the texture of a `Card` from colour and mask.
+
+    Parameters
+    ----------
+    colour : (h, w, 3) uint8
+    mask : (h, w) uint8, optional
+        Alpha; default 255.
+
+    Returns
+    -------
+    (h + 2, w + 2, 4) uint8
+        BGR and alpha, with a border of alpha 0.
+    """
     h, w = colour.shape[:2]
     padded = cv2.copyMakeBorder(colour, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     alpha = np.zeros((h + 2, w + 2), np.uint8)

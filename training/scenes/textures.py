@@ -1,7 +1,7 @@
-"""Procedural textures: each generator draws a (N, N, 3) uint8 BGR image.
+"""Procedural textures: generators of (N, N, 3) uint8 BGR images.
 
-The spectra are broad on purpose: from flat colour to fine grain, from pure noise to strictly
-periodic patterns, because a matcher meets all of them and fails in a different way on each.
+The range is wide, from flat colour to fine grain and from noise to periodic patterns, because all
+of them occur in photographs and matching fails differently on each.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ Rng = np.random.Generator
 
 
 def random_palette(rng: Rng, count: int) -> NDArray[np.float32]:
-    """Draw related colours as (count, 3) BGR floats in 0..255."""
+    """Draw related colours, mostly of low saturation.
+
+    Returns
+    -------
+    (count, 3) float32
+        BGR, 0..255.
+    """
     hue = rng.uniform(0, 180) + rng.normal(0, rng.choice([5, 20, 60]), count)
     saturation = 255 * np.clip(rng.beta(1.3, 2.5) + rng.normal(0, 0.12, count), 0, 1)
     value = 255 * np.clip(
@@ -29,7 +35,7 @@ def random_palette(rng: Rng, count: int) -> NDArray[np.float32]:
 
 
 def apply_palette(grey: Field, rng: Rng, count: int | None = None) -> Image:
-    """Colour a field of values 0..1 by a random palette."""
+    """Map a field of values 0..1 to a smooth random palette."""
     count = int(rng.integers(2, 6)) if count is None else count
     colours = random_palette(rng, count)
     stops = np.linspace(0, 255, count)
@@ -40,7 +46,7 @@ def apply_palette(grey: Field, rng: Rng, count: int | None = None) -> Image:
 def power_noise(
     rng: Rng, size: int, exponent: float, stretch: tuple[float, float] = (1, 1)
 ) -> Field:
-    """Draw periodic noise with amplitude spectrum 1/f^exponent, stretched to 0..1."""
+    """Return periodic noise with amplitude spectrum 1/f^exponent, scaled to 0..1."""
     fy = np.fft.fftfreq(size)[:, None] * stretch[0]
     fx = np.fft.rfftfreq(size)[None] * stretch[1]
     radius = np.sqrt(fx * fx + fy * fy)
@@ -52,6 +58,7 @@ def power_noise(
 
 
 def coordinates(size: int, rng: Rng, slanted: bool = True) -> tuple[Field, Field]:
+    """Return pixel coordinates along two randomly rotated axes."""
     angle = rng.uniform(0, np.pi) if slanted else float(rng.choice([0, np.pi / 2]))
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     return (
@@ -61,12 +68,12 @@ def coordinates(size: int, rng: Rng, slanted: bool = True) -> tuple[Field, Field
 
 
 def noise(rng: Rng, size: int) -> Image:
-    """Grain, clouds, plaster: 1/f^a noise."""
+    """Draw 1/f^a noise, like grain, clouds or plaster."""
     return apply_palette(power_noise(rng, size, rng.uniform(0.5, 2.2)), rng)
 
 
 def colour_noise(rng: Rng, size: int) -> Image:
-    """Three independent noises, mixed with a common one."""
+    """Draw independent noise per channel, mixed with common noise."""
     exponent = rng.uniform(0.8, 2.0)
     shared = power_noise(rng, size, exponent)
     own = [power_noise(rng, size, exponent) for _ in range(3)]
@@ -77,7 +84,7 @@ def colour_noise(rng: Rng, size: int) -> Image:
 
 
 def wood(rng: Rng, size: int) -> Image:
-    """Elongated noise with bent rings."""
+    """Draw wood: elongated noise with bent rings."""
     grain = power_noise(rng, size, rng.uniform(0.8, 1.6), (1, rng.uniform(6, 20)))
     bend = power_noise(rng, size, 2.0)
     across, _ = coordinates(size, rng, slanted=False)
@@ -94,7 +101,7 @@ def wood(rng: Rng, size: int) -> Image:
 
 
 def planks(rng: Rng, size: int) -> Image:
-    """Boards of slightly different brightness with dark joints."""
+    """Draw boards of slightly different brightness with dark joints."""
     image = wood(rng, size).astype(np.float32)
     count = int(rng.integers(3, 12))
     edges = np.linspace(0, size, count + 1).astype(int)
@@ -108,7 +115,7 @@ def planks(rng: Rng, size: int) -> Image:
 
 
 def marble(rng: Rng, size: int) -> Image:
-    """Veins: a sine of noise."""
+    """Draw marble veins, the sine of noise."""
     bend = power_noise(rng, size, rng.uniform(1.3, 2.0))
     along, _ = coordinates(size, rng)
     grey = np.abs(np.sin(along * rng.uniform(0.01, 0.06) + bend * rng.uniform(4, 15)))
@@ -116,7 +123,10 @@ def marble(rng: Rng, size: int) -> Image:
 
 
 def dead_leaves(rng: Rng, size: int) -> Image:
-    """Overlapping shapes with sizes of a power law, as in natural images."""
+    """Draw overlapping discs, boxes and polygons.
+
+    Their sizes follow a power law, as in natural images.
+    """
     colours = random_palette(rng, 24)
     image = np.empty((size, size, 3), np.uint8)
     image[:] = colours[0].astype(np.uint8)
@@ -144,7 +154,7 @@ def dead_leaves(rng: Rng, size: int) -> Image:
 
 
 def voronoi(rng: Rng, size: int) -> Image:
-    """Stones, scales or stained glass: Voronoi cells, with or without joints."""
+    """Draw Voronoi cells of random points, with or without joints."""
     seeds = np.ones((size, size), np.uint8)
     count = int(rng.integers(15, 600))
     seeds[rng.integers(0, size, count), rng.integers(0, size, count)] = 0
@@ -163,14 +173,14 @@ def voronoi(rng: Rng, size: int) -> Image:
 
 
 def gradient(rng: Rng, size: int) -> Image:
-    """A slow change of colour: nearly textureless."""
+    """Draw a slow change of colour, almost without texture."""
     along, _ = coordinates(size, rng)
     grey = (along - along.min()) / (along.max() - along.min())
     return apply_palette(grey, rng, 2)
 
 
 def flat(rng: Rng, size: int) -> Image:
-    """One colour, with the faintest of grain or none."""
+    """Draw one colour, with very faint grain or none."""
     base = random_palette(rng, 1)[0]
     grain = power_noise(rng, size, rng.uniform(0.5, 2.0)) - 0.5
     amount = rng.choice([0, 2, 6, 12])
@@ -178,14 +188,14 @@ def flat(rng: Rng, size: int) -> Image:
 
 
 def blotches(rng: Rng, size: int) -> Image:
-    """Thresholded noise: camouflage, rust, spilt paint."""
+    """Draw quantized noise, like camouflage, rust or spilt paint."""
     field = power_noise(rng, size, rng.uniform(1.2, 2.2))
     levels = int(rng.integers(2, 6))
     return apply_palette(np.floor(field * levels * 0.999) / max(levels - 1, 1), rng)
 
 
 def scratches(rng: Rng, size: int) -> Image:
-    """Fine lines over a quiet ground: straw, hair, scratches."""
+    """Draw fine lines on a flat background, like straw, hair or scratches."""
     image = flat(rng, size)
     colours = random_palette(rng, 6)
     main, spread = rng.uniform(0, np.pi), rng.choice([0.1, 0.4, 3.0])

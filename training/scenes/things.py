@@ -1,6 +1,6 @@
-"""Furniture, crockery, books, figures, plants, rows of things.
+"""Objects of random scenes: furniture, crockery, books, figures, plants, rows.
 
-Longer than the rule for modules: one function for each kind of thing.
+Longer than the rule for modules: one function for each kind of object.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from training.scenes.textures import Field, Rng
 def upright_card(
     stage: Stage, frame: Frame, width: float, height: float, mask: Outline | None, *kinds: str
 ) -> None:
-    """Stand a card on ``frame.origin``."""
+    """Add an upright card with its base at ``frame.origin``."""
     corner = frame.at(-width / 2, -height, 0)
     add_card(stage, corner, frame.axes[0] * width, frame.axes[1] * height, *kinds, mask=mask)
 
@@ -40,11 +40,11 @@ def pole(stage: Stage, frame: Frame, radius: float, height: float, *kinds: str) 
     add_round(stage, frame, (radius, height / 2, radius), "cylinder", *kinds)
 
 
-def table(  # noqa: PLR0917  three lengths and a material
+def table(  # noqa: PLR0917  frame, three lengths and material
     stage: Stage, frame: Frame, width: float, height: float, length: float,
     material: Material | None = None,
 ) -> None:  # fmt: skip
-    """Add four legs and a board."""
+    """Add a table: four legs and a board."""
     rng = stage.rng
     leg = width * rng.uniform(0.02, 0.06)
     board = height * rng.uniform(0.03, 0.1)
@@ -59,7 +59,7 @@ def table(  # noqa: PLR0917  three lengths and a material
 
 
 def chair(stage: Stage, frame: Frame, width: float, material: Material | None = None) -> None:
-    """Add a small table with a back of bars."""
+    """Add a chair: a small table with a back of bars."""
     rng = stage.rng
     height = width * rng.uniform(0.9, 1.2)
     table(stage, frame, width, height, width, material)
@@ -71,7 +71,7 @@ def chair(stage: Stage, frame: Frame, width: float, material: Material | None = 
 
 
 def bars(rng: Rng, h: int, w: int) -> Mask:
-    """Bars in a frame: the back of a chair, a cot, a ladder."""
+    """Draw bars in a frame, like the back of a chair."""
     mask = np.zeros((h, w), np.uint8)
     thick = max(1, int(w * rng.uniform(0.03, 0.1)))
     count = int(rng.integers(2, 9))
@@ -85,7 +85,7 @@ def bars(rng: Rng, h: int, w: int) -> Mask:
 
 
 def books(stage: Stage, frame: Frame, size: float) -> None:
-    """Add a stack of books, each turned a little."""
+    """Add a stack of books, each slightly rotated."""
     rng = stage.rng
     y = 0.0
     for _ in range(int(rng.integers(2, 6))):
@@ -97,7 +97,7 @@ def books(stage: Stage, frame: Frame, size: float) -> None:
 
 
 def figure(stage: Stage, frame: Frame, size: float) -> None:
-    """Add a toy, bottle or vase of two to four round bodies."""
+    """Add two to four stacked round bodies: toy, bottle or vase."""
     rng = stage.rng
     y, radius = 0.0, size * rng.uniform(0.15, 0.4)
     for _ in range(int(rng.integers(2, 5))):
@@ -119,7 +119,7 @@ def plant(stage: Stage, frame: Frame, size: float) -> None:
 
 
 def lamp(stage: Stage, frame: Frame, size: float) -> None:
-    """Add a shade on a thin stand."""
+    """Add a lamp: a shade on a thin stand."""
     pole(stage, frame, size * 0.015, size * 2, "flat")
     top = Frame(frame.at(0, -2 * size, 0), frame.axes)
     add_round(
@@ -128,7 +128,7 @@ def lamp(stage: Stage, frame: Frame, size: float) -> None:
 
 
 def row(stage: Stage, frame: Frame, size: float) -> None:
-    """Add a row of equal things at equal distances, like pickets."""
+    """Add a row of equal, equidistant objects, like balusters or pickets."""
     rng = stage.rng
     count = int(rng.integers(4, 12))
     width, height = size * rng.uniform(0.02, 0.25), size * rng.uniform(0.4, 1.2)
@@ -181,7 +181,7 @@ def shelf(stage: Stage, frame: Frame, width: float, height: float, length: float
 
 
 def thing(stage: Stage, frame: Frame, size: float) -> None:
-    """Add one thing of about a size, standing on the frame's origin."""
+    """Add an object of about a size, based at ``frame.origin``."""
     rng = stage.rng
     r = size / 2
     kind = int(rng.integers(9))
@@ -205,7 +205,7 @@ def thing(stage: Stage, frame: Frame, size: float) -> None:
 
 
 def furniture(stage: Stage, frame: Frame, size: float) -> None:
-    """Add a piece of furniture or something as large."""
+    """Add a piece of furniture or an object of similar size."""
     rng = stage.rng
     makers: tuple[Callable[[], None], ...] = (
         lambda: table(stage, frame, size * 1.5, size * rng.uniform(0.6, 1.2), size),
@@ -231,13 +231,13 @@ def furniture(stage: Stage, frame: Frame, size: float) -> None:
 
 
 def random_outline(rng: Rng, solid: float) -> Outline:
-    """Draw an outline, a solid one with the given probability."""
+    """Return a random outline, a solid one with the given probability."""
     family = SOLID if rng.random() < solid else OPEN
     return family[int(rng.integers(len(family)))]
 
 
 def clutter(stage: Stage, count: int, near: float, far: float) -> None:
-    """Add floating cards of any outline and size between two depths."""
+    """Add floating cards of random outline and size between two depths."""
     rng, camera = stage.rng, stage.camera
     for _ in range(count):
         if rng.random() < 0.2:
@@ -251,7 +251,7 @@ def clutter(stage: Stage, count: int, near: float, far: float) -> None:
 
 
 def relief_card(stage: Stage, depth: float) -> None:
-    """Add a cushion, a crumpled sheet or a piece of curtain somewhere in the image."""
+    """Add a cushion, crumpled sheet or curtain at a random position."""
     rng, camera = stage.rng, stage.camera
     limits = (camera.height, camera.width)
     h, w = (int(np.exp(rng.uniform(np.log(20), np.log(0.7 * s)))) for s in limits)
@@ -264,7 +264,12 @@ def relief_card(stage: Stage, depth: float) -> None:
 
 
 def tilted_field(stage: Stage, depth: float, height: int, width: int) -> Field:
-    """Return the inverse depths (focal / Z) of a slightly tilted plane."""
+    """Return inverse depths, focal / Z, of a slightly tilted plane.
+
+    Returns
+    -------
+    (height, width) float32
+    """
     tilt = stage.rng.normal(0, 0.2, 2) / max(height, width)
     xs = np.arange(width) - width / 2
     ys = np.arange(height)[:, None] - height / 2
